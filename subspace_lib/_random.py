@@ -1,0 +1,77 @@
+"""Independent random streams: trial t alone draws exactly what trial t of 100 draws.
+
+Every array is drawn from its own generator, addressed by (seed, purpose, trial). Nothing depends
+on the order of the draws, on the number of trials, on the device or on global state.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from subspace_lib._checks import positive_int
+
+
+def generator(seed: int, purpose: str, trial: int) -> np.random.Generator:
+    """The stream of one purpose ("basis", "noise", …) in one trial."""
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed must be an integer ≥ 0, got {seed!r}")
+    stream = zlib.crc32(purpose.encode())  # hash() of a string changes from run to run
+    return np.random.default_rng(np.random.SeedSequence(int(seed), spawn_key=(stream, int(trial))))
+
+
+def trial_indices(trials: int | Sequence[int] | None) -> list[int]:
+    """None → the single trial 0; an int T → 0..T−1; a sequence → exactly those trials."""
+    if trials is None:
+        return [0]
+    if isinstance(trials, (int, np.integer)):
+        return list(range(positive_int(trials, "trials")))
+    chosen = [int(t) for t in trials]
+    if not chosen or min(chosen) < 0:
+        raise ValueError(f"trials must be an int ≥ 1 or a sequence of indices ≥ 0, got {trials!r}")
+    return chosen
+
+
+def normal(
+    shape: tuple[int, ...],
+    *,
+    seed: int,
+    purpose: str,
+    trials: Sequence[int],
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Standard normal numbers (len(trials), *shape), one stream per trial."""
+    return draw(lambda g: g.standard_normal(shape), seed, purpose, trials, dtype, device)
+
+
+def uniform(
+    shape: tuple[int, ...],
+    low: float,
+    high: float,
+    *,
+    seed: int,
+    purpose: str,
+    trials: Sequence[int],
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Uniform numbers in [low, high) (len(trials), *shape), one stream per trial."""
+    return draw(lambda g: g.uniform(low, high, shape), seed, purpose, trials, dtype, device)
+
+
+def draw(
+    sample: Callable[[np.random.Generator], np.ndarray],
+    seed: int,
+    purpose: str,
+    trials: Sequence[int],
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Stack ``sample(generator)`` over the trials."""
+    stacked = np.stack([sample(generator(seed, purpose, t)) for t in trials])
+    return torch.from_numpy(stacked).to(device=device, dtype=dtype)

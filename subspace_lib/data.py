@@ -1,0 +1,177 @@
+"""Unions of subspaces: sampled data with known clusters, and noise on top of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from subspace_lib import _checks as check
+from subspace_lib import _random as rnd
+
+NOISE_CONVENTIONS = ("relative", "absolute")
+
+
+@dataclass(frozen=True)
+class UnionOfSubspaces:
+    """Data on (or near) a union of K subspaces: X = X* + Z, X* = [U_1 … U_K] · blockdiag(V_k).
+
+    X: (..., m, n) the data, one point per column; clean: (..., m, n) the signal X*.
+    labels: (n,) int64, sorted, the same in every trial. bases: (..., m, r), orthonormal columns
+    within each subspace. coefficients: (..., r, n), zero outside the diagonal blocks.
+    subspace_dims: r_1, …, r_K. noise_variance and convention: how Z was drawn (0 when clean).
+    """
+
+    X: Tensor
+    clean: Tensor
+    labels: Tensor
+    bases: Tensor
+    coefficients: Tensor
+    subspace_dims: tuple[int, ...]
+    trials: tuple[int, ...] = field(default=(0,), repr=False)
+    noise_variance: float = 0.0
+    convention: str = "relative"
+
+    @property
+    def rank(self) -> int:
+        """r = r_1 + … + r_K, the rank of X* when the subspaces are independent."""
+        return sum(self.subspace_dims)
+
+    @property
+    def n_clusters(self) -> int:
+        return len(self.subspace_dims)
+
+    @property
+    def noise(self) -> Tensor:
+        """Z = X − X*."""
+        return self.X - self.clean
+
+    def basis(self, k: int) -> Tensor:
+        """U_k: (..., m, r_k)."""
+        start = sum(self.subspace_dims[:k])
+        return self.bases[..., start : start + self.subspace_dims[k]]
+
+    def __repr__(self) -> str:
+        dims = ", ".join(map(str, self.subspace_dims))
+        noise = (
+            f"{self.convention} noise {self.noise_variance:g}" if self.noise_variance else "clean"
+        )
+        return f"UnionOfSubspaces(X {tuple(self.X.shape)}, subspace dims ({dims}), {noise})"
+
+
+def sample_union(
+    *,
+    ambient_dim: int,
+    n_subspaces: int | None = None,
+    subspace_dim: int | Sequence[int],
+    points_per_subspace: int | Sequence[int],
+    trials: int | Sequence[int] | None = None,
+    seed: int,
+    bases: Any = None,
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
+) -> UnionOfSubspaces:
+    """Sample clean data from a union of random subspaces.
+
+    Each basis is the orthonormalised N(0, 1) matrix (m, r_k), hence a uniformly random subspace;
+    each coefficient is N(0, 1/m). Pass ``bases`` ((m, r) or (T, m, r)) to choose the subspaces.
+    trials: None gives X (m, n); an int T gives X (T, m, n); a sequence of indices gives exactly
+    those trials, equal to the same trials of a longer run. Nothing forbids Σ r_k > m: then the
+    subspaces are dependent, which chapter 2 needs.
+
+    Raises TypeError or ValueError for sizes below 1, r_k > m, or lists of different length.
+    """
+    m = check.positive_int(ambient_dim, "ambient_dim")
+    dims, counts = _sizes(n_subspaces, subspace_dim, points_per_subspace)
+    if max(dims) > m:
+        raise ValueError(
+            f"subspace_dim must be at most ambient_dim = {m}, got {max(dims)}; "
+            f"a subspace cannot be larger than the space around it"
+        )
+    check.floating(dtype)
+    chosen = rnd.trial_indices(trials)
+    if bases is None:
+        U = torch.cat([_random_basis(m, r_k, seed, k, chosen) for k, r_k in enumerate(dims)], -1)
+    else:
+        U = _given_bases(bases, m, sum(dims), len(chosen))
+    V = torch.zeros(len(chosen), sum(dims), sum(counts), dtype=torch.float64)
+    row = column = 0
+    for k, (r_k, n_k) in enumerate(zip(dims, counts, strict=True)):
+        block = rnd.normal((r_k, n_k), seed=seed, purpose=f"coefficients {k}", trials=chosen)
+        V[:, row : row + r_k, column : column + n_k] = block / m**0.5
+        row, column = row + r_k, column + n_k
+    U, V = U.to(device, dtype), V.to(device, dtype)
+    if trials is None:
+        U, V = U[0], V[0]
+    X = U @ V
+    labels = torch.repeat_interleave(torch.arange(len(dims)), torch.tensor(counts)).to(device)
+    return UnionOfSubspaces(X, X, labels, U, V, tuple(dims), tuple(chosen))
+
+
+def add_noise(
+    data: UnionOfSubspaces, variance: float, convention: str = "relative", *, seed: int
+) -> UnionOfSubspaces:
+    """X = X* + Z with Gaussian Z; the clean data stay available as ``.clean``.
+
+    "relative": E‖z_j‖² = variance · mean_j ‖x*_j‖², so 1 means as much noise as signal.
+    "absolute": every entry of Z is N(0, variance), the convention printed in the paper; with
+    its N(0, 1/m) coefficients, E‖x*_j‖² = r_k/m but E‖z_j‖² = m · variance.
+    Adding noise twice replaces the first noise: X is always clean + one draw.
+    """
+    if not isinstance(data, UnionOfSubspaces):
+        raise TypeError(
+            f"data must be a UnionOfSubspaces, got {type(data).__name__}; sample_union makes one"
+        )
+    variance = check.non_negative(variance, "variance")
+    check.one_of(convention, NOISE_CONVENTIONS, "convention")
+    clean = data.clean
+    m, n = clean.shape[-2:]
+    Z = rnd.normal((m, n), seed=seed, purpose="noise", trials=data.trials)
+    Z = Z.to(clean.device, clean.dtype)
+    if clean.ndim == 2:
+        Z = Z[0]
+    entry_variance: Tensor | float = variance
+    if convention == "relative":
+        entry_variance = variance * clean.square().mean((-2, -1), keepdim=True)
+    X = clean + Z * torch.as_tensor(entry_variance, dtype=clean.dtype, device=clean.device).sqrt()
+    return replace(data, X=X, noise_variance=variance, convention=convention)
+
+
+def _sizes(n_subspaces: Any, subspace_dim: Any, points: Any) -> tuple[list[int], list[int]]:
+    """Broadcast the two size arguments to K entries each."""
+    given = [len(v) for v in (subspace_dim, points) if isinstance(v, Sequence)]
+    if n_subspaces is None and not given:
+        raise ValueError("n_subspaces is missing; give it, or give subspace_dim as a list")
+    K = check.positive_int(given[0] if n_subspaces is None else n_subspaces, "n_subspaces")
+    if any(length != K for length in given):
+        raise ValueError(
+            f"subspace_dim and points_per_subspace must have n_subspaces = {K} entries each "
+            f"(or be single numbers), got {given}"
+        )
+
+    def spread(value: Any, name: str) -> list[int]:
+        values = value if isinstance(value, Sequence) else [value] * K
+        return [check.positive_int(v, name) for v in values]
+
+    return spread(subspace_dim, "subspace_dim"), spread(points, "points_per_subspace")
+
+
+def _random_basis(m: int, r_k: int, seed: int, k: int, trials: Sequence[int]) -> Tensor:
+    """Orthonormal basis of a uniformly random subspace: Q of a Gaussian matrix."""
+    gaussian = rnd.normal((m, r_k), seed=seed, purpose=f"basis {k}", trials=trials)
+    return torch.linalg.qr(gaussian).Q
+
+
+def _given_bases(bases: Any, m: int, r: int, trials: int) -> Tensor:
+    U = check.matrix(bases, "bases").double()
+    if U.shape[-2:] != (m, r):
+        raise ValueError(
+            f"bases must have shape ({m}, {r}) = (ambient_dim, sum of subspace_dim), "
+            f"optionally with a leading trial axis, got {tuple(U.shape)}"
+        )
+    if U.ndim > 3 or (U.ndim == 3 and U.shape[0] != trials):
+        raise ValueError(f"bases must have {trials} trials or none, got shape {tuple(U.shape)}")
+    return U.expand(trials, m, r)
