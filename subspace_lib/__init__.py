@@ -1,0 +1,28 @@
+"""Projectors, perturbation bounds and certificates for the clusters that networks preserve.
+
+Data flows one way: data → representation → row basis → gap and bound → certificate → verdict.
+Matrices hold one data point per column; leading axes are batch.
+"""
+
+from subspace_lib.bounds import Certificate, spectral_gap, wedin_bound
+from subspace_lib.clustering import (
+    accuracy,
+    cluster_by_threshold,
+    clustering_scores,
+    connectivity_margin,
+    minimum_margin,
+    single_linkage,
+)
+from subspace_lib.data import UnionOfSubspaces, add_noise, sample_union
+from subspace_lib.mode import book_mode, by_mode, mode_note
+from subspace_lib.projectors import (
+    containment_distance,
+    numerical_rank,
+    principal_angles,
+    projection_distance,
+    row_basis,
+    row_projector,
+    sin_theta,
+)
+
+__version__ = "0.1.0"

@@ -1,0 +1,161 @@
+"""Row spaces, their projectors, and how far two of them are apart.
+
+P_r(A) = V_r V_rᵀ projects R^n onto the span of the top r right singular vectors of A (m, n). It is
+well defined if and only if s_r(A) > s_{r+1}(A).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from subspace_lib import _checks as check
+
+TILE = 1024  # columns of a tile of P − Q: 8 MB in float64, whatever n is
+NORMS = ("max", "spectral", "fro")
+
+
+@check.numpy_in_numpy_out
+def row_basis(A: Tensor, rank: int) -> Tensor:
+    """Top right singular vectors of A as orthonormal rows.
+
+    A: (..., m, n). Returns V: (..., rank, n) with V Vᵀ = I and P_r(A) = Vᵀ V.
+    The singular value decomposition is taken of A itself (of its triangular factor when n ≫ m):
+    a Gram matrix would be faster and lose half of the digits.
+    Raises ValueError if rank is outside 1..min(m, n), exceeds the numerical rank of A, or A holds
+    NaN; TypeError for other than real floating-point input.
+    """
+    A = check.matrix(A, "A")
+    r = check.rank_within(rank, A)
+    m, n = A.shape[-2:]
+    if n > 2 * m:  # Aᵀ = Q R, so A = Rᵀ Qᵀ and the small matrix Rᵀ has the singular values
+        Q, R = torch.linalg.qr(A.mT)
+        _, s, Vh = torch.linalg.svd(R.mT, full_matrices=False)
+        V = Vh[..., :r, :] @ Q.mT
+    else:
+        _, s, Vh = torch.linalg.svd(A, full_matrices=False)
+        V = Vh[..., :r, :]
+    tolerance = max(m, n) * torch.finfo(A.dtype).eps * s[..., :1]
+    if (s[..., r - 1 : r] <= tolerance).any():
+        raise ValueError(
+            f"rank must not exceed the numerical rank of A, got rank {r} with s_{r}(A) = "
+            f"{float(s[..., r - 1].min()):.2g}: its row space has fewer than {r} dimensions; "
+            f"numerical_rank(A) suggests one"
+        )
+    return V
+
+
+@check.numpy_in_numpy_out
+def row_projector(A: Tensor, rank: int) -> Tensor:
+    """P_r(A) = Vᵀ V: (..., n, n), symmetric and idempotent with trace r.
+
+    A: (..., m, n). Raises as ``row_basis``. For n beyond some thousands keep the basis instead.
+    """
+    V = row_basis(A, rank)
+    return V.mT @ V
+
+
+def numerical_rank(A: Tensor, rtol: float | None = None) -> int | Tensor:
+    """Number of singular values above rtol · s_1; rtol defaults to max(m, n) · eps.
+
+    A: (..., m, n). Returns an int, or an integer tensor for a batch. It suggests a rank for exact
+    data; for noisy data, where every singular value is positive, the rank is the caller's choice.
+    """
+    A = check.matrix(A, "A")
+    s = torch.linalg.svdvals(A)
+    tolerance = max(A.shape[-2:]) * torch.finfo(A.dtype).eps if rtol is None else rtol
+    count = (s > tolerance * s[..., :1]).sum(-1)
+    return int(count) if count.ndim == 0 else count
+
+
+@check.numpy_in_numpy_out
+def sin_theta(A: Tensor, B: Tensor, rank: int) -> Tensor:
+    """Sines of the principal angles between the top-r row spaces, largest first.
+
+    sin Θ = singular values of (I − Q) V_Aᵀ: from the residual, not from arccos of a cosine, which
+    cannot see angles below 1e-8. A: (..., m, n), B: (..., p, n). Returns (..., rank) in [0, 1].
+    Source: Björck and Golub (1973), doi:10.2307/2005662.
+    """
+    V, U = _two_bases(A, B, rank, rank)
+    return _sines(V, U)
+
+
+@check.numpy_in_numpy_out
+def principal_angles(A: Tensor, B: Tensor, rank: int) -> Tensor:
+    """Principal angles in radians between the top-r row spaces, largest first.
+
+    Small angles come from their sines and large ones from their cosines; each is inaccurate where
+    the other is good. A: (..., m, n), B: (..., p, n). Returns (..., rank) in [0, π/2].
+    """
+    V, U = _two_bases(A, B, rank, rank)
+    cosines = torch.linalg.svdvals(V @ U.mT).clamp(max=1).flip(-1)
+    sines = _sines(V, U)
+    return torch.where(sines < cosines, torch.asin(sines), torch.acos(cosines))
+
+
+@check.numpy_in_numpy_out
+def projection_distance(A: Tensor, B: Tensor, rank: int, norm: str = "max") -> Tensor:
+    """‖P_r(A) − P_r(B)‖ in the entrywise maximum, spectral or Frobenius norm.
+
+    A: (..., m, n), B: (..., p, n); only the columns must match. Returns (...).
+    "max": largest absolute entry, computed in tiles, so that no n×n matrix is formed.
+    "spectral" = largest sine; "fro" = √2 ‖sin Θ‖_F (equal ranks).
+    Raises ValueError for another norm, mismatched columns, or a bad rank.
+    """
+    check.one_of(norm, NORMS, "norm")
+    V, U = _two_bases(A, B, rank, rank)
+    if norm == "max":
+        return _max_entry(V, U)
+    sines = _sines(V, U)
+    return sines[..., 0] if norm == "spectral" else 2**0.5 * torch.linalg.vector_norm(sines, dim=-1)
+
+
+@check.numpy_in_numpy_out
+def containment_distance(A: Tensor, B: Tensor, rank: int, larger_rank: int) -> Tensor:
+    """‖(I − Q) P‖, P = P_rank(A), Q = P_larger_rank(B): 0 when A's row space lies in B's.
+
+    The sine of the largest angle from A's row space into B's larger one.
+    A: (..., m, n), B: (..., p, n). Returns (...). Raises ValueError if larger_rank < rank.
+    """
+    B = check.matrix(B, "B")
+    check.rank_within(larger_rank, B, "B", "larger_rank")
+    if larger_rank < rank:
+        raise ValueError(
+            f"larger_rank must be at least rank = {rank}, got {larger_rank}: "
+            f"a space cannot lie inside a smaller one"
+        )
+    V, U = _two_bases(A, B, rank, larger_rank)
+    return _sines(V, U)[..., 0]
+
+
+def _two_bases(A: Tensor, B: Tensor, rank_A: int, rank_B: int) -> tuple[Tensor, Tensor]:
+    A, B = check.matrix(A, "A"), check.matrix(B, "B")
+    check.same_columns(A, B)
+    check.rank_within(rank_A, A)
+    check.rank_within(rank_B, B, "B")
+    return row_basis(A, rank_A), row_basis(B, rank_B).to(A.dtype)
+
+
+def _sines(V: Tensor, U: Tensor) -> Tensor:
+    """Singular values of V(I − UᵀU), largest first; the second pass removes rounding along U."""
+    residual = V - (V @ U.mT) @ U
+    residual = residual - (residual @ U.mT) @ U
+    if residual.shape[-1] > 2 * residual.shape[-2]:
+        residual = torch.linalg.qr(residual.mT, mode="r").R
+    return torch.linalg.svdvals(residual).clamp(max=1)
+
+
+def _max_entry(V: Tensor, U: Tensor) -> Tensor:
+    """max |VᵀV − UᵀU| over tiles of the upper triangle (the difference is symmetric)."""
+    n = V.shape[-1]
+    largest = torch.zeros(torch.broadcast_shapes(V.shape[:-2], U.shape[:-2])).to(V)
+    batch = max(1, largest.numel())
+    tile = max(64, int(TILE / batch**0.5))
+    for i in range(0, n, tile):
+        Vi, Ui = V[..., i : i + tile].mT, U[..., i : i + tile].mT
+        for j in range(i, n, tile):
+            difference = Vi @ V[..., j : j + tile]
+            difference -= Ui @ U[..., j : j + tile]
+            entry = difference.abs_().amax((-2, -1))
+            largest = torch.maximum(largest, entry)
+    return largest
