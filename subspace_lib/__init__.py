@@ -26,3 +26,28 @@ from subspace_lib.projectors import (
 )
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Certificate",
+    "UnionOfSubspaces",
+    "accuracy",
+    "add_noise",
+    "book_mode",
+    "by_mode",
+    "cluster_by_threshold",
+    "clustering_scores",
+    "connectivity_margin",
+    "containment_distance",
+    "minimum_margin",
+    "mode_note",
+    "numerical_rank",
+    "principal_angles",
+    "projection_distance",
+    "row_basis",
+    "row_projector",
+    "sample_union",
+    "sin_theta",
+    "single_linkage",
+    "spectral_gap",
+    "wedin_bound",
+]
