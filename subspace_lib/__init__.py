@@ -4,6 +4,7 @@ Data flows one way: data → representation → row basis → gap and bound → 
 Matrices hold one data point per column; leading axes are batch.
 """
 
+from subspace_lib import figures
 from subspace_lib.bounds import Certificate, spectral_gap, wedin_bound
 from subspace_lib.clustering import (
     accuracy,
@@ -14,6 +15,8 @@ from subspace_lib.clustering import (
     single_linkage,
 )
 from subspace_lib.data import UnionOfSubspaces, add_noise, sample_union
+from subspace_lib.exercises import check, close
+from subspace_lib.explore import explore
 from subspace_lib.mode import book_mode, by_mode, mode_note
 from subspace_lib.projectors import (
     containment_distance,
@@ -34,10 +37,14 @@ __all__ = [
     "add_noise",
     "book_mode",
     "by_mode",
+    "check",
+    "close",
     "cluster_by_threshold",
     "clustering_scores",
     "connectivity_margin",
     "containment_distance",
+    "explore",
+    "figures",
     "minimum_margin",
     "mode_note",
     "numerical_rank",

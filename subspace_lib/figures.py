@@ -1,0 +1,207 @@
+"""Drawing on the caller's axes, in one style; ``show`` puts a figure with its text on the page."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from subspace_lib._image import webp_uri
+from subspace_lib._palette import BOUND, CLUSTERS, NETWORK, NOISE, SECOND, SIGNAL, THEORY
+from subspace_lib.clustering import connectivity_margin, minimum_margin
+
+__all__ = [
+    "BOUND", "CLUSTERS", "NETWORK", "NOISE", "SECOND", "SIGNAL", "THEORY",
+    "block_edges", "plot_bands", "plot_chain", "plot_margins", "plot_points_3d", "plot_projector",
+    "plot_sorted", "plot_spectrum", "plot_threshold_graph", "show", "use_style",
+]  # fmt: skip
+
+
+def use_style() -> None:
+    """The book's style: white, few lines, text that stays readable on a phone."""
+    plt.rcParams.update(
+        {
+            "figure.figsize": (7.0, 3.6),
+            "figure.dpi": 100,
+            "figure.constrained_layout.use": True,
+            "figure.facecolor": "white",
+            "axes.facecolor": "white",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.prop_cycle": cycler(color=list(CLUSTERS)),
+            "axes.titlesize": 12,
+            "axes.labelsize": 12,
+            "font.size": 11.5,
+            "legend.frameon": False,
+            "lines.linewidth": 2,
+            "image.interpolation": "nearest",
+        }
+    )
+
+
+def show(fig: Figure, *, alt: str, dpi: int = 120) -> Any:
+    """The figure as an image with alternative text; use it as the last line of a cell.
+
+    alt: what the figure shows, in a sentence. Raises ValueError when it is empty.
+    """
+    from IPython.display import HTML
+
+    if not isinstance(alt, str) or not alt.strip():
+        raise ValueError("alt must say in a sentence what the figure shows, got an empty text")
+    width, height = (round(float(side) * 100) for side in fig.get_size_inches())
+    uri = webp_uri(fig, dpi)
+    plt.close(fig)
+    return HTML(
+        f'<img class="dark-light" width="{width}" height="{height}" '
+        f'style="max-width:100%;height:auto;background:#fff" src="{uri}" alt="{html.escape(alt)}">'
+    )
+
+
+def _axes(ax: Axes | None) -> Axes:
+    return plt.subplots()[1] if ax is None else ax
+
+
+def _numpy(value: Any) -> np.ndarray:
+    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+
+
+def block_edges(labels: Any) -> np.ndarray:
+    """Where one cluster ends and the next begins, for labels in sorted order."""
+    return np.flatnonzero(np.diff(np.sort(_numpy(labels)))) + 1
+
+
+def plot_projector(
+    P: Any,
+    labels: Any = None,
+    *,
+    ax: Axes | None = None,
+    vmax: float | None = None,
+    title: str = "",
+    colorbar: bool = False,
+) -> Axes:
+    """Heat map of P (n, n), clusters in order and marked, diverging colours centred on zero."""
+    ax, P = _axes(ax), _numpy(P)
+    if labels is not None:
+        order = np.argsort(_numpy(labels), kind="stable")
+        P = P[np.ix_(order, order)]
+    limit = vmax or float(np.quantile(np.abs(P), 0.995)) or 1.0
+    image = ax.imshow(P, cmap="RdBu_r", vmin=-limit, vmax=limit, rasterized=True)
+    for edge in block_edges(labels) if labels is not None else []:
+        ax.axhline(edge - 0.5, color="black", linewidth=0.6)
+        ax.axvline(edge - 0.5, color="black", linewidth=0.6)
+    ax.set(title=title, xticks=[], yticks=[])
+    for spine in ax.spines.values():
+        spine.set_visible(True)
+    if colorbar:
+        ax.figure.colorbar(image, ax=ax, shrink=0.8)
+    return ax
+
+
+def plot_spectrum(
+    spectra: dict[str, Any], *, rank: int | None = None, ax: Axes | None = None, log: bool = True
+) -> Axes:
+    """Singular values against their index; ``rank`` is marked by a dashed line."""
+    ax = _axes(ax)
+    colours = {"signal": SIGNAL, "noise": NOISE, "noisy": NETWORK}
+    for name, values in spectra.items():
+        s = _numpy(values)
+        ax.plot(np.arange(1, len(s) + 1), s, ".-", markersize=4, linewidth=1, label=name,
+                color=colours.get(name))  # fmt: skip
+    if rank is not None:
+        ax.axvline(rank + 0.5, color=THEORY, linestyle="--", linewidth=1)
+    if log:
+        ax.set_yscale("log")
+    ax.set(xlabel="index $j$", ylabel="singular value $s_j$")
+    ax.legend()
+    return ax
+
+
+def plot_bands(
+    x: Any,
+    values: Any,
+    *,
+    ax: Axes | None = None,
+    label: str = "",
+    color: str = NETWORK,
+    quantiles: tuple[float, float] = (0.1, 0.9),
+) -> Axes:
+    """Median over trials with a quantile band. values: (points, trials)."""
+    ax, values = _axes(ax), _numpy(values)
+    low, middle, high = np.quantile(values, (quantiles[0], 0.5, quantiles[1]), axis=1)
+    ax.plot(x, middle, color=color, label=label)
+    ax.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
+    return ax
+
+
+def plot_points_3d(X: Any, labels: Any, *, ax: Any, size: float = 10) -> Any:
+    """Points of R³ (3, n), coloured by cluster, on axes with projection="3d"."""
+    X, y = _numpy(X), _numpy(labels)
+    for k in np.unique(y):
+        ax.scatter(*X[:, y == k], s=size, color=CLUSTERS[k % len(CLUSTERS)], depthshade=False)
+    ax.set(xticklabels=[], yticklabels=[], zticklabels=[])
+    return ax
+
+
+def plot_margins(P: Any, labels: Any, *, ax: Axes | None = None) -> Axes:
+    """Sizes of the entries inside clusters, with ε_min and ε_conn marked."""
+    ax, size, y = _axes(ax), np.abs(_numpy(P)), _numpy(labels)
+    inside = size[(y[:, None] == y[None, :]) & ~np.eye(len(y), dtype=bool)]
+    inside = inside[inside > 1e-12]
+    ax.hist(inside, bins=np.geomspace(inside.min(), inside.max(), 60), color=SIGNAL, alpha=0.7)
+    marks = {"ε_min": minimum_margin(_numpy(P), y), "ε_conn": connectivity_margin(_numpy(P), y)}
+    for (name, value), style in zip(marks.items(), ("-", "--"), strict=True):
+        ax.axvline(float(value), color=BOUND, linestyle=style, label=f"{name} = {float(value):.2g}")
+    ax.set(xscale="log", xlabel="size of an entry inside a cluster", ylabel="count")
+    ax.legend(loc="upper left")
+    return ax
+
+
+def plot_threshold_graph(
+    Q: Any, labels: Any, threshold: float, *, ax: Axes | None = None, seed: int = 0
+) -> Axes:
+    """The graph {|Q_ij| > threshold}: clusters as clouds, wrong edges in the bound's colour."""
+    ax, size, y = _axes(ax), np.abs(_numpy(Q)), _numpy(labels)
+    rng = np.random.default_rng(seed)  # positions only; the graph does not depend on them
+    angle = 2 * np.pi * y / (y.max() + 1)
+    spot = np.stack([np.cos(angle), np.sin(angle)]) + 0.25 * rng.standard_normal((2, len(y)))
+    for i, j in zip(*np.nonzero(np.triu(size > threshold, 1)), strict=True):
+        same = y[i] == y[j]
+        ax.plot(spot[0, [i, j]], spot[1, [i, j]], linewidth=0.5 if same else 1,
+                color=NOISE if same else BOUND, alpha=0.4 if same else 0.9, zorder=1)  # fmt: skip
+    ax.scatter(*spot, c=[CLUSTERS[k % len(CLUSTERS)] for k in y], s=18, zorder=2)
+    ax.set_axis_off()
+    return ax
+
+
+def plot_chain(*, ax: Axes | None = None) -> Axes:
+    """The chain X* → X → WX → Y with what disturbs the row space on each link."""
+    ax = plt.subplots(figsize=(7.0, 1.9))[1] if ax is None else ax
+    names = ("$X^\\ast$", "$X$", "$WX$", "$Y$")
+    notes = ("clean", "noisy", "mixed", "activated")
+    links = ("noise $Z$", "weights $W$", "activation $\\sigma$")
+    for i, (name, note) in enumerate(zip(names, notes, strict=True)):
+        colour = SIGNAL if i == 0 else NETWORK
+        ax.text(i, 0, name, ha="center", va="center", fontsize=17, color="white",
+                bbox={"boxstyle": "round,pad=0.45", "fc": colour, "ec": "none"})  # fmt: skip
+        ax.text(i, -0.62, note, ha="center", va="center", fontsize=10.5)
+    for i, link in enumerate(links):
+        ax.annotate("", (i + 0.72, 0), (i + 0.28, 0), arrowprops={"arrowstyle": "-|>", "lw": 2})
+        ax.text(i + 0.5, 0.42, link, ha="center", va="center", fontsize=11, color=BOUND)
+    ax.set(xlim=(-0.5, 3.5), ylim=(-0.95, 0.75))
+    ax.set_axis_off()
+    return ax
+
+
+def plot_sorted(values: Sequence[float], *, ax: Axes | None = None, label: str = "") -> Axes:
+    """Empirical distribution: share of values up to x."""
+    ax, x = _axes(ax), np.sort(_numpy(values).reshape(-1))
+    ax.plot(x, np.arange(1, len(x) + 1) / len(x), label=label)
+    ax.set(ylabel="share of instances", ylim=(0, 1.02))
+    return ax
