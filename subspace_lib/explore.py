@@ -133,7 +133,8 @@ def _page(axes: list[_Axis], frames: list[_Frame], first: _Frame, alt: str) -> s
     rows = "".join(
         f'<label class="fx-row"><span>{html.escape(axis.name)}</span>'
         f'<input type="range" disabled min="0" max="{len(axis.values) - 1}" value="{axis.start}" '
-        f'aria-label="{html.escape(axis.name)}" aria-valuetext="{html.escape(axis.labels[axis.start])}">'
+        f'aria-label="{html.escape(axis.name)}" '
+        f'aria-valuetext="{html.escape(axis.labels[axis.start])}">'
         f"<output>{html.escape(axis.labels[axis.start])}</output></label>"
         for axis in axes
     )

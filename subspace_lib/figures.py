@@ -151,11 +151,15 @@ def plot_points_3d(X: Any, labels: Any, *, ax: Any, size: float = 10) -> Any:
 
 def plot_margins(P: Any, labels: Any, *, ax: Axes | None = None) -> Axes:
     """Sizes of the entries inside clusters, with ε_min and ε_conn marked."""
-    ax, size, y = _axes(ax), np.abs(_numpy(P)), _numpy(labels)
+    ax, y = _axes(ax), _numpy(labels)
+    tensor = torch.as_tensor(_numpy(P))
+    size = tensor.abs().numpy()
     inside = size[(y[:, None] == y[None, :]) & ~np.eye(len(y), dtype=bool)]
     inside = inside[inside > 1e-12]
-    ax.hist(inside, bins=np.geomspace(inside.min(), inside.max(), 60), color=SIGNAL, alpha=0.7)
-    marks = {"ε_min": minimum_margin(_numpy(P), y), "ε_conn": connectivity_margin(_numpy(P), y)}
+    ax.hist(
+        inside, bins=np.geomspace(inside.min(), inside.max(), 60).tolist(), color=SIGNAL, alpha=0.7
+    )
+    marks = {"ε_min": minimum_margin(tensor, y), "ε_conn": connectivity_margin(tensor, y)}
     for (name, value), style in zip(marks.items(), ("-", "--"), strict=True):
         ax.axvline(float(value), color=BOUND, linestyle=style, label=f"{name} = {float(value):.2g}")
     ax.set(xscale="log", xlabel="size of an entry inside a cluster", ylabel="count")
@@ -175,7 +179,7 @@ def plot_threshold_graph(
         same = y[i] == y[j]
         ax.plot(spot[0, [i, j]], spot[1, [i, j]], linewidth=0.5 if same else 1,
                 color=NOISE if same else BOUND, alpha=0.4 if same else 0.9, zorder=1)  # fmt: skip
-    ax.scatter(*spot, c=[CLUSTERS[k % len(CLUSTERS)] for k in y], s=18, zorder=2)
+    ax.scatter(spot[0], spot[1], c=[CLUSTERS[k % len(CLUSTERS)] for k in y], s=18, zorder=2)
     ax.set_axis_off()
     return ax
 

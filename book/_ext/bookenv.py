@@ -1,0 +1,47 @@
+"""Sphinx extension: environment of the kernels, launch buttons, boxes around statements."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+
+sys.path.insert(0, str(Path(__file__).parent))
+from environment import cache_path, repository
+
+KINDS = "Definition|Lemma|Theorem|Proposition|Corollary|Counterexample"
+
+
+def configure(app: Any, config: Any) -> None:
+    config.nb_execution_cache_path = str(cache_path(Path(app.srcdir)))
+    theme = config.html_theme_options
+    theme["navbar_persistent"] = []  # or the theme adds a second search box
+    if found := repository(Path(app.srcdir)):
+        address, branch = found
+        theme.update(repository_url=address, repository_branch=branch, use_repository_button=True)
+    else:  # unknown: no buttons, no dead links
+        theme.pop("launch_buttons", None)
+        for button in ("use_repository_button", "use_edit_page_button", "use_issues_button"):
+            theme[button] = False
+        theme["repository_url"] = ""
+
+
+def box_statements(app: Any, doctree: nodes.document) -> None:
+    """The quotation below a heading such as "Theorem 3.2 (Wedin)" is that statement's body."""
+    for section in doctree.findall(nodes.section):
+        title = section.next_node(nodes.title)
+        found = re.match(rf"({KINDS}) \d+\.\d+", title.astext()) if title else None
+        quote = next((n for n in section.children if isinstance(n, nodes.block_quote)), None)
+        if found and quote is not None:
+            quote["classes"] += ["statement", found[1].lower()]
+
+
+def setup(app: Any) -> dict[str, Any]:
+    os.environ.setdefault("BOOK_STATIC", "1")  # inherited by every kernel of the build
+    app.connect("config-inited", configure, priority=900)
+    app.connect("doctree-read", box_statements)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
