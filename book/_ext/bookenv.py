@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +42,25 @@ def box_statements(app: Any, doctree: nodes.document) -> None:
             quote["classes"] += ["statement", found[1].lower()]
 
 
+def copy_mathjax(app: Any, error: Exception | None) -> None:
+    """MathJax from our own pages: one script and its fonts of the 24 MB that the package holds."""
+    found = find_spec("sphinx-mathjax-offline")
+    if error or found is None or found.origin is None:
+        return
+    source, target = (
+        Path(found.origin).parent / "static/mathjax",
+        Path(app.outdir) / "_static/mathjax",
+    )
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(source / "tex-chtml-full.js", target)
+    shutil.copytree(
+        source / "output/chtml/fonts", target / "output/chtml/fonts", dirs_exist_ok=True
+    )
+
+
 def setup(app: Any) -> dict[str, Any]:
     os.environ.setdefault("BOOK_STATIC", "1")  # inherited by every kernel of the build
     app.connect("config-inited", configure, priority=900)
     app.connect("doctree-read", box_statements)
+    app.connect("build-finished", copy_mathjax)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,4 +1,4 @@
-"""What the build needs to know: where the repository is, and which stored outputs are still true."""
+"""What the build needs to know: the repository, and which stored outputs are still true."""
 
 from __future__ import annotations
 
