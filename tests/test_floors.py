@@ -1,0 +1,48 @@
+"""Modules sit on floors and import only downwards."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "subspace_lib"
+FLOORS = {
+    0: {"_checks", "_palette", "mode"},
+    1: {"_random", "_image", "networks", "projectors"},
+    2: {"data", "clustering", "bounds", "training"},
+    3: {"statements", "experiments", "datasets", "probe"},
+    4: {"claims"},
+    5: {"figures", "explore", "exercises"},
+}
+FLOOR = {module: floor for floor, modules in FLOORS.items() for module in modules}
+
+
+def imported(source: str) -> set[str]:
+    """Modules of the package that this source imports."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("subspace_lib"):
+            parts = node.module.split(".")
+            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names = [a.name for a in node.names if a.name.startswith("subspace_lib.")]
+            found |= {name.split(".")[1] for name in names}
+    return found
+
+
+def upward(module: str, source: str) -> set[str]:
+    return {name for name in imported(source) if FLOOR[name] >= FLOOR[module]}
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda p: p.stem)
+def test_imports_point_downwards(path):
+    if path.stem == "__init__":
+        assert imported(path.read_text()) <= set(FLOOR)
+        return
+    assert path.stem in FLOOR, f"{path.name} has no floor"
+    assert upward(path.stem, path.read_text()) == set()
+
+
+def test_the_check_sees_a_violation():
+    source = "from subspace_lib import _checks as check\nfrom subspace_lib.figures import show"
+    assert upward("bounds", source) == {"figures"}
