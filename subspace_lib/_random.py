@@ -13,8 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from subspace_lib._checks import positive_int
-
 
 def generator(seed: int, purpose: str, trial: int) -> np.random.Generator:
     """The stream of one purpose ("basis", "noise", …) in one trial."""
@@ -28,9 +26,9 @@ def trial_indices(trials: int | Sequence[int] | None) -> list[int]:
     """None → the single trial 0; an int T → 0..T−1; a sequence → exactly those trials."""
     if trials is None:
         return [0]
-    if isinstance(trials, (int, np.integer)):
-        return list(range(positive_int(trials, "trials")))
-    chosen = [int(t) for t in trials]
+    chosen = (
+        list(range(trials)) if isinstance(trials, (int, np.integer)) else list(map(int, trials))
+    )
     if not chosen or min(chosen) < 0:
         raise ValueError(f"trials must be an int ≥ 1 or a sequence of indices ≥ 0, got {trials!r}")
     return chosen

@@ -7,9 +7,9 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "subspace_lib"
 FLOORS = {
-    0: {"_checks", "_palette", "mode"},
-    1: {"_random", "_image", "networks", "projectors"},
-    2: {"data", "clustering", "bounds", "training"},
+    0: {"_checks", "_image", "_palette", "_random", "mode"},
+    1: {"data", "networks", "projectors"},
+    2: {"clustering", "bounds", "training"},
     3: {"statements", "experiments", "datasets", "probe"},
     4: {"claims"},
     5: {"figures", "explore", "exercises"},

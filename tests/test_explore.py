@@ -1,0 +1,111 @@
+import json
+import re
+
+import matplotlib.pyplot as plt
+import pytest
+
+import subspace_lib as sl
+
+
+def draw(noise, rank=1):
+    fig, ax = plt.subplots(figsize=(3, 2))
+    ax.bar(["noise", "rank"], [noise, rank])
+    return fig, f"noise is {noise}"
+
+
+def static(**changes):
+    options = {"alt": "Two bars.", "static": True, "noise": [0.0, 0.5, 1.0], "rank": [1, 2]}
+    return sl.explore(draw, **{**options, **changes}).data
+
+
+def test_static_page_holds_every_frame_and_says_what_it_shows():
+    page = static()
+    data = json.loads(re.search(r'application/json">(.*?)</script>', page)[1])
+    assert len(data["frames"]) == len(data["notes"]) == 6
+    assert len(set(data["frames"])) == 6
+    assert data["notes"][2] == "noise is 0.5"
+    assert 'alt="Two bars."' in page
+    assert page.count('type="range"') == 2
+    assert "http" not in page
+
+
+def test_static_page_is_reproducible_and_starts_where_told():
+    assert static() == static()
+    assert 'value="2" aria-label="noise" aria-valuetext="1"' in static(start={"noise": 2})
+
+
+def test_live_widget_changes_picture_and_text():
+    box = sl.explore(draw, alt="Two bars.", static=False, noise=[0.0, 0.5], labels={"noise": "s²"})
+    slider, picture = box.children
+    before = picture.value
+    slider.value = 1
+    assert picture.value != before
+    assert "Shown: s² 0.5" in picture.value
+    assert "noise is 0.5" in picture.value
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        ({"alt": " "}, ValueError, "alt must say"),
+        ({"noise": []}, ValueError, "empty"),
+        ({"start": {"noise": 3}}, ValueError, r"0\.\.2"),
+    ],
+)
+def test_bad_input(change, kind, message):
+    with pytest.raises(kind, match=message):
+        static(**change)
+
+
+def test_render_must_return_a_figure_and_axes_are_needed():
+    with pytest.raises(TypeError, match="matplotlib Figure"):
+        sl.explore(lambda a: None, alt="x", static=True, a=[1])
+    with pytest.raises(ValueError, match="at least one axis"):
+        sl.explore(draw, alt="x")
+
+
+def test_show_needs_alternative_text():
+    fig, _ = draw(1.0)
+    with pytest.raises(ValueError, match="alt must say"):
+        sl.figures.show(fig, alt="")
+    assert 'alt="a &lt; b"' in sl.figures.show(fig, alt="a < b").data
+
+
+def test_figures_draw_on_the_callers_axes():
+    data = sl.sample_union(
+        ambient_dim=10, n_subspaces=2, subspace_dim=2, points_per_subspace=6, seed=0
+    )
+    P = sl.row_projector(data.X, 4)
+    for plot in (sl.figures.plot_projector, sl.figures.plot_margins):
+        ax = plt.subplots()[1]
+        assert plot(P, data.labels, ax=ax) is ax
+    ax = plt.subplots()[1]
+    assert sl.figures.plot_threshold_graph(P, data.labels, 0.01, ax=ax) is ax
+    assert sl.figures.block_edges(data.labels).tolist() == [6]
+    plt.close("all")
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ([[1.0, 2.0], [3.0, 4.0]], None),
+        ([[1.0, 3.0], [2.0, 4.0]], "transpose"),
+        ([[2.0, 4.0], [6.0, 8.0]], "2 times"),
+        ([1.0], "shape"),
+        (None, "return"),
+        ([[1.0, 2.0], [3.0, 5.0]], "off by up to 1"),
+    ],
+)
+def test_close_says_what_is_wrong(answer, message):
+    outcome = sl.check("9.9", lambda: sl.close(answer, [[1.0, 2.0], [3.0, 4.0]]))
+    assert bool(outcome) == (message is None)
+    assert message is None or message in outcome.message
+
+
+def test_check_reports_any_failure():
+    def stub():
+        raise NotImplementedError
+
+    assert "not answered yet" in sl.check("1", stub).message
+    assert "ZeroDivisionError" in sl.check("1", lambda: 1 / 0).message
+    assert "Exercise 1" in sl.check("1", stub)._repr_html_()
