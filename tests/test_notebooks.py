@@ -19,7 +19,18 @@ each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_runs_live_with_a_kernel(path):
     """The live path: no BOOK_STATIC, so that sliders are widgets, as in JupyterLab."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("BOOK_", "PYTEST_"))}
-    command = [sys.executable, "-m", "pytest", "--nbmake", "-q", "-p", "no:xdist", str(path)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbmake",
+        "-q",
+        "-p",
+        "no:xdist",
+        "-p",
+        "no:cacheprovider",
+        str(path),
+    ]
     command += ["-o", "addopts=", "--rootdir", str(path.parent), "--nbmake-timeout=300"]
     env["BOOK_MODE"] = "quick"
     done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=path.parent)

@@ -42,6 +42,17 @@ def box_statements(app: Any, doctree: nodes.document) -> None:
             quote["classes"] += ["statement", found[1].lower()]
 
 
+def drop_thebe(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """The theme always loads thebe, which declares its constants twice and calls a third party."""
+
+    def is_thebe(script: Any) -> bool:
+        text = f"{getattr(script, 'filename', script)} {getattr(script, 'attributes', '')}"
+        return "thebe" in text.lower()
+
+    for kind in ("script_files", "css_files"):
+        context[kind] = [item for item in context.get(kind, []) if not is_thebe(item)]
+
+
 def copy_mathjax(app: Any, error: Exception | None) -> None:
     """MathJax from our own pages: one script and its fonts of the 24 MB that the package holds."""
     found = find_spec("sphinx-mathjax-offline")
@@ -62,5 +73,6 @@ def setup(app: Any) -> dict[str, Any]:
     os.environ.setdefault("BOOK_STATIC", "1")  # inherited by every kernel of the build
     app.connect("config-inited", configure, priority=900)
     app.connect("doctree-read", box_statements)
+    app.connect("html-page-context", drop_thebe, priority=900)
     app.connect("build-finished", copy_mathjax)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
