@@ -2,7 +2,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
-export PYTHONWARNDEFAULTENCODING :=
 
 help:
 	@echo "make book   build the book into _build/html"

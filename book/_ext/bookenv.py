@@ -24,10 +24,18 @@ def configure(app: Any, config: Any) -> None:
     theme["navbar_persistent"] = []  # or the theme adds a second search box
     if found := repository(Path(app.srcdir)):
         address, branch = found
-        theme.update(repository_url=address, repository_branch=branch, use_repository_button=True)
+        theme.update(
+            repository_url=address,
+            repository_branch=branch,
+            use_repository_button=True,
+        )
     else:  # unknown: no buttons, no dead links
         theme.pop("launch_buttons", None)
-        for button in ("use_repository_button", "use_edit_page_button", "use_issues_button"):
+        for button in (
+            "use_repository_button",
+            "use_edit_page_button",
+            "use_issues_button",
+        ):
             theme[button] = False
         theme["repository_url"] = ""
 
@@ -36,13 +44,30 @@ def box_statements(app: Any, doctree: nodes.document) -> None:
     """The quotation below a heading such as "Theorem 3.2 (Wedin)" is that statement's body."""
     for section in doctree.findall(nodes.section):
         title = section.next_node(nodes.title)
-        found = re.match(rf"({KINDS}) \d+\.\d+", title.astext()) if title else None
-        quote = next((n for n in section.children if isinstance(n, nodes.block_quote)), None)
+        found = (
+            re.match(rf"({KINDS}) \d+\.\d+", title.astext())
+            if title
+            else None
+        )
+        quote = next(
+            (
+                n
+                for n in section.children
+                if isinstance(n, nodes.block_quote)
+            ),
+            None,
+        )
         if found and quote is not None:
             quote["classes"] += ["statement", found[1].lower()]
 
 
-def drop_thebe(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+def drop_thebe(
+    app: Any,
+    page: str,
+    template: str,
+    context: dict[str, Any],
+    doctree: Any,
+) -> None:
     """The theme always loads thebe, which declares its constants twice and calls a third party."""
 
     def is_thebe(script: Any) -> bool:
@@ -50,7 +75,9 @@ def drop_thebe(app: Any, page: str, template: str, context: dict[str, Any], doct
         return "thebe" in text.lower()
 
     for kind in ("script_files", "css_files"):
-        context[kind] = [item for item in context.get(kind, []) if not is_thebe(item)]
+        context[kind] = [
+            item for item in context.get(kind, []) if not is_thebe(item)
+        ]
 
 
 def copy_mathjax(app: Any, error: Exception | None) -> None:
@@ -65,14 +92,22 @@ def copy_mathjax(app: Any, error: Exception | None) -> None:
     target.mkdir(parents=True, exist_ok=True)
     shutil.copy2(source / "tex-chtml-full.js", target)
     shutil.copytree(
-        source / "output/chtml/fonts", target / "output/chtml/fonts", dirs_exist_ok=True
+        source / "output/chtml/fonts",
+        target / "output/chtml/fonts",
+        dirs_exist_ok=True,
     )
 
 
 def setup(app: Any) -> dict[str, Any]:
-    os.environ.setdefault("BOOK_STATIC", "1")  # inherited by every kernel of the build
+    os.environ.setdefault(
+        "BOOK_STATIC", "1"
+    )  # inherited by every kernel of the build
     app.connect("config-inited", configure, priority=900)
     app.connect("doctree-read", box_statements)
     app.connect("html-page-context", drop_thebe, priority=900)
     app.connect("build-finished", copy_mathjax)
-    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+    return {
+        "version": "1",
+        "parallel_read_safe": True,
+        "parallel_write_safe": True,
+    }

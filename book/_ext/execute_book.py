@@ -26,10 +26,14 @@ def failure(path: Path, nb: Any, error: str) -> str:
 
 
 def run(path: Path, nb: Any) -> Any:
-    return single_nb_execution(nb, cwd=str(path.parent), allow_errors=False, timeout=600)
+    return single_nb_execution(
+        nb, cwd=str(path.parent), allow_errors=False, timeout=600
+    )
 
 
-def execute(paths: list[Path], cache_dir: Path, workers: int = 2) -> list[str]:
+def execute(
+    paths: list[Path], cache_dir: Path, workers: int = 2
+) -> list[str]:
     """Execute what the cache does not hold; returns the failures' messages."""
     cache_dir.mkdir(parents=True, exist_ok=True)
     cache = get_cache(cache_dir)
@@ -48,9 +52,16 @@ def execute(paths: list[Path], cache_dir: Path, workers: int = 2) -> list[str]:
             if result.err:
                 failures.append(failure(path, nb, result.exc_string))
                 continue
-            bundle = CacheBundleIn(nb, str(path), data={"execution_seconds": result.time})
-            cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
-            print(f"  [{done}/{len(jobs)}] {path.name}: {result.time:.1f} s", flush=True)
+            bundle = CacheBundleIn(
+                nb, str(path), data={"execution_seconds": result.time}
+            )
+            cache.cache_notebook_bundle(
+                bundle, check_validity=False, overwrite=True
+            )
+            print(
+                f"  [{done}/{len(jobs)}] {path.name}: {result.time:.1f} s",
+                flush=True,
+            )
     return failures
 
 
