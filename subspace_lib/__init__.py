@@ -5,7 +5,7 @@ Matrices hold one data point per column; leading axes are batch.
 """
 
 from subspace_lib import figures
-from subspace_lib.bounds import Certificate, spectral_gap, wedin_bound
+from subspace_lib.bounds import Certificate, spectral_gap, theorem_3_1, wedin_bound
 from subspace_lib.clustering import (
     accuracy,
     cluster_by_threshold,
@@ -27,22 +27,31 @@ from subspace_lib.projectors import (
     row_projector,
     sin_theta,
 )
+from subspace_lib.reference import (
+    ClusterCertificate,
+    certify_clusters,
+    entrywise_bound,
+    reference_bound,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Certificate",
+    "ClusterCertificate",
     "UnionOfSubspaces",
     "accuracy",
     "add_noise",
     "book_mode",
     "by_mode",
+    "certify_clusters",
     "check",
     "close",
     "cluster_by_threshold",
     "clustering_scores",
     "connectivity_margin",
     "containment_distance",
+    "entrywise_bound",
     "explore",
     "figures",
     "minimum_margin",
@@ -50,11 +59,13 @@ __all__ = [
     "numerical_rank",
     "principal_angles",
     "projection_distance",
+    "reference_bound",
     "row_basis",
     "row_projector",
     "sample_union",
     "sin_theta",
     "single_linkage",
     "spectral_gap",
+    "theorem_3_1",
     "wedin_bound",
 ]

@@ -179,3 +179,76 @@ def divide(numerator: Tensor, gap: Tensor) -> Tensor:
     """numerator / gap where the gap is positive, ∞ elsewhere."""
     safe = torch.where(gap > 0, gap, torch.ones_like(gap))
     return torch.where(gap > 0, numerator / safe, torch.full_like(numerator / safe, INF))
+
+
+def theorem_3_1(
+    clean: Tensor,
+    noise: Tensor,
+    W: Tensor,
+    Y: Tensor,
+    rank: int,
+    margin: Tensor | float,
+    form: str = "printed",
+) -> Certificate:
+    """The paper's theorem: ‖P(X*) − P(Y)‖_max < ε/2 for Y = σ(W X), X = X* + Z.
+
+    Links i = 1, 2, 3 have gaps δ₁ = s_r(X*) − s_{r+1}(X), δ₂ = s_r(WX*) − s_{r+1}(WX),
+    δ₃ = s_r(Y) − s_{r+1}(WX) and errors ‖Z‖, ‖WZ‖, ‖Y − WX‖; κ = √(2⁷ r)/ε.
+      "printed": min δ_i > κ · max error (changes when W is rescaled, although P(Y) does not)
+      "links":   δ_i > κ · its own error for every i; gap and threshold of the worst link
+      "two-links": ‖WZ‖/δ₂ + ‖Y − WX‖/δ₃ < ε/2 in the spectral norm, because P(X*) = P(WX*):
+                 the first link, the factor √r and the √2 are not needed
+    bound: Σ over the links used of the Wedin bounds on ‖P − P'‖ (Frobenius for the first two
+    forms, where WX enters twice), ∞ where a gap is not positive.
+    clean, noise: (..., m, n); W: (..., p, m); Y: (..., p, n); margin: ε, (...) → (...).
+    Raises ValueError for shapes that do not fit or margin ≤ 0. Source: OpenReview Pjcz6ik78E.
+    """
+    check.one_of(form, CHAIN_FORMS, "form")
+    S, Z = check.matrix(clean, "clean"), check.matrix(noise, "noise")
+    W, Y = check.matrix(W, "W"), check.matrix(Y, "Y")
+    check.same_shape(S, Z, ("clean", "noise"))
+    check.same_columns(S, Y, ("clean", "Y"))
+    if W.shape[-1] != S.shape[-2] or W.shape[-2] != Y.shape[-2]:
+        raise ValueError(
+            f"W must be ({Y.shape[-2]}, {S.shape[-2]}) to map clean {tuple(S.shape)} to Y "
+            f"{tuple(Y.shape)}, got {tuple(W.shape)}; pass the weights that produced Y"
+        )
+    r = check.rank_within(rank, S, "clean")
+    epsilon = torch.as_tensor(margin, dtype=S.dtype, device=S.device)
+    if not (epsilon > 0).all():
+        raise ValueError(f"margin must be positive, got {float(epsilon.min()):.3g}; see margins")
+    X, WX = S + Z, W @ (S + Z)
+    pairs = ((S, X, Z), (W @ S, WX, W @ Z), (Y, WX, Y - WX))
+    slack = torch.stack([rounding_allowance(A, B) for A, B, _ in pairs])
+    gaps = torch.stack([spectral_gap(A, B, r) for A, B, _ in pairs]) - slack
+    errors = torch.stack([_top(E) for *_, E in pairs]) + slack
+    return _chain(form, gaps, errors, r, epsilon)
+
+
+CHAIN_FORMS = ("printed", "links", "two-links")
+
+
+def _chain(form: str, gaps: Tensor, errors: Tensor, r: int, epsilon: Tensor) -> Certificate:
+    """Verdict of the chain from its gaps and errors, each (3, ...)."""
+    names = ("‖Z‖", "‖WZ‖", "‖Y − WX‖")
+    terms = {f"δ{i + 1}": gaps[i] for i in range(3)} | dict(zip(names, errors, strict=True))
+    distance = "‖P(X*) − P(Y)‖"
+    if form == "two-links":
+        parts = divide(errors[1:], gaps[1:])
+        needed = 2 / epsilon * errors[1:].sum(0)
+        # one number for the pair of links: both gaps exceed it ⇒ the sum is below ε/2
+        bound = parts.sum(0)
+        gap = torch.where(
+            (gaps[1:] > 0).all(0), errors[1:].sum(0) / bound.clamp(min=1e-300), gaps[1:].amin(0)
+        )
+        return Certificate("Theorem 3.1, two links", distance, gap, needed, bound, terms)
+    parts = (2 * r) ** 0.5 * divide(errors, gaps)
+    bound = 2 * parts[0] + parts[1] + parts[2]
+    factor = (128 * r) ** 0.5 / epsilon
+    if form == "printed":
+        gap, threshold = gaps.amin(0), factor * errors.amax(0)
+        return Certificate("Theorem 3.1, as printed", distance, gap, threshold, bound, terms)
+    worst = (gaps / (factor * errors)).argmin(0, keepdim=True)
+    gap = gaps.gather(0, worst)[0]
+    threshold = (factor * errors).gather(0, worst)[0]
+    return Certificate("Theorem 3.1, link by link", distance, gap, threshold, bound, terms)

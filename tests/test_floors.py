@@ -10,7 +10,7 @@ FLOORS = {
     0: {"_checks", "_image", "_palette", "_random", "mode"},
     1: {"data", "networks", "projectors"},
     2: {"clustering", "bounds", "training"},
-    3: {"statements", "experiments", "datasets", "probe"},
+    3: {"reference", "statements", "experiments", "datasets", "probe"},
     4: {"claims"},
     5: {"figures", "explore", "exercises"},
 }
