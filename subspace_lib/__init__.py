@@ -15,7 +15,9 @@ from subspace_lib.clustering import (
     single_linkage,
 )
 from subspace_lib.data import UnionOfSubspaces, add_noise, sample_union
+from subspace_lib.estimator import ProjectorClustering
 from subspace_lib.exercises import check, close
+from subspace_lib.experiments import Result, load_result
 from subspace_lib.explore import explore
 from subspace_lib.mode import book_mode, by_mode, mode_note
 from subspace_lib.projectors import (
@@ -39,6 +41,8 @@ __version__ = "0.1.0"
 __all__ = [
     "Certificate",
     "ClusterCertificate",
+    "ProjectorClustering",
+    "Result",
     "UnionOfSubspaces",
     "accuracy",
     "add_noise",
@@ -54,6 +58,7 @@ __all__ = [
     "entrywise_bound",
     "explore",
     "figures",
+    "load_result",
     "minimum_margin",
     "mode_note",
     "numerical_rank",

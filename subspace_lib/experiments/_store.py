@@ -1,0 +1,140 @@
+"""Results on disk: arrays with config, points and provenance, in one npz file without pickles."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass, field, is_dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+VERSIONS = ("numpy", "scipy", "torch", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished experiment. arrays: name → (points, …); points: what each first index stands for.
+
+    config: the frozen settings, seed included. provenance: versions, device, wall time in seconds.
+    """
+
+    name: str
+    config: dict[str, Any]
+    points: list[dict[str, Any]]
+    arrays: dict[str, np.ndarray]
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        if key not in self.arrays:
+            raise KeyError(f"{self.name} has no array {key!r}; it has {', '.join(self.arrays)}")
+        return self.arrays[key]
+
+    def index(self, **point: Any) -> int:
+        """The first index of the one point with these values; ValueError where not exactly one."""
+        found = [
+            i for i, p in enumerate(self.points) if all(p.get(k) == v for k, v in point.items())
+        ]
+        if len(found) != 1:
+            raise ValueError(
+                f"{self.name}: {point} matches {len(found)} points, expected one; points have "
+                f"{sorted(self.points[0])}, the first is {self.points[0]}"
+            )
+        return found[0]
+
+    def at(self, **point: Any) -> dict[str, np.ndarray]:
+        """All arrays at one point."""
+        i = self.index(**point)
+        return {name: values[i] for name, values in self.arrays.items()}
+
+    def note(self) -> str:
+        """One line for under a figure: sizes, versions, device and time."""
+        kept = {k: v for k, v in self.config.items() if isinstance(v, (int, str))}
+        sizes = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in kept.items())
+        made = self.provenance
+        return (
+            f"stored result {self.name}: {sizes}; torch {made['versions']['torch']} on "
+            f"{made['device']}, {made['wall_seconds']:.0f} s of computing"
+        )
+
+
+def as_config(config: Any) -> dict[str, Any]:
+    """A config dataclass as plain JSON values."""
+    if not is_dataclass(config) or isinstance(config, type):
+        raise TypeError(f"config must be a dataclass instance, got {type(config).__name__}")
+    return json.loads(json.dumps(asdict(config)))
+
+
+def provenance(device: str, wall_seconds: float) -> dict[str, Any]:
+    return {
+        "versions": {"python": platform.python_version()} | {n: version(n) for n in VERSIONS},
+        "device": device_name(device),
+        "wall_seconds": round(wall_seconds, 2),
+    }
+
+
+def device_name(device: str) -> str:
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    return f"CPU ({platform.machine()}, {os.cpu_count()} cores)"
+
+
+def save(result: Result, folder: Path) -> Path:
+    """folder/NAME.npz, written beside and moved into place: an interrupted save loses nothing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    meta = {
+        "name": result.name,
+        "config": result.config,
+        "points": result.points,
+        "provenance": result.provenance,
+    }
+    path = folder / f"{result.name}.npz"
+    part = folder / f".{result.name}.{os.getpid()}.part"
+    with part.open("wb") as file:
+        arrays: dict[str, Any] = {**result.arrays, "__meta__": np.array(json.dumps(meta))}
+        np.savez_compressed(file, **arrays)
+    os.replace(part, path)
+    return path
+
+
+def load(path: Path) -> Result:
+    """Raises FileNotFoundError or ValueError (damaged file), each with what to do."""
+    name = path.stem
+    if not path.exists():
+        raise FileNotFoundError(
+            f"there is no stored result {path.name} in {path.parent}; make it with "
+            f"`python -m subspace_lib.experiments run {name} --full`"
+        )
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files}
+        meta = json.loads(str(arrays.pop("__meta__")))
+    except (BadZipFile, ValueError, KeyError, OSError, EOFError) as error:
+        raise ValueError(
+            f"{path} is damaged or truncated ({type(error).__name__}: {error}); delete it and run "
+            f"`python -m subspace_lib.experiments run {name} --full`"
+        ) from error
+    return Result(meta["name"], meta["config"], meta["points"], arrays, meta["provenance"])
+
+
+def results_folder() -> Path:
+    """$BOOK_RESULTS, or book/results beside the library, or ./results."""
+    if given := os.environ.get("BOOK_RESULTS"):
+        return Path(given)
+    beside = Path(__file__).resolve().parents[2] / "book" / "results"
+    return beside if beside.parent.exists() else Path("results")
+
+
+def load_result(name: str, folder: Path | str | None = None) -> Result:
+    """A stored full-size result by name.
+
+    Looks in ``folder``, else in $BOOK_RESULTS, else in book/results beside the library. Raises
+    FileNotFoundError with the command that makes it, ValueError for a damaged file.
+    """
+    return load(Path(folder or results_folder()) / f"{name}.npz")

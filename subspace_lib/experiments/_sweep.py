@@ -1,0 +1,164 @@
+"""An experiment is a config, a list of points, and a function that computes one point."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, Future, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from subspace_lib.experiments import _store as store
+
+Point = dict[str, Any]
+Compute = Callable[[Any, Point, str], Mapping[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One figure or table of the book.
+
+    quick, full: frozen config dataclasses. points(config): JSON values that name each unit of work.
+    compute(config, point, device): named arrays, of the same shapes at every point; a function at
+    the top level of a module, so that any executor can send it elsewhere.
+    """
+
+    name: str
+    title: str
+    quick: Any
+    full: Any
+    points: Callable[[Any], list[Point]]
+    compute: Compute
+
+
+EXPERIMENTS: dict[str, Experiment] = {}
+
+
+def register(experiment: Experiment) -> Experiment:
+    if experiment.name in EXPERIMENTS:
+        raise ValueError(f"an experiment named {experiment.name!r} exists already")
+    EXPERIMENTS[experiment.name] = experiment
+    return experiment
+
+
+def run(
+    experiment: Experiment | str,
+    config: Any = None,
+    *,
+    device: str = "cpu",
+    executor: Executor | None = None,
+    parts: Path | None = None,
+    progress: bool = False,
+) -> store.Result:
+    """Compute every point and stack the arrays.
+
+    config: the quick one unless given. executor: any ``concurrent.futures.Executor`` (processes, a
+    Dask cluster's ``client.get_executor()``, …); None computes here, one point after the other.
+    parts: a folder in which finished points are kept, so that an interrupted sweep resumes; points
+    finished under another config are not reused. Raises the first point's error after the points
+    already finished have been kept.
+    """
+    if isinstance(experiment, str):
+        experiment = find(experiment)
+    config = experiment.quick if config is None else config
+    points = experiment.points(config)
+    kept = Parts(parts, experiment.name, config)
+    found = {i: part for i, point in enumerate(points) if (part := kept.read(point)) is not None}
+    begin = time.perf_counter()
+    todo = [i for i in range(len(points)) if i not in found]
+    for i, arrays, seconds in _computed(experiment, config, points, todo, device, executor):
+        found[i] = {**arrays, "seconds": np.array(seconds)}
+        kept.write(points[i], found[i])
+        if progress:
+            passed = time.perf_counter() - begin
+            text = f"[{len(found)}/{len(points)}] {passed:.0f} s  {json.dumps(points[i])}"
+            print(text, file=sys.stderr, flush=True)
+    stacked = _stack(experiment.name, [found[i] for i in range(len(points))])
+    made = store.provenance(device, float(stacked["seconds"].sum()))
+    return store.Result(experiment.name, store.as_config(config), points, stacked, made)
+
+
+def find(name: str) -> Experiment:
+    if name not in EXPERIMENTS:
+        raise ValueError(f"unknown experiment {name!r}; known: {', '.join(sorted(EXPERIMENTS))}")
+    return EXPERIMENTS[name]
+
+
+def timed(compute: Compute, config: Any, point: Point, device: str) -> tuple[dict, float]:
+    begin = time.perf_counter()
+    arrays = {name: np.asarray(values) for name, values in compute(config, point, device).items()}
+    return arrays, time.perf_counter() - begin
+
+
+def _computed(
+    experiment: Experiment,
+    config: Any,
+    points: list[Point],
+    todo: list[int],
+    device: str,
+    executor: Executor | None,
+) -> Iterator[tuple[int, dict, float]]:
+    """(index, arrays, seconds) in the order of completion."""
+    if executor is None:
+        for i in todo:
+            yield i, *timed(experiment.compute, config, points[i], device)
+        return
+    jobs: dict[Future, int] = {
+        executor.submit(timed, experiment.compute, config, points[i], device): i for i in todo
+    }
+    for job in as_completed(jobs):
+        yield jobs[job], *job.result()
+
+
+def _stack(name: str, parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    for part in parts:
+        shapes = {key: values.shape for key, values in part.items()}
+        expected = {key: values.shape for key, values in parts[0].items()}
+        if shapes != expected:
+            raise ValueError(
+                f"{name}: every point must give arrays of the same names and shapes, got {shapes} "
+                f"beside {expected}; pad with NaN or make two experiments"
+            )
+    return {key: np.stack([part[key] for part in parts]) for key in parts[0]}
+
+
+class Parts:
+    """Finished points of an unfinished sweep; a part that cannot be read is computed again."""
+
+    def __init__(self, folder: Path | None, name: str, config: Any) -> None:
+        key = json.dumps(store.as_config(config), sort_keys=True).encode()
+        self.folder = folder and folder / f"{name}-{hashlib.sha256(key).hexdigest()[:10]}"
+
+    def _path(self, point: Point) -> tuple[Path, str]:
+        assert self.folder is not None
+        key = hashlib.sha256(json.dumps(point, sort_keys=True).encode()).hexdigest()[:16]
+        return self.folder, key
+
+    def read(self, point: Point) -> dict[str, np.ndarray] | None:
+        if self.folder is None:
+            return None
+        folder, key = self._path(point)
+        try:
+            return store.load(folder / f"{key}.npz").arrays
+        except FileNotFoundError:
+            return None
+        except ValueError as damaged:
+            print(f"recomputing a damaged part: {damaged}", file=sys.stderr)
+            return None
+
+    def write(self, point: Point, arrays: dict[str, np.ndarray]) -> None:
+        if self.folder is not None:
+            folder, key = self._path(point)
+            store.save(store.Result(key, {}, [point], arrays), folder)
+
+    def discard(self) -> None:
+        """Forget the finished points, once the whole is stored."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)

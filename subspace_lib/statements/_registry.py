@@ -1,0 +1,145 @@
+"""What a machine-checked statement is, and how it is run.
+
+Every numbered statement of the book has the form left ≤ right once both sides are computed. A
+checker draws random instances that satisfy the hypotheses and evaluates both sides; an extremal
+instance shows how tight the statement is; a control per hypothesis drops it and must break it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+FORMS = ("bound", "identity")
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Both sides on a batch of instances: the statement says left ≤ right, entry by entry.
+
+    left, right: (instances,). For an identity, left is the deviation and right what rounding may
+    leave; for an equivalence, left is 1.0 where the two conditions disagree and right is 0.
+    """
+
+    left: Tensor
+    right: Tensor
+
+    def __post_init__(self) -> None:
+        if self.left.ndim != 1 or self.left.shape != self.right.shape:
+            raise ValueError(
+                f"left and right must be vectors of one length, got {tuple(self.left.shape)} and "
+                f"{tuple(self.right.shape)}"
+            )
+
+    @property
+    def violations(self) -> int:
+        """NaN on either side counts as a violation."""
+        return int((~(self.left <= self.right)).sum())
+
+    @property
+    def tightest(self) -> float:
+        """Largest left/right where right is finite and positive; 0 where there is none."""
+        usable = (self.right > 0) & torch.isfinite(self.right)
+        return float((self.left[usable] / self.right[usable]).max()) if usable.any() else 0.0
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One numbered statement of the book and everything that could refute it.
+
+    id: "Theorem 3.3". says: the inequality in one line. sample(seed, count): at most ``count``
+    random instances that satisfy all hypotheses (fewer where drawing rejects some).
+    controls: hypothesis → instances on which only that one is dropped; each must be violated.
+    extremal: an instance on which left/right lies in [0.99, 1], or None with the reason in
+    ``loose`` (an identity needs neither).
+    """
+
+    id: str
+    says: str
+    sample: Callable[[int, int], Sides]
+    controls: Mapping[str, Callable[[], Sides]]
+    extremal: Callable[[], Sides] | None = None
+    loose: str = ""
+    form: str = "bound"
+
+    def __post_init__(self) -> None:
+        if self.form not in FORMS:
+            raise ValueError(f"form must be one of {FORMS}, got {self.form!r}")
+        if not self.controls:
+            raise ValueError(
+                f"{self.id} needs a control: a checker that cannot fail checks nothing"
+            )
+        if self.form == "bound" and self.extremal is None and not self.loose:
+            raise ValueError(
+                f"{self.id} needs an extremal instance, or the reason why there is none"
+            )
+
+    @property
+    def chapter(self) -> int:
+        return int(self.id.split()[-1].split(".")[0])
+
+
+STATEMENTS: dict[str, Statement] = {}
+
+
+def register(statement: Statement) -> Statement:
+    if statement.id in STATEMENTS:
+        raise ValueError(f"{statement.id} is registered twice; statement numbers are unique")
+    STATEMENTS[statement.id] = statement
+    return statement
+
+
+@dataclass(frozen=True)
+class Report:
+    """What running one checker found."""
+
+    statement: Statement
+    instances: int
+    violations: int
+    tightest: float
+    extremal: float | None
+    controls: dict[str, bool] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def passed(self) -> bool:
+        """No violation, the extremal instance tight within 1 %, every control broken."""
+        tight = self.extremal is None or 0.99 <= self.extremal <= 1 + 1e-9
+        return self.violations == 0 and tight and all(self.controls.values())
+
+
+BATCH = 500
+
+
+def run(
+    statement: Statement,
+    instances: int = 200,
+    seed: int = 0,
+    tick: Callable[[int], None] = lambda done: None,
+) -> Report:
+    """Check one statement on at least ``instances`` random instances, its extremal, its controls.
+
+    Raises RuntimeError where the sampler finds no instance that satisfies the hypotheses.
+    """
+    begin, done, violations, tightest, batch = time.perf_counter(), 0, 0, 0.0, 0
+    while done < instances:
+        sides = statement.sample(seed + batch, min(BATCH, instances - done))
+        batch += 1
+        if len(sides.left) == 0 and batch > 20 and done == 0:
+            raise RuntimeError(f"{statement.id}: no instance satisfies the hypotheses; mend sample")
+        done += len(sides.left)
+        violations += sides.violations
+        tightest = max(tightest, sides.tightest)
+        tick(done)
+    extremal = None
+    if statement.extremal is not None:
+        sharp = statement.extremal()
+        violations += sharp.violations
+        extremal = sharp.tightest
+    broken = {name: control().violations > 0 for name, control in statement.controls.items()}
+    seconds = time.perf_counter() - begin
+    return Report(statement, done, violations, tightest, extremal, broken, seconds)
