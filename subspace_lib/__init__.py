@@ -6,6 +6,7 @@ Matrices hold one data point per column; leading axes are batch.
 
 from subspace_lib import figures
 from subspace_lib.bounds import Certificate, spectral_gap, theorem_3_1, wedin_bound
+from subspace_lib.claims import ledger
 from subspace_lib.clustering import (
     accuracy,
     cluster_by_threshold,
@@ -58,6 +59,7 @@ __all__ = [
     "entrywise_bound",
     "explore",
     "figures",
+    "ledger",
     "load_result",
     "minimum_margin",
     "mode_note",

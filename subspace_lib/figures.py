@@ -20,7 +20,7 @@ from subspace_lib.clustering import connectivity_margin, minimum_margin
 __all__ = [
     "BOUND", "CLUSTERS", "NETWORK", "NOISE", "SECOND", "SIGNAL", "THEORY",
     "block_edges", "plot_bands", "plot_chain", "plot_margins", "plot_points_3d", "plot_projector",
-    "plot_sorted", "plot_spectrum", "plot_threshold_graph", "show", "use_style",
+    "plot_sorted", "plot_spectrum", "plot_threshold_graph", "show", "statement_table", "use_style",
 ]  # fmt: skip
 
 
@@ -209,3 +209,27 @@ def plot_sorted(values: Sequence[float], *, ax: Axes | None = None, label: str =
     ax.plot(x, np.arange(1, len(x) + 1) / len(x), label=label)
     ax.set(ylabel="share of instances", ylim=(0, 1.02))
     return ax
+
+
+def statement_table(run: Any) -> Any:
+    """The stored run of the statement checkers as a table."""
+    from IPython.display import HTML
+
+    names = ("statement", "instances", "violations", "largest left/right", "extremal", "controls")
+    head = "".join(f"<th scope='col'>{name}</th>" for name in names)
+    body = "".join(_statement_row(run, i) for i in range(len(run.points)))
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return HTML(table + f"<p>{html.escape(run.note())}</p>")
+
+
+def _statement_row(run: Any, i: int) -> str:
+    extremal = float(run["extremal"][i])
+    cells = (
+        run.points[i]["statement"],
+        f"{int(run['instances'][i]):,}",
+        str(int(run["violations"][i])),
+        f"{float(run['tightest'][i]):.3f}",
+        "–" if np.isnan(extremal) else f"{extremal:.4f}",
+        f"{int(run['broken'][i])} of {int(run['controls'][i])} broken",
+    )
+    return "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"

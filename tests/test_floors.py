@@ -11,8 +11,8 @@ FLOORS = {
     1: {"data", "networks", "projectors"},
     2: {"clustering", "bounds"},
     3: {"reference", "estimator"},
-    4: {"training"},
-    5: {"statements", "experiments", "datasets", "probe"},
+    4: {"training", "statements"},
+    5: {"experiments", "datasets", "probe"},
     6: {"claims"},
     7: {"figures", "explore", "exercises"},
 }

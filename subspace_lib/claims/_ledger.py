@@ -1,0 +1,121 @@
+"""What a claim is, how it is judged, and the table of all of them."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from subspace_lib.experiments import Result, load_result
+
+HOLDS = "holds"
+CONDITIONAL = "holds under conditions we name"
+VACUOUS = "vacuous at this size"
+FAILS = "fails"
+UNTESTED = "not tested yet"
+VERDICTS = (HOLDS, CONDITIONAL, VACUOUS, FAILS, UNTESTED)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict and the numbers it rests on, as a sentence made from stored results."""
+
+    verdict: str
+    measured: str
+
+    def __post_init__(self) -> None:
+        if self.verdict not in VERDICTS:
+            raise ValueError(f"verdict must be one of {VERDICTS}, got {self.verdict!r}")
+
+
+Judge = Callable[[Mapping[str, Result]], Judgement]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of the paper, in our words.
+
+    chapter: where the book tests it. needs: names of the stored results that the judge reads; the
+    verdict is "not tested yet" while one of them does not exist, or while there is no judge.
+    """
+
+    id: str
+    says: str
+    chapter: int
+    needs: tuple[str, ...] = ()
+    judge: Judge | None = None
+
+
+CLAIMS: dict[str, Claim] = {}
+
+
+def register(claim: Claim) -> Claim:
+    if claim.id in CLAIMS:
+        raise ValueError(f"a claim {claim.id!r} exists already")
+    CLAIMS[claim.id] = claim
+    return claim
+
+
+def judge(claim: Claim | str, folder: Path | str | None = None) -> Judgement:
+    """The verdict on one claim, computed from the stored results.
+
+    Raises ValueError for an unknown claim or a damaged result file; a result that does not exist
+    yet makes the verdict "not tested yet".
+    """
+    if isinstance(claim, str):
+        if claim not in CLAIMS:
+            raise ValueError(f"unknown claim {claim!r}; known: {', '.join(sorted(CLAIMS))}")
+        claim = CLAIMS[claim]
+    if claim.judge is None:
+        return Judgement(UNTESTED, "–")
+    try:
+        results = {name: load_result(name, folder) for name in claim.needs}
+    except FileNotFoundError as missing:
+        return Judgement(UNTESTED, f"needs a result: {missing}")
+    return claim.judge(results)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """All claims with their verdicts; displays as a table."""
+
+    rows: tuple[tuple[Claim, Judgement], ...]
+
+    def verdicts(self) -> dict[str, str]:
+        return {claim.id: found.verdict for claim, found in self.rows}
+
+    def counts(self) -> dict[str, int]:
+        """How many claims have each verdict."""
+        found = [judgement.verdict for _, judgement in self.rows]
+        return {verdict: found.count(verdict) for verdict in VERDICTS}
+
+    def __repr__(self) -> str:
+        return "\n".join(
+            f"{claim.id}: {found.verdict}. {claim.says} [chapter {claim.chapter}] {found.measured}"
+            for claim, found in self.rows
+        )
+
+    def _repr_html_(self) -> str:
+        head = "".join(
+            f"<th scope='col'>{name}</th>"
+            for name in ("what is claimed", "chapter", "what was measured", "verdict")
+        )
+        body = "".join(_row(claim, found) for claim, found in self.rows)
+        return (
+            "<table class='ledger'><caption>Every claim, its measurement and its verdict</caption>"
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        )
+
+
+def _row(claim: Claim, found: Judgement) -> str:
+    cells = (claim.says, str(claim.chapter), found.measured, found.verdict)
+    kind = {HOLDS: "holds", FAILS: "fails", VACUOUS: "vacuous", UNTESTED: "untested"}
+    inner = "".join(f"<td>{html.escape(text)}</td>" for text in cells)
+    return f"<tr id='{claim.id}' class='{kind.get(found.verdict, 'conditional')}'>{inner}</tr>"
+
+
+def ledger(folder: Path | str | None = None) -> Ledger:
+    """Judge every claim, in the order of the chapters."""
+    order = sorted(CLAIMS.values(), key=lambda claim: claim.chapter)
+    return Ledger(tuple((claim, judge(claim, folder)) for claim in order))
