@@ -21,6 +21,7 @@ from subspace_lib.exercises import check, close
 from subspace_lib.experiments import Result, load_result
 from subspace_lib.explore import explore
 from subspace_lib.mode import book_mode, by_mode, mode_note
+from subspace_lib.networks import FeedForward
 from subspace_lib.projectors import (
     containment_distance,
     numerical_rank,
@@ -36,14 +37,17 @@ from subspace_lib.reference import (
     entrywise_bound,
     reference_bound,
 )
+from subspace_lib.training import Trajectory, train
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Certificate",
     "ClusterCertificate",
+    "FeedForward",
     "ProjectorClustering",
     "Result",
+    "Trajectory",
     "UnionOfSubspaces",
     "accuracy",
     "add_noise",
@@ -74,5 +78,6 @@ __all__ = [
     "single_linkage",
     "spectral_gap",
     "theorem_3_1",
+    "train",
     "wedin_bound",
 ]

@@ -11,10 +11,11 @@ FLOORS = {
     1: {"data", "networks", "projectors"},
     2: {"clustering", "bounds"},
     3: {"reference", "estimator"},
-    4: {"training", "statements"},
-    5: {"experiments", "datasets", "probe"},
-    6: {"claims"},
-    7: {"figures", "explore", "exercises"},
+    4: {"_diagnostics", "statements"},
+    5: {"training"},
+    6: {"experiments", "datasets", "probe"},
+    7: {"claims"},
+    8: {"figures", "explore", "exercises"},
 }
 FLOOR = {module: floor for floor, modules in FLOORS.items() for module in modules}
 
