@@ -7,6 +7,7 @@ F₀ = EᵀUΣ⁻¹, Q = P_q(Y), s = σ_k and t = s_{q+1}(Y).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +19,19 @@ from torch import Tensor
 
 from subspace_lib import _checks as check
 from subspace_lib.bounds import INF, Certificate, divide, rounding_allowance, singular_value
-from subspace_lib.clustering import connectivity_margin
+from subspace_lib.projectors import row_basis
 
 
 @dataclass(frozen=True)
 class _Parts:
-    """The quantities above; tau = ‖F₀‖/(1 − t²/s²) bounds the tangent of the largest angle."""
+    """The quantities above, in units of ``scale`` (a power of two near the largest entry of Y).
 
+    In these units nothing over- or underflows; F₀, V and τ do not depend on the units.
+    tau = (‖F₀‖ + rounding)/(1 − t²/s²) bounds the tangent of the largest angle; ``sine`` its sine.
+    """
+
+    U: Tensor
+    sigma: Tensor
     V: Tensor
     F0: Tensor
     E: Tensor
@@ -32,32 +39,88 @@ class _Parts:
     t: Tensor
     slack: Tensor
     tau: Tensor
+    sine: Tensor
+    scale: Tensor
 
     @property
-    def sine(self) -> Tensor:
-        return torch.where(self.tau < INF, self.tau / (1 + self.tau**2).sqrt(), self.tau)
+    def gap(self) -> Tensor:
+        return (self.s - self.t) * self.scale
+
+    @property
+    def threshold(self) -> Tensor:
+        return 2 * self.slack * self.scale
+
+
+def _orthonormal(R: Tensor) -> Tensor:
+    """The same row space with rows orthonormal to the last digit; ValueError if they never were."""
+    eye = torch.eye(R.shape[-2], dtype=torch.float64, device=R.device)
+    if not ((R @ R.mT - eye).abs() < 1e-4).all():  # single precision passes, another basis does not
+        raise ValueError("R must have orthonormal rows, got others; row_basis(A, rank) makes them")
+    return torch.linalg.qr(R.mT).Q.mT
+
+
+def _sine(slope: Tensor, offset: Tensor) -> Tensor:
+    """Largest sin θ with sin θ ≤ slope · cos θ + offset: the tangent form with rounding beside it.
+
+    With tan α = slope: sin(θ − α) ≤ offset · cos α, so sin θ ≤ sin α + offset · cos² α.
+    """
+    finite = torch.where(slope < INF, slope, torch.zeros_like(slope))
+    cosine = 1 / torch.hypot(torch.ones_like(finite), finite)
+    return torch.where(slope < INF, (finite * cosine + offset * cosine**2).clamp(max=1), INF)
+
+
+def _tangent(length: Tensor, s: Tensor, t: Tensor, slack: Tensor) -> tuple[Tensor, Tensor]:
+    """(slope, offset) of tan θ ≤ (length/s)/(1 − t²/s²) with its rounding; ∞ where s − t ≤ 2 slack.
+
+    With computed factors Y V = U Σ + Δ the fixed-point equation gains S ΔᵀU Σ⁻¹ and
+    (I − Q)YᵀΔ Σ⁻², each at most slack/s, and E carries a third such error.
+    """
+    low = (s - slack).clamp(min=torch.finfo(s.dtype).tiny)
+    room, open_ = low - (t + slack), s - t > 2 * slack
+    share = (1 - (t + slack) / low) * (1 + (t + slack) / low)  # 1 − t²/s² without cancellation
+    share = torch.where(open_ & (room > 0), share, torch.ones_like(share))
+    infinite = torch.full_like(share, INF)
+    slope = torch.where(open_, length / low / share, infinite)
+    return slope, torch.where(open_, 3 * slack / low / share, infinite)
 
 
 def _parts(Y: Any, R: Any, q: int | None) -> tuple[_Parts, int]:
     Y, R = check.matrix(Y, "Y"), check.matrix(R, "R")
     check.same_columns(Y, R, ("Y", "R"))
-    Y, R = Y.double(), R.double()
+    R = _orthonormal(R.double())
     k = R.shape[-2]
-    if not torch.allclose(R @ R.mT, torch.eye(k, dtype=R.dtype, device=R.device), atol=1e-8):
-        raise ValueError("R must have orthonormal rows, got others; row_basis(A, rank) makes them")
     q = k if q is None else check.rank_within(q, Y, "Y", "q")
     if q < k:
         raise ValueError(f"q must be at least the number of rows of R = {k}, got {q}")
+    Y, scale = _balanced(Y.double())
     coordinates = Y @ R.mT
     U, sigma, Oh = torch.linalg.svd(coordinates, full_matrices=False)
     E = Y - coordinates @ R
-    s, t, slack = singular_value(coordinates, k), singular_value(Y, q + 1), rounding_allowance(Y)
-    safe = sigma.clamp(min=torch.finfo(Y.dtype).tiny)[..., None, :]
-    F0 = (E.mT @ U) / safe
-    size = torch.linalg.matrix_norm(F0, 2) + divide(slack, s - slack)
-    share = ((t + slack) / (s - slack).clamp(min=torch.finfo(Y.dtype).tiny)) ** 2
-    tau = torch.where(s - t > 2 * slack, divide(size, 1 - share), torch.full_like(s, INF))
-    return _Parts(R.mT @ Oh.mT, F0, E, s, t, slack, tau), k
+    E = E - (E @ R.mT) @ R  # the second pass removes what rounding left along R
+    values = torch.linalg.svdvals(Y)
+    s, t = _entry(sigma, k), _entry(values, q + 1)
+    slack = 10 * max(Y.shape[-2:]) * torch.finfo(Y.dtype).eps * values[..., 0]
+    # a quotient beyond the range of doubles is vacuous in any case
+    F0 = (E.mT @ U) / sigma.clamp(min=1e-150)[..., None, :]
+    size = torch.linalg.matrix_norm(F0, 2)
+    slope, offset = _tangent(size * s, s, t, slack)
+    tau = torch.where(slope < INF, slope + offset, slope)
+    parts = _Parts(U, sigma, R.mT @ Oh.mT, F0, E, s, t, slack, tau, _sine(slope, offset), scale)
+    return parts, k
+
+
+def _balanced(Y: Tensor) -> tuple[Tensor, Tensor]:
+    """Y divided, without any rounding, by the power of two above its largest entry."""
+    _, exponent = torch.frexp(Y.abs().amax((-2, -1)))
+    half = exponent // 2  # in two steps: 2^-1074 itself has no reciprocal
+    Y = torch.ldexp(torch.ldexp(Y, -half[..., None, None]), (half - exponent)[..., None, None])
+    return Y, torch.ldexp(torch.ones_like(Y[..., 0, 0]), exponent)
+
+
+def _entry(values: Tensor, index: int) -> Tensor:
+    """The index-th of falling values (..., j), counted from 1; 0 beyond them."""
+    inside = index <= values.shape[-1]
+    return values[..., index - 1] if inside else torch.zeros_like(values[..., 0])
 
 
 def reference_bound(Y: Tensor, R: Tensor, q: int | None = None) -> Certificate:
@@ -66,22 +129,170 @@ def reference_bound(Y: Tensor, R: Tensor, q: int | None = None) -> Certificate:
     With q = k (the default) this bounds ‖P − P_k(Y)‖; with q > k, how far the reference is from
     lying inside the leading q-dimensional row space of Y.
     Y: (..., p, n) any matrix, R: (..., k, n) orthonormal rows. Certificate of shape (...); the
-    bound is below 1 wherever the gap s − t is positive. Computed in float64.
+    bound is at most 1 wherever the gap s − t exceeds rounding. Computed in float64, in units of
+    Y's largest entry, with a rounding allowance of 10 · max(p, n) · eps · ‖Y‖ on s, t and E.
     Raises ValueError for R without orthonormal rows, q < k, or mismatched columns.
     """
     parts, k = _parts(Y, R, q)
-    terms = {"σ_k(YRᵀ)": parts.s, "s_{q+1}(Y)": parts.t, "τ": parts.tau}
+    terms = {
+        "σ_k(YRᵀ)": parts.s * parts.scale,
+        "s_{q+1}(Y)": parts.t * parts.scale,
+        "‖F₀‖": torch.linalg.matrix_norm(parts.F0, 2),
+        "τ": parts.tau,
+    }
     quantity = f"‖(I − P_q(Y))Rᵀ‖, k = {k}"
-    gap, threshold = parts.s - parts.t, 2 * parts.slack
-    return Certificate("Reference bound", quantity, gap, threshold, parts.sine, terms)
+    return Certificate("Reference bound", quantity, parts.gap, parts.threshold, parts.sine, terms)
+
+
+@dataclass(frozen=True, repr=False)
+class DirectionCertificate(Certificate):
+    """One bound per direction of the reference: gap, bound (..., k); directions (..., k, n).
+
+    ``directions`` are orthonormal rows v_i spanning R, in the order of falling σ_i = ‖Y v_i‖.
+    """
+
+    directions: Tensor = None  # type: ignore[assignment]
+
+
+def direction_bounds(Y: Tensor, R: Tensor, q: int | None = None) -> DirectionCertificate:
+    """tan θ_i ≤ σ_i ‖Eᵀu_i‖/(σ_i² − t²) for the angle θ_i between v_i and the leading q row space.
+
+    Direction by direction, where σ_i > t; ∞ elsewhere: those directions may be lost. ``bound`` is
+    on the sine ‖(I − Q)v_i‖. Y, R, q and errors as in ``reference_bound``; bound: (..., k).
+    """
+    parts, k = _parts(Y, R, q)
+    t, slack = parts.t[..., None], parts.slack[..., None]
+    outside = torch.linalg.vector_norm(parts.E.mT @ parts.U, dim=-2)  # ‖Eᵀu_i‖
+    slope, offset = _tangent(outside, parts.sigma, t, slack)
+    scale = parts.scale[..., None]
+    gap, threshold = (parts.sigma - t) * scale, (2 * slack * scale).expand_as(slope)
+    terms = {"σ_i": parts.sigma * scale, "‖Eᵀu_i‖": outside * scale, "τ_i": slope}
+    return DirectionCertificate(
+        "Direction bounds", f"‖(I − P_q(Y))v_i‖, k = {k}", gap, threshold, _sine(slope, offset),
+        terms, parts.V.mT,
+    )  # fmt: skip
+
+
+def affine_reference(clean: Tensor, rank: int) -> Tensor:
+    """Orthonormal rows of span(row space of X*, 1ᵀ): the reference for layers with a bias.
+
+    clean: (..., m, n). Returns (..., rank + 1, n), the last row the part of 1 outside row(X*).
+    Raises ValueError where 1ᵀ already lies in the row space (then that is the reference itself).
+    """
+    return _with_ones(row_basis(check.matrix(clean, "clean"), rank))
+
+
+def _with_ones(V: Tensor) -> Tensor:
+    ones = torch.full_like(V[..., :1, :], V.shape[-1] ** -0.5)
+    h = ones - (ones @ V.mT) @ V
+    h = h - (h @ V.mT) @ V
+    size = torch.linalg.vector_norm(h, dim=-1, keepdim=True)
+    if (size < V.shape[-1] * torch.finfo(V.dtype).eps ** 0.75).any():
+        raise ValueError(
+            "the constant vector already lies in the row space (distance "
+            f"{float(size.min()):.1g}); use row_basis(clean, rank) as the reference"
+        )
+    return torch.cat([V, h / size], -2)
+
+
+def label_reference(
+    X: Tensor, labels: Any, ranks: int | Sequence[int], ones: bool = False
+) -> Tensor:
+    """One row space per class, side by side: a block diagonal reference that needs no clean data.
+
+    Row block k holds the top r_k right singular vectors of the columns of class k, and zeros
+    elsewhere. X: (..., m, n) any matrix, the data or a layer; labels: (n,); ranks: one number, or
+    one per class in the order of the sorted labels. ones=True appends the part of 1ᵀ outside.
+    Returns (..., Σ r_k (+ 1), n), orthonormal rows. Raises ValueError for a rank that a class has
+    not, or for another number of ranks than classes.
+    """
+    X = check.matrix(X, "X")
+    y = check.label_vector(labels, X.shape[-1])
+    classes = int(y.max()) + 1
+    sizes = [ranks] * classes if isinstance(ranks, (int, np.integer)) else list(ranks)
+    if len(sizes) != classes:
+        raise ValueError(
+            f"ranks must be one number or one per class ({classes}), got {len(sizes)} of them"
+        )
+    blocks = []
+    for k, rank in enumerate(sizes):
+        inside = torch.from_numpy(np.flatnonzero(y == k)).to(X.device)
+        basis = row_basis(X[..., inside], rank)
+        block = X.new_zeros(*basis.shape[:-1], X.shape[-1])
+        blocks.append(block.index_copy(-1, inside, basis))
+    V = torch.cat(blocks, -2)
+    return _with_ones(V) if ones else V
+
+
+def one_step_bound(
+    clean: Tensor, W: Tensor, Y: Tensor, rank: int, scale: Tensor | float | None = None
+) -> Certificate:
+    """‖P(X*) − P(Y)‖ ≤ ‖Y − cWX*‖ / (c s_r(WX*) − s_{r+1}(Y)) for a scale c > 0.
+
+    Every c with a positive gap gives a bound, because P(cWX*) = P(X*). ``scale=None`` searches for
+    the best one, per instance; ½ is natural for ReLU. The search only chooses c, the bound is
+    then evaluated afresh, so an unfinished search costs sharpness and never truth.
+    clean: (..., m, n), W: (..., p, m), Y: (..., p, n) → (...). Raises ValueError for shapes that
+    do not fit or scale ≤ 0.
+    """
+    S, W, Y = check.matrix(clean, "clean"), check.matrix(W, "W"), check.matrix(Y, "Y")
+    check.same_columns(S, Y, ("clean", "Y"))
+    if W.shape[-1] != S.shape[-2] or W.shape[-2] != Y.shape[-2]:
+        raise ValueError(
+            f"W must be ({Y.shape[-2]}, {S.shape[-2]}) to map clean {tuple(S.shape)} to Y "
+            f"{tuple(Y.shape)}, got {tuple(W.shape)}; pass the weights that produced Y"
+        )
+    r = check.rank_within(rank, S, "clean")
+    A, Y = (W @ S).double(), Y.double()
+    A, Y = torch.broadcast_tensors(A, Y)
+    given = _best_scale(A, Y, r) if scale is None else scale
+    c = torch.as_tensor(given, dtype=A.dtype, device=A.device).expand(A.shape[:-2])
+    if not (c > 0).all():
+        raise ValueError(f"scale must be positive, got {float(c.min()):.3g}; None searches for one")
+    B = c[..., None, None] * A
+    error, slack = torch.linalg.matrix_norm(Y - B, 2), rounding_allowance(B, Y)
+    weakest, rest = singular_value(B, r), singular_value(Y, r + 1)
+    terms = {"c": c, "c s_r(WX*)": weakest, "s_{r+1}(Y)": rest, "‖Y − cWX*‖": error}
+    gap = weakest - rest
+    bound = divide(error + slack, gap - 2 * slack)
+    return Certificate("One step", "‖P(X*) − P(Y)‖", gap, error + 3 * slack, bound, terms)
+
+
+def _best_scale(A: Tensor, Y: Tensor, r: int, steps: int = 40) -> Tensor:
+    """Golden-section search over u = 1/c of ‖uY − A‖/(s_r(A) − u s_{r+1}(Y)).
+
+    The quotient of a convex function and a positive affine one has convex sublevel sets, so the
+    search finds the minimum. A quotient below 1 forces u < 2‖A‖/‖Y‖. Norms come from p×p Gram
+    matrices: half of the digits, enough to choose c.
+    """
+    s, values = singular_value(A, r), torch.linalg.svdvals(Y)
+    rest, tiny = _entry(values, r + 1), torch.finfo(A.dtype).tiny
+    high = 2 * singular_value(A, 1) / values[..., 0].clamp(min=tiny)
+    high = torch.where(rest > 0, torch.minimum(high, s / rest.clamp(min=tiny)), high)
+    squares = A @ A.mT, A @ Y.mT, Y @ Y.mT
+
+    def quotient(u: Tensor) -> Tensor:
+        v = u[..., None, None]
+        gram = squares[0] - v * (squares[1] + squares[1].mT) + v**2 * squares[2]
+        size = torch.linalg.eigvalsh(gram)[..., -1].clamp(min=0).sqrt()
+        return divide(size, s - u * rest)
+
+    golden, low = (5**0.5 - 1) / 2, torch.zeros_like(high)
+    for _ in range(steps):
+        left, right = high - golden * (high - low), low + golden * (high - low)
+        better = quotient(left) <= quotient(right)
+        low, high = torch.where(better, low, left), torch.where(better, right, high)
+    u = (low + high) / 2
+    return torch.where(u > 0, 1 / u.clamp(min=tiny), torch.ones_like(u))
 
 
 @dataclass(frozen=True)
 class _Entries:
-    centre: Tensor  # P + L, the first-order prediction of Q
-    linear: Tensor  # L = V F₀ᵀ + F₀ Vᵀ
+    linear: Tensor  # L = V F₀ᵀ + F₀ Vᵀ, the first-order change of P
     remainder: Tensor  # |(Q − P − L)_ij| is at most this
     direct: Tensor  # |(Q − P)_ij| is at most this
+    lower: Tensor  # lower ≤ |Q_ij| ≤ upper, from the better of the two; 0 and ∞ where vacuous
+    upper: Tensor
 
 
 def _entries(Y: Any, R: Any) -> tuple[_Entries, _Parts]:
@@ -89,23 +300,28 @@ def _entries(Y: Any, R: Any) -> tuple[_Entries, _Parts]:
     V, F0 = parts.V, parts.F0
     s = (parts.s - parts.slack).clamp(min=torch.finfo(V.dtype).tiny)[..., None]
     sine, t = parts.sine.clamp(max=1)[..., None], (parts.t + parts.slack)[..., None]
-    x, ratio = (t / s) ** 2, t / s**2
+    x, ratio, rounding = (t / s) ** 2, t / s**2, parts.slack[..., None] / s
     e = torch.linalg.vector_norm(parts.E, dim=-2) + parts.slack[..., None]
-    f = torch.linalg.vector_norm(F0, dim=-1) + parts.slack[..., None] / s
+    f = torch.linalg.vector_norm(F0, dim=-1) + rounding
     gamma = (f + ratio * sine * e) / (1 - x * sine**2)
-    eta = (1 + x) * sine**2 * gamma + ratio * sine * e + parts.slack[..., None] / s
+    eta = (1 + x) * sine**2 * gamma + ratio * sine * e + rounding
     p = torch.linalg.vector_norm(V, dim=-1)  # √P_ii
 
     def both(a: Tensor) -> Tensor:
         return p[..., :, None] * a[..., None, :] + a[..., :, None] * p[..., None, :]
 
-    square = gamma[..., :, None] * gamma[..., None, :]
+    # The last term is for forming P, L and Q in floating point.
+    square = gamma[..., :, None] * gamma[..., None, :] + rounding[..., None]
     square = square + sine[..., None] ** 2 * p[..., :, None] * p[..., None, :]
-    linear = V @ F0.mT + F0 @ V.mT
+    P, linear = V @ V.mT, V @ F0.mT + F0 @ V.mT
     vacuous = (parts.tau == INF)[..., None, None]
     remainder = torch.where(vacuous, INF, both(eta) + square)
     direct = torch.where(vacuous, INF, both(gamma) + square)
-    return _Entries(V @ V.mT + linear, linear, remainder, direct), parts
+    first, zeroth = (P + linear).abs(), P.abs()
+    lower = torch.maximum(first - remainder, zeroth - direct).clamp(min=0)
+    upper = torch.minimum(first + remainder, zeroth + direct)
+    lower, upper = torch.where(vacuous, 0.0, lower), torch.where(vacuous, INF, upper)
+    return _Entries(linear, remainder, direct, lower, upper), parts
 
 
 def entrywise_bound(Y: Tensor, R: Tensor) -> Certificate:
@@ -115,22 +331,33 @@ def entrywise_bound(Y: Tensor, R: Tensor) -> Certificate:
     γ_j = (f_j + (t/s²) sin θ e_j)/(1 − x sin²θ), η_j = (1 + x) sin²θ γ_j + (t/s²) sin θ e_j:
       (A) |Q − P|_ij     ≤ √P_ii γ_j + √P_jj γ_i + γ_i γ_j + sin²θ √(P_ii P_jj)
       (B) |Q − P − L|_ij ≤ √P_ii η_j + √P_jj η_i + γ_i γ_j + sin²θ √(P_ii P_jj), L = VF₀ᵀ + F₀Vᵀ
-    Forms n×n matrices: for n up to some thousands. Y: (..., p, n), R: (..., k, n).
+    terms: "A" and "B", the two bounds on |Q − P|; "centre" P + L and "remainder" of (B).
+    Forms n×n matrices, about a dozen per trial: for n up to some thousands.
+    Y: (..., p, n), R: (..., k, n) with orthonormal rows. ∞ where s ≤ t. Computed in float64.
+    Raises ValueError for R without orthonormal rows or mismatched columns.
     """
     entries, parts = _entries(Y, R)
-    bound = torch.minimum(entries.direct, entries.linear.abs() + entries.remainder)
-    terms = {"σ_k(YRᵀ)": parts.s, "s_{k+1}(Y)": parts.t, "sin θ": parts.sine}
+    vacuous = (parts.tau == INF)[..., None, None]
+    second = torch.where(vacuous, INF, entries.linear.abs() + entries.remainder)
+    bound = torch.minimum(entries.direct, second)
+    terms = {
+        "σ_k(YRᵀ)": parts.s, "s_{k+1}(Y)": parts.t, "sin θ": parts.sine,
+        "A": entries.direct, "B": second,
+        "centre": parts.V @ parts.V.mT + entries.linear, "remainder": entries.remainder,
+    }  # fmt: skip
     gap, threshold = parts.s - parts.t, 2 * parts.slack
     return Certificate("Entrywise bound", "|Q − P| entry by entry", gap, threshold, bound, terms)
 
 
 @dataclass(frozen=True, repr=False)
 class ClusterCertificate(Certificate):
-    """gap: the smallest certified edge that clusters need; threshold: the largest |Q_ij| possible
-    across clusters. certified: (..., n) the points for which the conclusion holds without the rest.
+    """gap: the weakest edge that clusters need, at least; threshold: the largest |Q_ij| across
+    clusters, at most. certified: (..., n) points for which the conclusion holds among themselves.
+    used: (...) the threshold c that belongs to ``certified``; NaN where no point is certified.
     """
 
     certified: Tensor = None  # type: ignore[assignment]
+    used: Tensor = None  # type: ignore[assignment]
 
     @property
     def certified_share(self) -> Tensor:
@@ -138,74 +365,156 @@ class ClusterCertificate(Certificate):
         return self.certified.double().mean(-1)
 
 
-def certify_clusters(Y: Tensor, R: Tensor, labels: Any) -> ClusterCertificate:
+def certify_clusters(
+    Y: Tensor, R: Tensor, labels: Any, *, share: bool = True
+) -> ClusterCertificate:
     """Certify that thresholding |Q|, Q = P_k(Y), returns exactly the clusters of ``labels``.
 
-    If every pair across clusters has |P + L|_ij + rem_ij ≤ c and the graph
-    {|P + L|_ij − rem_ij > c} is connected inside each cluster, {|Q_ij| > c} has exactly the
-    clusters as components. R need not be block diagonal. threshold is the smallest such c.
-    Where the whole fails, points that spoil it are removed: ``certified_share``.
-    Y: (..., p, n), R: (..., k, n), labels: (n,).
+    The entrywise bounds give lower ≤ |Q_ij| ≤ upper. If some c has upper ≤ c for every pair across
+    clusters, and the graph {lower > c} is connected inside each cluster, then the components of
+    {|Q_ij| > c} are exactly the clusters. R need not be block diagonal. The smallest possible c
+    is ``threshold``; the certificate holds if and only if any c works.
+    Where it fails, points that spoil it are removed: with c = ``used``, the points in
+    ``certified``, taken alone, satisfy the two conditions, so the components of {|Q_ij| > c} among
+    them are exactly the clusters among them (two points at least of each cluster kept). It says
+    nothing about the removed points, nor that no larger set exists.
+    share=False decides ``holds`` only: certified is all or nothing, and the call several times
+    faster.
+    Y: (..., p, n), R: (..., k, n), labels: (n,). Raises as ``entrywise_bound``.
     """
     entries, parts = _entries(Y, R)
-    y = check.label_vector(labels, entries.centre.shape[-1])
-    across = torch.from_numpy(y[:, None] != y[None, :]).to(entries.centre.device)
-    upper = entries.centre.abs() + entries.remainder
-    lower = (entries.centre.abs() - entries.remainder).clamp(min=0)
-    threshold = torch.where(across, upper, torch.zeros_like(upper)).amax((-2, -1))
-    finite = threshold < INF
-    lower = torch.where(finite[..., None, None], lower, torch.zeros_like(lower))
-    gap = connectivity_margin(lower, y)
-    batch = zip(
-        lower.reshape(-1, *lower.shape[-2:]).cpu().numpy(),
-        upper.reshape(-1, *upper.shape[-2:]).cpu().numpy(),
-        strict=True,
-    )
-    kept = np.stack([_certified_points(low, up, y) for low, up in batch])
-    certified = torch.from_numpy(kept).to(gap.device).reshape(*gap.shape, len(y))
-    certified = certified | (gap > threshold)[..., None]
+    n = entries.lower.shape[-1]
+    y = check.label_vector(labels, n)
+    across = torch.from_numpy(y[:, None] != y[None, :]).to(entries.lower.device)
+    threshold = torch.where(across, entries.upper, 0.0).amax((-2, -1))
+    lower = entries.lower.cpu().numpy().reshape(-1, n, n)
+    upper = entries.upper.cpu().numpy().reshape(-1, n, n)
+    gap = torch.from_numpy(_weakest_edges(lower, y)).to(threshold).reshape(threshold.shape)
+    holds = (gap > 0) & (gap > threshold)
+    certified = holds[..., None].expand(*holds.shape, n)
+    used = torch.where(holds, threshold, float("nan"))
+    if share and not holds.all():
+        found = [
+            (np.ones(n, dtype=bool), np.nan) if done else _certified_points(low, up, y)
+            for low, up, done in zip(lower, upper, holds.flatten().tolist(), strict=True)
+        ]
+        kept = torch.from_numpy(np.stack([points for points, _ in found])).to(gap.device)
+        certified = kept.reshape(*holds.shape, n)
+        c = torch.tensor([c for _, c in found]).to(gap).reshape(holds.shape)
+        used = torch.where(holds, threshold, c)
     terms = {"sin θ": parts.sine, "largest remainder": entries.remainder.amax((-2, -1))}
     return ClusterCertificate(
         "Cluster certificate", "components of {|Q| > c}", gap, threshold, parts.sine, terms,
-        certified,
+        certified, used,
     )  # fmt: skip
 
 
-def _certified_points(lower: np.ndarray, upper: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The largest set found over a grid of thresholds: drop wrong pairs, keep big components."""
-    best = np.zeros(len(y), dtype=bool)
+def _weakest_edges(weights: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """``connectivity_margin`` of every matrix (batch, n, n) at once: Prim's algorithm, batched."""
+    weakest = np.full(len(weights), INF)
+    for k in range(y.max() + 1):
+        points = np.flatnonzero(y == k)
+        tree = _tree_edges(weights[:, points[:, None], points])
+        weakest = np.minimum(weakest, tree.min(-1, initial=INF))
+    return weakest
+
+
+def _tree_edges(weights: np.ndarray) -> np.ndarray:
+    """Edges of a maximum spanning tree of each complete graph: (batch, m, m) → (batch, m − 1)."""
+    batch, m = np.arange(len(weights)), weights.shape[-1]
+    reach, edges = weights[:, 0].copy(), np.empty((len(weights), m - 1))
+    reach[:, 0] = -1  # −1 marks the points already in the tree; weights are not negative
+    outside = np.ones((len(weights), m), dtype=bool)
+    outside[:, 0] = False
+    for i in range(m - 1):
+        j = reach.argmax(-1)
+        edges[:, i] = reach[batch, j]
+        outside[batch, j] = False
+        reach = np.where(outside, np.maximum(reach, weights[batch, j]), -1)
+    return edges
+
+
+COARSE, FINE = 9, 6
+
+
+def _certified_points(
+    lower: np.ndarray, upper: np.ndarray, y: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """The largest set found, and its threshold: a coarse search over c, then a finer one.
+
+    Only thresholds just below an edge of the clusters' spanning trees matter: between two of them
+    nothing is gained inside the clusters, and a larger c excludes more edges across.
+    """
+    nothing = np.zeros(len(y), dtype=bool), float("nan")
     if not np.isfinite(upper).all():
-        return best
-    inside = lower[y[:, None] == y[None, :]]
-    for c in np.quantile(inside[inside > 0], np.linspace(0.02, 0.98, 25)) if inside.any() else []:
-        kept = _without_wrong_pairs(upper > c, y)
-        kept &= _largest_components(lower > c, y, kept)
-        if kept.sum() > best.sum():
-            best = kept
-    return best
+        return nothing
+    trees = [_tree_edges(lower[None][:, p[:, None], p])[0] for p in _classes(y)]
+    edges = np.unique(np.concatenate(trees))
+    edges = edges[edges > 0]
+    if len(edges) == 0:
+        return nothing
+    tried: dict[int, np.ndarray] = {}
+
+    def size(i: int) -> int:
+        if i not in tried:
+            c = np.nextafter(edges[i], 0)
+            tried[i] = _kept(lower > c, upper > c, y)
+        return int(tried[i].sum())
+
+    grid = np.unique(np.linspace(0, len(edges) - 1, COARSE).astype(int)).tolist()
+    best = max(grid, key=size)
+    place = grid.index(best)
+    low, high = grid[max(place - 1, 0)], grid[min(place + 1, len(grid) - 1)]
+    best = max(np.unique(np.linspace(low, high, FINE + 2).astype(int)).tolist(), key=size)
+    return (tried[best], float(np.nextafter(edges[best], 0))) if size(best) else nothing
 
 
-def _without_wrong_pairs(possible: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _classes(y: np.ndarray) -> list[np.ndarray]:
+    return [np.flatnonzero(y == k) for k in range(y.max() + 1)]
+
+
+def _kept(certain: np.ndarray, possible: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Points without a possible edge across, each cluster connected by certain edges.
+
+    Points outside the main component of their cluster go first, then the worst offenders, then
+    what has lost its connection; last, every point that has become harmless is taken back.
+    """
+    same = y[:, None] == y[None, :]
+    certain, wrong = certain & same, possible & ~same
+    kept = _main_components(certain, y, np.ones(len(y), dtype=bool))
+    kept = _main_components(certain, y, _without_wrong_pairs(wrong, kept))
+    blocked, reached = wrong[kept].any(0), certain[kept].any(0)
+    while (free := reached & ~blocked & ~kept).any():
+        j = int(np.flatnonzero(free)[wrong[free].sum(1).argmin()])
+        kept[j] = True
+        blocked |= wrong[j]
+        reached |= certain[j]
+    return kept
+
+
+def _without_wrong_pairs(wrong: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """Greedy: remove the point with the most possible edges across clusters, until none is left."""
-    wrong = possible & (y[:, None] != y[None, :])
-    kept, count = np.ones(len(y), dtype=bool), wrong.sum(0)
+    kept = kept.copy()
+    count = wrong[kept].sum(0) * kept
     while count.max() > 0:
         j = int(count.argmax())
         kept[j] = False
         count -= wrong[j]
-        count[j] = 0
-        wrong[j] = wrong[:, j] = False
+        count[~kept] = 0
     return kept
 
 
-def _largest_components(edges: np.ndarray, y: np.ndarray, kept: np.ndarray) -> np.ndarray:
+def _main_components(edges: np.ndarray, y: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """In each cluster the largest connected group of the kept points (two points at least)."""
+    alive = np.flatnonzero(kept)
     chosen = np.zeros(len(y), dtype=bool)
+    if len(alive) == 0:
+        return chosen
+    names = connected_components(csr_matrix(edges[np.ix_(alive, alive)]), directed=False)[1]
+    size = np.bincount(names)  # no edge joins two clusters, so a component lies in one
     for k in range(y.max() + 1):
-        points = np.flatnonzero(kept & (y == k))
-        if len(points) < 2:
-            continue
-        names = connected_components(csr_matrix(edges[np.ix_(points, points)]), directed=False)[1]
-        group = points[names == np.bincount(names).argmax()]
-        chosen[group] = len(group) > 1
+        mine = y[alive] == k
+        if mine.any():
+            main = names[mine][size[names[mine]].argmax()]
+            chosen[alive[names == main]] = size[main] > 1
     return chosen
