@@ -7,6 +7,7 @@ positive is a verdict ("vacuous", bound = ∞), never an exception.
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from subspace_lib import _checks as check
 from subspace_lib import _palette as palette
 
+Pair = tuple[Tensor, Tensor]
 INF = float("inf")
 WEDIN_FORMS = ("spectral", "fro", "one-sided")
 
@@ -181,6 +183,130 @@ def divide(numerator: Tensor, gap: Tensor) -> Tensor:
     return torch.where(gap > 0, numerator / safe, torch.full_like(numerator / safe, INF))
 
 
+def link_terms(
+    leading: Tensor, trailing: Tensor, error: Tensor, rank: int, size: int, product: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """One link A → B: its gap s_r(A) − s_{r+1}(B) less rounding, its error ‖B − A‖ plus rounding.
+
+    leading, trailing: singular values of A and B (..., k), largest first. error: ‖B − A‖ (...).
+    size: the longest side of the matrices. product: ‖W‖ ‖X‖ where they were multiplied out as W X,
+    because a W that cancels leaves a small product with the rounding of the large one.
+    """
+    scale = torch.maximum(leading[..., 0], trailing[..., 0])
+    scale = scale if product is None else torch.maximum(scale, product)
+    slack = 10 * size * torch.finfo(scale.dtype).eps * scale
+    gap = _value(leading, rank) - _value(trailing, rank + 1)
+    return gap - slack, error + slack
+
+
+def _value(s: Tensor, index: int) -> Tensor:
+    return s[..., index - 1] if index <= s.shape[-1] else torch.zeros_like(s[..., 0])
+
+
+def _link(A: Tensor, B: Tensor, E: Tensor, r: int, product: Tensor | None = None) -> Pair:
+    s, t = torch.linalg.svdvals(A), torch.linalg.svdvals(B)
+    return link_terms(s, t, _top(E), r, max(*A.shape[-2:], *B.shape[-2:]), product)
+
+
+def kappa(rank: int, margin: Tensor) -> Tensor:
+    """κ = √(2⁷ r)/ε: a gap of κ times its error moves the projector by less than ε/8."""
+    return (128 * rank) ** 0.5 / margin
+
+
+def positive_margin(margin: Tensor | float, like: Tensor) -> Tensor:
+    epsilon = torch.as_tensor(margin, dtype=like.dtype, device=like.device)
+    if not (epsilon > 0).all():
+        raise ValueError(f"margin must be positive, got {float(epsilon.min()):.3g}; see margins")
+    return epsilon
+
+
+def _signal(clean: Any, noise: Any) -> Pair:
+    S, Z = check.matrix(clean, "clean"), check.matrix(noise, "noise")
+    check.same_shape(S, Z, ("clean", "noise"))
+    return S, Z
+
+
+def _weights(W: Any, X: Tensor, name: str = "W") -> Tensor:
+    W = check.matrix(W, name)
+    if W.shape[-1] != X.shape[-2]:
+        raise ValueError(
+            f"{name} must be (p, {X.shape[-2]}) to multiply data of shape {tuple(X.shape)}, got "
+            f"{tuple(W.shape)}; rows are neurons"
+        )
+    return W
+
+
+def lemma_4_1(clean: Tensor, noise: Tensor, rank: int, margin: Tensor | float) -> Certificate:
+    """The paper's Lemma 4.1: δ₁ > √(2⁷r) ‖Z‖/ε ⇒ ‖P(X*) − P(X)‖_max < ε/8, X = X* + Z.
+
+    δ₁ = s_r(X*) − s_{r+1}(X). bound: √(2r) ‖Z‖/δ₁, on the Frobenius norm, hence on the others.
+    clean, noise: (..., m, n); margin: ε, (...) or a number → Certificate of shape (...).
+    Raises ValueError for shapes that do not fit, a bad rank or margin ≤ 0.
+    Source: OpenReview Pjcz6ik78E, with the proof repaired by Wedin (1972), doi:10.1007/BF01932678.
+    """
+    S, Z = _signal(clean, noise)
+    r, epsilon = check.rank_within(rank, S, "clean"), positive_margin(margin, S)
+    gap, error = _link(S, S + Z, Z, r)
+    bound, terms = (2 * r) ** 0.5 * divide(error, gap), {"‖Z‖": error}
+    return Certificate("Lemma 4.1", "‖P(X*) − P(X)‖", gap, kappa(r, epsilon) * error, bound, terms)
+
+
+def lemma_4_2(
+    clean: Tensor, noise: Tensor, W: Tensor, rank: int, margin: Tensor | float
+) -> Certificate:
+    """The paper's Lemma 4.2 with noise: ‖P(X) − P(WX)‖_max < ε/4, through P(X*) = P(WX*).
+
+    Needs δ₁ > κ ‖Z‖ and δ₂ > κ ‖WZ‖, κ = √(2⁷r)/ε, δ₂ = s_r(WX*) − s_{r+1}(WX). A positive δ₂
+    implies rank(WX*) = r, which the printed rank(W) ≥ r does not. gap, threshold: of the worse
+    link; bound: √(2r) (‖Z‖/δ₁ + ‖WZ‖/δ₂).
+    clean, noise: (..., m, n); W: (..., p, m) → Certificate of shape (...). Errors and source as
+    ``lemma_4_1``.
+    """
+    S, Z = _signal(clean, noise)
+    W = _weights(W, S)
+    r, epsilon = check.rank_within(rank, S, "clean"), positive_margin(margin, S)
+    gaps, errors = _stacked(_link(S, S + Z, Z, r), _mixing_link(S, Z, W, r))
+    bound = (2 * r) ** 0.5 * divide(errors, gaps).sum(0)
+    gap, threshold = _worst(gaps, kappa(r, epsilon) * errors)
+    terms = {"δ1": gaps[0], "δ2": gaps[1], "‖Z‖": errors[0], "‖WZ‖": errors[1]}
+    return Certificate("Lemma 4.2", "‖P(X) − P(WX)‖", gap, threshold, bound, terms)
+
+
+def lemma_4_3(WX: Tensor, Y: Tensor, rank: int, margin: Tensor | float) -> Certificate:
+    """The paper's Lemma 4.3: δ₃ > √(2⁷r) ‖Y − WX‖/ε ⇒ ‖P(Y) − P(WX)‖_max < ε/8.
+
+    δ₃ = s_r(Y) − s_{r+1}(WX). Y need not be an activation of WX: any matrix of that shape will do.
+    bound: √(2r) ‖Y − WX‖/δ₃. WX, Y: (..., p, n) → Certificate of shape (...). Errors and source as
+    ``lemma_4_1``.
+    """
+    A, Y = check.matrix(WX, "WX"), check.matrix(Y, "Y")
+    check.same_shape(A, Y, ("WX", "Y"))
+    r, epsilon = check.rank_within(rank, Y, "Y"), positive_margin(margin, Y)
+    gap, error = _link(Y, A, Y - A, r)
+    bound, terms = (2 * r) ** 0.5 * divide(error, gap), {"‖Y − WX‖": error}
+    return Certificate("Lemma 4.3", "‖P(Y) − P(WX)‖", gap, kappa(r, epsilon) * error, bound, terms)
+
+
+def _mixing_link(S: Tensor, Z: Tensor, W: Tensor, r: int) -> Pair:
+    """WX* → WX."""
+    X = S + Z
+    return _link(W @ S, W @ X, W @ Z, r, _top(W) * torch.maximum(_top(S), _top(X)))
+
+
+def _stacked(*links: Pair) -> Pair:
+    """(gap, error) of each link → gaps and errors, each (links, ...)."""
+    gaps, errors = (
+        torch.stack(torch.broadcast_tensors(*side)) for side in zip(*links, strict=True)
+    )
+    return gaps, errors
+
+
+def _worst(gaps: Tensor, thresholds: Tensor) -> Pair:
+    """Gap and threshold of the link that is furthest from holding; (links, ...) → (...)."""
+    worst = (gaps / thresholds).argmin(0, keepdim=True)
+    return gaps.gather(0, worst)[0], thresholds.gather(0, worst)[0]
+
+
 def theorem_3_1(
     clean: Tensor,
     noise: Tensor,
@@ -199,56 +325,121 @@ def theorem_3_1(
       "two-links": ‖WZ‖/δ₂ + ‖Y − WX‖/δ₃ < ε/2 in the spectral norm, because P(X*) = P(WX*):
                  the first link, the factor √r and the √2 are not needed
     bound: Σ over the links used of the Wedin bounds on ‖P − P'‖ (Frobenius for the first two
-    forms, where WX enters twice), ∞ where a gap is not positive.
+    forms, where the first link is walked twice), ∞ where a gap is not positive. Gaps and errors
+    in the terms contain an allowance for rounding, against the certificate.
     clean, noise: (..., m, n); W: (..., p, m); Y: (..., p, n); margin: ε, (...) → (...).
     Raises ValueError for shapes that do not fit or margin ≤ 0. Source: OpenReview Pjcz6ik78E.
     """
     check.one_of(form, CHAIN_FORMS, "form")
-    S, Z = check.matrix(clean, "clean"), check.matrix(noise, "noise")
+    S, Z = _signal(clean, noise)
     W, Y = check.matrix(W, "W"), check.matrix(Y, "Y")
-    check.same_shape(S, Z, ("clean", "noise"))
     check.same_columns(S, Y, ("clean", "Y"))
     if W.shape[-1] != S.shape[-2] or W.shape[-2] != Y.shape[-2]:
         raise ValueError(
             f"W must be ({Y.shape[-2]}, {S.shape[-2]}) to map clean {tuple(S.shape)} to Y "
             f"{tuple(Y.shape)}, got {tuple(W.shape)}; pass the weights that produced Y"
         )
-    r = check.rank_within(rank, S, "clean")
-    epsilon = torch.as_tensor(margin, dtype=S.dtype, device=S.device)
-    if not (epsilon > 0).all():
-        raise ValueError(f"margin must be positive, got {float(epsilon.min()):.3g}; see margins")
+    r, epsilon = check.rank_within(rank, S, "clean"), positive_margin(margin, S)
     X, WX = S + Z, W @ (S + Z)
-    pairs = ((S, X, Z), (W @ S, WX, W @ Z), (Y, WX, Y - WX))
-    slack = torch.stack([rounding_allowance(A, B) for A, B, _ in pairs])
-    gaps = torch.stack([spectral_gap(A, B, r) for A, B, _ in pairs]) - slack
-    errors = torch.stack([_top(E) for *_, E in pairs]) + slack
-    return _chain(form, gaps, errors, r, epsilon)
+    bent = _link(Y, WX, Y - WX, r, _top(W) * _top(X))
+    gaps, errors = _stacked(_link(S, X, Z, r), _mixing_link(S, Z, W, r), bent)
+    return chain_verdict(gaps, errors, r, epsilon, form)
 
 
 CHAIN_FORMS = ("printed", "links", "two-links")
 
 
-def _chain(form: str, gaps: Tensor, errors: Tensor, r: int, epsilon: Tensor) -> Certificate:
-    """Verdict of the chain from its gaps and errors, each (3, ...)."""
+def chain_verdict(
+    gaps: Tensor, errors: Tensor, rank: int, margin: Tensor, form: str
+) -> Certificate:
+    """The verdict of ``theorem_3_1`` from the three gaps and errors, each (3, ...)."""
     names = ("‖Z‖", "‖WZ‖", "‖Y − WX‖")
     terms = {f"δ{i + 1}": gaps[i] for i in range(3)} | dict(zip(names, errors, strict=True))
     distance = "‖P(X*) − P(Y)‖"
     if form == "two-links":
-        parts = divide(errors[1:], gaps[1:])
-        needed = 2 / epsilon * errors[1:].sum(0)
-        # one number for the pair of links: both gaps exceed it ⇒ the sum is below ε/2
-        bound = parts.sum(0)
-        gap = torch.where(
-            (gaps[1:] > 0).all(0), errors[1:].sum(0) / bound.clamp(min=1e-300), gaps[1:].amin(0)
-        )
+        gap, needed, bound = _sum_verdict(gaps[1:], errors[1:], margin)
         return Certificate("Theorem 3.1, two links", distance, gap, needed, bound, terms)
-    parts = (2 * r) ** 0.5 * divide(errors, gaps)
+    parts = (2 * rank) ** 0.5 * divide(errors, gaps)
     bound = 2 * parts[0] + parts[1] + parts[2]
-    factor = (128 * r) ** 0.5 / epsilon
+    factor = kappa(rank, margin)
     if form == "printed":
         gap, threshold = gaps.amin(0), factor * errors.amax(0)
         return Certificate("Theorem 3.1, as printed", distance, gap, threshold, bound, terms)
-    worst = (gaps / (factor * errors)).argmin(0, keepdim=True)
-    gap = gaps.gather(0, worst)[0]
-    threshold = (factor * errors).gather(0, worst)[0]
+    gap, threshold = _worst(gaps, factor * errors)
     return Certificate("Theorem 3.1, link by link", distance, gap, threshold, bound, terms)
+
+
+def _sum_verdict(gaps: Tensor, errors: Tensor, epsilon: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Gap, threshold and bound of "Σ error/gap < ε/2" over links (links, ...).
+
+    One gap stands for all of them: Σ error / bound, the mean gap weighted so that gap > threshold
+    says bound < ε/2. Where a gap is not positive it is the smallest one.
+    """
+    bound, total = divide(errors, gaps).sum(0), errors.sum(0)
+    mean = total / bound.clamp(min=torch.finfo(bound.dtype).tiny)
+    gap = torch.where((gaps > 0).all(0), mean, gaps.amin(0))
+    return gap, 2 / epsilon * total, bound
+
+
+DEPTH_FORMS = ("links", "sum")
+
+
+def depth_corollary(
+    clean: Tensor,
+    noise: Tensor,
+    layers: Sequence[Pair],
+    rank: int,
+    margin: Tensor | float,
+    form: str = "links",
+) -> Certificate:
+    """The depth corollary: ‖P(X*) − P(Y_L)‖_max < ε/2 for Y_l = σ(W_l Y_{l−1}), Y_0 = X.
+
+    Y*_0 = X*, Y*_l = rank-r truncation of Y_l, Z_l = Y_l − Y*_l. Each layer has two links:
+      gap s_r(W_l Y*_{l−1}) − s_{r+1}(W_l Y_{l−1}), error ‖W_l Z_{l−1}‖
+      gap s_r(Y_l) − s_{r+1}(W_l Y_{l−1}),          error ‖Y_l − W_l Y_{l−1}‖
+      "links": every gap > (4L/ε) · its own error; gap and threshold of the worst link
+      "sum":   Σ error/gap < ε/2, which the first form implies
+    bound: Σ error/gap, in both forms, on the spectral norm; ∞ where a gap is not positive.
+    clean, noise: (..., m, n); layers: pairs (W_l (..., p_l, p_{l−1}), Y_l (..., p_l, n)), first
+    layer first; margin: ε → Certificate of shape (...), its terms the gap and error of every link.
+    Raises ValueError for no layers, shapes that do not fit or margin ≤ 0.
+    """
+    check.one_of(form, DEPTH_FORMS, "form")
+    S, Z = _signal(clean, noise)
+    r, epsilon = check.rank_within(rank, S, "clean"), positive_margin(margin, S)
+    gaps, errors = depth_links(S, Z, layers, r)
+    L, distance = len(layers), f"‖P(X*) − P(Y_{len(layers)})‖"
+    terms: dict[str, Tensor] = {}
+    for i, (gap, error) in enumerate(zip(gaps, errors, strict=True)):
+        name = f"{'WZ' if i % 2 == 0 else 'σ'}, layer {i // 2 + 1}"
+        terms |= {f"gap ({name})": gap, f"error ({name})": error}
+    gap, threshold, bound = _sum_verdict(gaps, errors, epsilon)
+    if form == "links":
+        gap, threshold = _worst(gaps, 4 * L / epsilon * errors)
+    return Certificate(f"Depth corollary, {form}", distance, gap, threshold, bound, terms)
+
+
+def depth_links(S: Tensor, Z: Tensor, layers: Sequence[Pair], r: int) -> Pair:
+    """Gaps and errors of the 2L links of ``depth_corollary``, each (2L, ...).
+
+    The truncation is computed, hence rounded: it moves P(Y_l) by some eps ‖Y_l‖ over its gap, which
+    the allowance of the link that produced Y_l (many eps ‖Y_l‖, over a similar gap) contains.
+    """
+    if not layers:
+        raise ValueError("layers is empty; pass pairs (W_l, Y_l), the first layer first")
+    links, signal, rest = [], S, Z
+    for number, (weights, output) in enumerate(layers, start=1):
+        W, Y = _weights(weights, signal, f"W_{number}"), check.matrix(output, f"Y_{number}")
+        WX = W @ (signal + rest)
+        check.same_shape(WX, Y, (f"W_{number} Y_{number - 1}", f"Y_{number}"))
+        bent = _link(Y, WX, Y - WX, r, _top(W) * _top(signal + rest))
+        links += [_mixing_link(signal, rest, W, r), bent]
+        signal = truncate(Y, r)
+        rest = Y - signal
+    return _stacked(*links)
+
+
+def truncate(Y: Tensor, rank: int) -> Tensor:
+    """The nearest matrix of rank r (Eckart and Young): the r leading singular triples of Y."""
+    U, s, Vh = torch.linalg.svd(Y, full_matrices=False)
+    return (U[..., :rank] * s[..., None, :rank]) @ Vh[..., :rank, :]
