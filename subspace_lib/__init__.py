@@ -20,6 +20,14 @@ from subspace_lib.estimator import ProjectorClustering
 from subspace_lib.exercises import check, close
 from subspace_lib.experiments import Result, load_result
 from subspace_lib.explore import explore
+from subspace_lib.kernels import (
+    LostAngle,
+    infinite_layer,
+    lost_angle,
+    norm_profile_reference,
+    relu_kernel,
+    relu_kernel_parts,
+)
 from subspace_lib.mode import book_mode, by_mode, mode_note
 from subspace_lib.networks import FeedForward
 from subspace_lib.projectors import (
@@ -45,6 +53,7 @@ __all__ = [
     "Certificate",
     "ClusterCertificate",
     "FeedForward",
+    "LostAngle",
     "ProjectorClustering",
     "Result",
     "Trajectory",
@@ -63,14 +72,19 @@ __all__ = [
     "entrywise_bound",
     "explore",
     "figures",
+    "infinite_layer",
     "ledger",
     "load_result",
+    "lost_angle",
     "minimum_margin",
     "mode_note",
+    "norm_profile_reference",
     "numerical_rank",
     "principal_angles",
     "projection_distance",
     "reference_bound",
+    "relu_kernel",
+    "relu_kernel_parts",
     "row_basis",
     "row_projector",
     "sample_union",

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "subspace_lib"
 FLOORS = {
     0: {"_checks", "_image", "_palette", "_random", "mode"},
     1: {"data", "networks", "projectors"},
-    2: {"clustering", "bounds"},
+    2: {"clustering", "bounds", "kernels"},
     3: {"reference", "estimator"},
     4: {"_diagnostics", "statements"},
     5: {"training"},
