@@ -21,6 +21,8 @@ from subspace_lib import _checks as check
 from subspace_lib.bounds import INF, Certificate, divide, rounding_allowance, singular_value
 from subspace_lib.projectors import row_basis
 
+EPS = torch.finfo(torch.float64).eps
+
 
 @dataclass(frozen=True)
 class _Parts:
@@ -99,7 +101,7 @@ def _parts(Y: Any, R: Any, q: int | None) -> tuple[_Parts, int]:
     E = E - (E @ R.mT) @ R  # the second pass removes what rounding left along R
     values = torch.linalg.svdvals(Y)
     s, t = _entry(sigma, k), _entry(values, q + 1)
-    slack = 10 * max(Y.shape[-2:]) * torch.finfo(Y.dtype).eps * values[..., 0]
+    slack = 10 * max(Y.shape[-2:]) * EPS * values[..., 0]
     # a quotient beyond the range of doubles is vacuous in any case
     F0 = (E.mT @ U) / sigma.clamp(min=1e-150)[..., None, :]
     size = torch.linalg.matrix_norm(F0, 2)
@@ -232,8 +234,8 @@ def one_step_bound(
     Every c with a positive gap gives a bound, because P(cWX*) = P(X*). ``scale=None`` searches for
     the best one, per instance; ½ is natural for ReLU. The search only chooses c, the bound is
     then evaluated afresh, so an unfinished search costs sharpness and never truth.
-    clean: (..., m, n), W: (..., p, m), Y: (..., p, n) → (...). Raises ValueError for shapes that
-    do not fit or scale ≤ 0.
+    clean: (..., m, n) of rank r exactly, W: (..., p, m), Y: (..., p, n) → (...). Raises
+    ValueError for shapes that do not fit or scale ≤ 0.
     """
     S, W, Y = check.matrix(clean, "clean"), check.matrix(W, "W"), check.matrix(Y, "Y")
     check.same_columns(S, Y, ("clean", "Y"))
@@ -243,19 +245,35 @@ def one_step_bound(
             f"{tuple(Y.shape)}, got {tuple(W.shape)}; pass the weights that produced Y"
         )
     r = check.rank_within(rank, S, "clean")
-    A, Y = (W @ S).double(), Y.double()
-    A, Y = torch.broadcast_tensors(A, Y)
-    given = _best_scale(A, Y, r) if scale is None else scale
-    c = torch.as_tensor(given, dtype=A.dtype, device=A.device).expand(A.shape[:-2])
-    if not (c > 0).all():
-        raise ValueError(f"scale must be positive, got {float(c.min()):.3g}; None searches for one")
+    S, W = S.double(), W.double()
+    A, Y = torch.broadcast_tensors(W @ S, Y.double())
+    # what rounding leaves in the product WX*, which may be far smaller than its factors
+    product = torch.linalg.matrix_norm(W, 2) * torch.linalg.matrix_norm(S)
+    slack = 10 * max(S.shape[-2:]) * EPS * product
+    if scale is None:  # near c = 1 the search sees half of the digits, least squares all of them
+        fit = (A * Y).sum((-2, -1)) / A.square().sum((-2, -1)).clamp(min=1e-300)
+        one, other = (_one_step(A, Y, r, c, slack) for c in (_best_scale(A, Y, r), fit.abs() + EPS))
+        better = one[2] <= other[2]
+        parts = [torch.where(better, *pair) for pair in zip(one, other, strict=True)]
+    else:
+        c = torch.as_tensor(scale, dtype=A.dtype, device=A.device).expand(A.shape[:-2])
+        if not (c > 0).all():
+            raise ValueError(f"scale must be positive, got {float(c.min()):.3g}; None searches")
+        parts = list(_one_step(A, Y, r, c, slack))
+    gap, threshold, bound, *terms = parts
+    names = ("c", "c s_r(WX*)", "s_{r+1}(Y)", "‖Y − cWX*‖")
+    named = dict(zip(names, terms, strict=True))
+    return Certificate("One step", "‖P(X*) − P(Y)‖", gap, threshold, bound, named)
+
+
+def _one_step(A: Tensor, Y: Tensor, r: int, c: Tensor, slack: Tensor) -> tuple[Tensor, ...]:
+    """Gap, threshold, bound, then the terms; ``slack`` is the error that A carries."""
     B = c[..., None, None] * A
-    error, slack = torch.linalg.matrix_norm(Y - B, 2), rounding_allowance(B, Y)
+    error, slack = torch.linalg.matrix_norm(Y - B, 2), rounding_allowance(B, Y) + c * slack
     weakest, rest = singular_value(B, r), singular_value(Y, r + 1)
-    terms = {"c": c, "c s_r(WX*)": weakest, "s_{r+1}(Y)": rest, "‖Y − cWX*‖": error}
     gap = weakest - rest
     bound = divide(error + slack, gap - 2 * slack)
-    return Certificate("One step", "‖P(X*) − P(Y)‖", gap, error + 3 * slack, bound, terms)
+    return gap, error + 3 * slack, bound, c, weakest, rest, error
 
 
 def _best_scale(A: Tensor, Y: Tensor, r: int, steps: int = 40) -> Tensor:
@@ -300,11 +318,15 @@ def _entries(Y: Any, R: Any) -> tuple[_Entries, _Parts]:
     V, F0 = parts.V, parts.F0
     s = (parts.s - parts.slack).clamp(min=torch.finfo(V.dtype).tiny)[..., None]
     sine, t = parts.sine.clamp(max=1)[..., None], (parts.t + parts.slack)[..., None]
-    x, ratio, rounding = (t / s) ** 2, t / s**2, parts.slack[..., None] / s
+    # The fixed-point equation gains the three errors of ``_tangent``, each at most slack/s, and
+    # (I − P) − FVᵀ passes them on to row j with a factor of at most 1 + γ_j.
+    x, ratio, rounding = (t / s) ** 2, t / s**2, 3 * parts.slack[..., None] / s
     e = torch.linalg.vector_norm(parts.E, dim=-2) + parts.slack[..., None]
     f = torch.linalg.vector_norm(F0, dim=-1) + rounding
-    gamma = (f + ratio * sine * e) / (1 - x * sine**2)
-    eta = (1 + x) * sine**2 * gamma + ratio * sine * e + rounding
+    room = 1 - x * sine**2 - rounding
+    vacuous = ((parts.tau == INF)[..., None] | (room <= 0))[..., None]
+    gamma = (f + ratio * sine * e) / torch.where(room > 0, room, 1.0)
+    eta = (1 + x) * sine**2 * gamma + ratio * sine * e + rounding * (1 + gamma)
     p = torch.linalg.vector_norm(V, dim=-1)  # √P_ii
 
     def both(a: Tensor) -> Tensor:
@@ -314,7 +336,6 @@ def _entries(Y: Any, R: Any) -> tuple[_Entries, _Parts]:
     square = gamma[..., :, None] * gamma[..., None, :] + rounding[..., None]
     square = square + sine[..., None] ** 2 * p[..., :, None] * p[..., None, :]
     P, linear = V @ V.mT, V @ F0.mT + F0 @ V.mT
-    vacuous = (parts.tau == INF)[..., None, None]
     remainder = torch.where(vacuous, INF, both(eta) + square)
     direct = torch.where(vacuous, INF, both(gamma) + square)
     first, zeroth = (P + linear).abs(), P.abs()
@@ -337,16 +358,15 @@ def entrywise_bound(Y: Tensor, R: Tensor) -> Certificate:
     Raises ValueError for R without orthonormal rows or mismatched columns.
     """
     entries, parts = _entries(Y, R)
-    vacuous = (parts.tau == INF)[..., None, None]
-    second = torch.where(vacuous, INF, entries.linear.abs() + entries.remainder)
+    second = entries.linear.nan_to_num(0.0, INF, INF).abs() + entries.remainder
     bound = torch.minimum(entries.direct, second)
     terms = {
-        "σ_k(YRᵀ)": parts.s, "s_{k+1}(Y)": parts.t, "sin θ": parts.sine,
-        "A": entries.direct, "B": second,
+        "σ_k(YRᵀ)": parts.s * parts.scale, "s_{k+1}(Y)": parts.t * parts.scale,
+        "sin θ": parts.sine, "A": entries.direct, "B": second,
         "centre": parts.V @ parts.V.mT + entries.linear, "remainder": entries.remainder,
     }  # fmt: skip
-    gap, threshold = parts.s - parts.t, 2 * parts.slack
-    return Certificate("Entrywise bound", "|Q − P| entry by entry", gap, threshold, bound, terms)
+    quantity = "|Q − P| entry by entry"
+    return Certificate("Entrywise bound", quantity, parts.gap, parts.threshold, bound, terms)
 
 
 @dataclass(frozen=True, repr=False)
@@ -434,7 +454,7 @@ def _tree_edges(weights: np.ndarray) -> np.ndarray:
     return edges
 
 
-COARSE, FINE = 9, 6
+COARSE, FINE = 10, 6  # thresholds tried over all edges, and again around the best of them
 
 
 def _certified_points(
@@ -461,7 +481,8 @@ def _certified_points(
             tried[i] = _kept(lower > c, upper > c, y)
         return int(tried[i].sum())
 
-    grid = np.unique(np.linspace(0, len(edges) - 1, COARSE).astype(int)).tolist()
+    # geometric, because the first few edges matter where the whole nearly holds
+    grid = np.unique(np.geomspace(1, len(edges), COARSE).astype(int) - 1).tolist()
     best = max(grid, key=size)
     place = grid.index(best)
     low, high = grid[max(place - 1, 0)], grid[min(place + 1, len(grid) - 1)]
