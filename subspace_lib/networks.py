@@ -44,7 +44,8 @@ class Layer:
 
     pre: WX (+ b), before the activation; None where there is no such matrix (attention).
     post: Y = σ(pre), the representation.
-    weight: W (trials, width, fan-in) where the layer is σ(WX + b) of the previous representation.
+    weight, bias: W (trials, width, fan-in) and b (trials, width) or None, where the layer is
+      σ(WX + b) of the previous representation.
     previous: index of the layer this one is to be compared with; None is the data X.
     """
 
@@ -52,6 +53,7 @@ class Layer:
     pre: Tensor | None
     post: Tensor
     weight: Tensor | None = None
+    bias: Tensor | None = None
     previous: int | None = None
 
 
@@ -237,9 +239,10 @@ class FeedForward(Network):
         act, seen, Y = ACTIVATIONS[self.activation], [], X
         for i in range(1, self.depth + 1):
             W = params[f"W{i}"]  # (T, p, m)
-            pre = affine(W, Y, params.get(f"b{i}"))  # (T, p, n)
+            b = params.get(f"b{i}")  # (T, p) or None
+            pre = affine(W, Y, b)  # (T, p, n)
             Y = act(pre)
-            seen.append(Layer(f"layer {i}", pre, Y, W, None if i == 1 else i - 2))
+            seen.append(Layer(f"layer {i}", pre, Y, W, b, None if i == 1 else i - 2))
         i = self.depth + 1
         out = affine(params[f"W{i}"], Y, params.get(f"b{i}"))
         return seen, ACTIVATIONS[self.output_activation](out)

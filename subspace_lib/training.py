@@ -193,7 +193,7 @@ def train(
     problem = _Problem(network, data, objective, target, normalise, count, dtype, where)
     run = _Run(problem, _Rule(optimizer, lr, params, before), params, steps)
     if diagnostics is not False:
-        chosen = GROUPS if diagnostics is True else tuple(diagnostics)
+        chosen = tuple(GROUPS) if diagnostics is True else tuple(diagnostics)
         run.yardstick = Yardstick(data, groups=chosen, device=where)
         run.certified = {marks[0], marks[-1]} if certify is None else set(certify)
     interrupted = run.go(first, set(marks), _progress_line(progress, steps))
@@ -289,7 +289,7 @@ class _Rule:
         self, params: Params, part: slice, grads: list[Tensor], loss: Tensor, t: int
     ) -> None:
         """Step t (counted from 1) of the trials in ``part``."""
-        rate = torch.where(torch.isfinite(loss), self.lr, torch.nan)
+        rate = torch.full_like(loss, self.lr).masked_fill_(~torch.isfinite(loss), torch.nan)
         for (name, whole), g in zip(params.items(), grads, strict=True):
             p, lr = whole[part], rate.view(-1, *[1] * (whole.ndim - 1))
             if self.name == "gd":
@@ -309,7 +309,8 @@ class _Run:
         self.problem, self.rule, self.params, self.steps = problem, rule, params, steps
         self.yardstick: Yardstick | None = None
         self.certified: set[int] = set()
-        self.history = torch.full((steps + 1, problem.trials), torch.nan, device=problem.X.device)
+        shape = (steps + 1, problem.trials)
+        self.history = torch.full(shape, torch.nan, dtype=torch.float64, device=problem.X.device)
         self.records: list[dict[str, Any]] = []
         self.seconds = {"training": 0.0, "diagnostics": 0.0}
 
@@ -370,7 +371,7 @@ class _Run:
             config=config,
             steps=np.array([r["step"] for r in self.records]),
             loss=_finite_or_nan(loss),
-            history=_finite_or_nan(self.history.double().cpu().numpy()),
+            history=_finite_or_nan(self.history.cpu().numpy()),
             accuracy=_stack([r["accuracy"] for r in self.records]),
             diagnostics=diagnostics,
             layer_names=tuple(last.get("names", ())),
