@@ -358,7 +358,7 @@ def entrywise_bound(Y: Tensor, R: Tensor) -> Certificate:
     Raises ValueError for R without orthonormal rows or mismatched columns.
     """
     entries, parts = _entries(Y, R)
-    second = entries.linear.nan_to_num(0.0, INF, INF).abs() + entries.remainder
+    second = entries.linear.abs() + entries.remainder
     bound = torch.minimum(entries.direct, second)
     terms = {
         "σ_k(YRᵀ)": parts.s * parts.scale, "s_{k+1}(Y)": parts.t * parts.scale,
