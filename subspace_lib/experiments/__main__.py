@@ -21,6 +21,8 @@ def configured(name: str, full: bool, trials: int | None) -> Any:
     config = experiment.full if full else experiment.quick
     if trials is None:
         return config
+    if trials < 1:
+        raise ValueError(f"--trials must be at least 1, got {trials}")
     if "trials" not in {field.name for field in dataclasses.fields(config)}:
         raise ValueError(f"{name} has no trials to set; its config is {config}")
     return dataclasses.replace(config, trials=trials)
@@ -46,11 +48,11 @@ def run_one(name: str, options: argparse.Namespace) -> None:
             pool.shutdown(cancel_futures=True)
     if options.full or options.out:
         path = save(result, folder)
-        Parts(parts, name, config).discard()
         print(f"{path}: {time.perf_counter() - begin:.0f} s")
     else:
         print("quick run, not stored (use --full or --out): ", end="")
         print({key: values.shape for key, values in result.arrays.items()})
+    Parts(parts, find(name), config).discard()
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+import struct
+import zlib
 from dataclasses import asdict, dataclass, field, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +16,11 @@ from zipfile import BadZipFile
 import numpy as np
 
 VERSIONS = ("numpy", "scipy", "torch", "scikit-learn")
+# what reading a damaged archive may raise, depending on the byte that is wrong
+DAMAGE = (
+    BadZipFile, zlib.error, struct.error, ValueError, KeyError, TypeError, AttributeError, OSError,
+    EOFError, RuntimeError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,8 +48,8 @@ class Result:
         ]
         if len(found) != 1:
             raise ValueError(
-                f"{self.name}: {point} matches {len(found)} points, expected one; points have "
-                f"{sorted(self.points[0])}, the first is {self.points[0]}"
+                f"{self.name}: {point} matches {len(found)} points, expected one; the first of "
+                f"its {len(self.points)} points is {self.points[0]}"
             )
         return found[0]
 
@@ -86,7 +93,13 @@ def device_name(device: str) -> str:
 
 
 def save(result: Result, folder: Path) -> Path:
-    """folder/NAME.npz, written beside and moved into place: an interrupted save loses nothing."""
+    """folder/NAME.npz, written beside and moved into place: an interrupted save loses nothing.
+
+    Raises TypeError for arrays of Python objects, which only a pickle could hold.
+    """
+    for name, values in result.arrays.items():
+        if values.dtype.hasobject:
+            raise TypeError(f"{name} must hold numbers, truth values or text, got objects")
     folder.mkdir(parents=True, exist_ok=True)
     meta = {
         "name": result.name,
@@ -96,10 +109,13 @@ def save(result: Result, folder: Path) -> Path:
     }
     path = folder / f"{result.name}.npz"
     part = folder / f".{result.name}.{os.getpid()}.part"
-    with part.open("wb") as file:
-        arrays: dict[str, Any] = {**result.arrays, "__meta__": np.array(json.dumps(meta))}
-        np.savez_compressed(file, **arrays)
-    os.replace(part, path)
+    arrays: dict[str, Any] = {**result.arrays, "__meta__": np.array(json.dumps(meta))}
+    try:
+        with part.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
     return path
 
 
@@ -115,12 +131,12 @@ def load(path: Path) -> Result:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
         meta = json.loads(str(arrays.pop("__meta__")))
-    except (BadZipFile, ValueError, KeyError, OSError, EOFError) as error:
+        return Result(meta["name"], meta["config"], meta["points"], arrays, meta["provenance"])
+    except DAMAGE as error:
         raise ValueError(
             f"{path} is damaged or truncated ({type(error).__name__}: {error}); delete it and run "
             f"`python -m subspace_lib.experiments run {name} --full`"
         ) from error
-    return Result(meta["name"], meta["config"], meta["points"], arrays, meta["provenance"])
 
 
 def results_folder() -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import shutil
 import sys
@@ -62,14 +63,17 @@ def run(
     config: the quick one unless given. executor: any ``concurrent.futures.Executor`` (processes, a
     Dask cluster's ``client.get_executor()``, …); None computes here, one point after the other.
     parts: a folder in which finished points are kept, so that an interrupted sweep resumes; points
-    finished under another config are not reused. Raises the first point's error after the points
-    already finished have been kept.
+    finished under another config, or by another version of the experiment's module, are not reused.
+    Raises the first point's error after the points already finished have been kept, ValueError for
+    no points.
     """
     if isinstance(experiment, str):
         experiment = find(experiment)
     config = experiment.quick if config is None else config
     points = experiment.points(config)
-    kept = Parts(parts, experiment.name, config)
+    if not points:
+        raise ValueError(f"{experiment.name} has no points under {config}")
+    kept = Parts(parts, experiment, config)
     found = {i: part for i, point in enumerate(points) if (part := kept.read(point)) is not None}
     begin = time.perf_counter()
     todo = [i for i in range(len(points)) if i not in found]
@@ -132,9 +136,10 @@ def _stack(name: str, parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarra
 class Parts:
     """Finished points of an unfinished sweep; a part that cannot be read is computed again."""
 
-    def __init__(self, folder: Path | None, name: str, config: Any) -> None:
-        key = json.dumps(store.as_config(config), sort_keys=True).encode()
-        self.folder = folder and folder / f"{name}-{hashlib.sha256(key).hexdigest()[:10]}"
+    def __init__(self, folder: Path | None, experiment: Experiment, config: Any) -> None:
+        key = json.dumps(store.as_config(config), sort_keys=True) + _source(experiment.compute)
+        digest = hashlib.sha256(key.encode()).hexdigest()[:10]
+        self.folder = folder and folder / f"{experiment.name}-{digest}"
 
     def _path(self, point: Point) -> tuple[Path, str]:
         assert self.folder is not None
@@ -162,3 +167,11 @@ class Parts:
         """Forget the finished points, once the whole is stored."""
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _source(compute: Compute) -> str:
+    """Text of the module that computes; an edited experiment must not reuse its old points."""
+    try:
+        return inspect.getsource(inspect.getmodule(compute) or compute)
+    except (OSError, TypeError):  # defined in a notebook or by a C extension
+        return ""

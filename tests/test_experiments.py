@@ -1,0 +1,373 @@
+"""Experiments: what is stored comes back, what is interrupted resumes, what is damaged says so."""
+
+import json
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+
+import numpy as np
+import pytest
+import torch
+
+import subspace_lib as sl
+from subspace_lib.experiments import (
+    EXPERIMENTS,
+    Experiment,
+    Result,
+    find,
+    load_result,
+    register,
+    run,
+    save,
+)
+from subspace_lib.experiments import __main__ as command
+from subspace_lib.experiments._sweep import Parts
+from subspace_lib.experiments.theorem import DeepSetting, Setting
+
+SMALL = {
+    "trials": 3, "relative": (-20, -2), "m": 20, "n_subspaces": 2, "subspace_dim": 2,
+    "points_per_subspace": 10, "width": 12,
+}  # fmt: skip
+SETTING, DEEP = Setting(absolute=(-22,), **SMALL), DeepSetting(absolute=(), **SMALL, depth=2)
+
+
+@dataclass(frozen=True)
+class Config:
+    trials: int = 2
+    seed: int = 0
+    sizes: tuple[int, ...] = (1, 2, 3)
+
+
+CALLS = []  # points computed in this process
+
+
+def squares(config, point, device):
+    CALLS.append(point["size"])
+    values = config.seed + np.arange(config.trials) * point["size"]
+    return {"values": values**2, "found": values > 1}
+
+
+def points(config):
+    return [{"size": size, "kind": "even" if size % 2 == 0 else "odd"} for size in config.sizes]
+
+
+TOY = Experiment("toy", "Squares", Config(), Config(trials=5), points, squares)
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    """The toy experiment, registered for one test."""
+    monkeypatch.setitem(EXPERIMENTS, "toy", TOY)
+    CALLS.clear()
+    return TOY
+
+
+def same(a, b, apart=("seconds",)):
+    assert a.arrays.keys() == b.arrays.keys()
+    for name in a.arrays.keys() - set(apart):
+        np.testing.assert_array_equal(a[name], b[name])
+        assert a[name].dtype == b[name].dtype
+    assert (a.name, a.config, a.points) == (b.name, b.config, b.points)
+
+
+# results on disk
+
+
+def test_round_trip(toy, tmp_path):
+    result = run(toy)
+    path = save(result, tmp_path / "new" / "folder")
+    assert path.name == "toy.npz"
+    back = load_result("toy", path.parent)
+    same(result, back, apart=())
+    assert back.provenance == result.provenance
+    assert [p.name for p in path.parent.iterdir()] == ["toy.npz"]
+
+
+def test_provenance_is_complete(toy):
+    made = run(toy).provenance
+    assert set(made) == {"versions", "device", "wall_seconds"}
+    assert set(made["versions"]) == {"python", "numpy", "scipy", "torch", "scikit-learn"}
+    assert made["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert made["device"].startswith("CPU")
+    assert made["wall_seconds"] >= 0
+    assert run(toy).config == {"trials": 2, "seed": 0, "sizes": [1, 2, 3]}
+    assert "trials 2, seed 0" in run(toy).note()
+
+
+def test_missing_file_names_the_command(tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match=r"experiments run toy --full"):
+        load_result("toy", tmp_path)
+    monkeypatch.setenv("BOOK_RESULTS", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=str(tmp_path)):
+        load_result("toy")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 0.99])
+def test_a_truncated_file_says_so(toy, tmp_path, share):
+    path = save(run(toy), tmp_path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(ValueError, match=r"damaged or truncated.*delete it and run"):
+        load_result("toy", tmp_path)
+
+
+def test_any_wrong_byte_is_found_or_harmless(toy, tmp_path):
+    """Flip each byte in turn: a ValueError, or the same result (a byte nobody reads)."""
+    result = run(toy)
+    path = save(result, tmp_path)
+    data, messages = path.read_bytes(), []
+    for i in range(len(data)):
+        path.write_bytes(data[:i] + bytes([data[i] ^ 0xFF]) + data[i + 1 :])
+        try:
+            same(result, load_result("toy", tmp_path), apart=())
+        except ValueError as error:
+            messages.append(str(error))
+    assert all("damaged" in message for message in messages)
+    assert len(messages) > len(data) / 2
+
+
+def test_other_files_are_not_results(tmp_path):
+    np.savez(tmp_path / "toy.npz", values=np.arange(3))
+    with pytest.raises(ValueError, match="damaged"):
+        load_result("toy", tmp_path)
+    with (tmp_path / "toy.npz").open("wb") as file:
+        np.save(file, np.arange(3))
+    with pytest.raises(ValueError, match="damaged"):
+        load_result("toy", tmp_path)
+    np.savez(tmp_path / "toy.npz", values=np.arange(3), __meta__=np.array(json.dumps({"name": 1})))
+    with pytest.raises(ValueError, match="damaged"):
+        load_result("toy", tmp_path)
+
+
+def test_objects_are_not_stored(tmp_path):
+    with pytest.raises(TypeError, match="got objects"):
+        save(Result("toy", {}, [], {"bad": np.array([None])}), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_save_keeps_the_old_file(toy, tmp_path, monkeypatch):
+    save(run(toy), tmp_path)
+    before = (tmp_path / "toy.npz").read_bytes()
+
+    def full(file, **arrays):
+        file.write(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(OSError, match="no space"):
+        save(run(toy, replace(toy.quick, seed=5)), tmp_path)
+    assert (tmp_path / "toy.npz").read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["toy.npz"]
+
+
+def test_index_and_at(toy):
+    result = run(toy)
+    assert result.index(size=2) == result.index(kind="even") == 1
+    assert result.at(size=3)["values"].tolist() == [0, 9]
+    with pytest.raises(ValueError, match="matches 2 points, expected one"):
+        result.index(kind="odd")
+    with pytest.raises(ValueError, match="matches 0 points"):
+        result.at(size=7)
+    with pytest.raises(ValueError, match="matches 0 points"):
+        result.index(colour="red")
+    with pytest.raises(KeyError, match="has no array 'value'; it has values, found, seconds"):
+        result["value"]
+
+
+def test_config_must_be_a_dataclass_instance(toy):
+    for config in ({"trials": 2}, Config):
+        with pytest.raises((TypeError, AttributeError)):
+            run(replace(toy, points=lambda c: [{"size": 1}]), config)
+
+
+# sweeps
+
+
+def interrupted_at(size, error):
+    def compute(config, point, device):
+        if point["size"] == size:
+            raise error
+        return squares(config, point, device)
+
+    return replace(TOY, compute=compute)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("out of luck")])
+def test_an_interrupted_sweep_resumes(toy, tmp_path, error):
+    with pytest.raises(type(error)):
+        run(interrupted_at(3, error), parts=tmp_path)
+    assert CALLS == [1, 2]
+    result = run(toy, parts=tmp_path)
+    assert CALLS == [1, 2, 3]  # the two finished points were not computed again
+    same(result, run(toy))
+
+
+def test_other_configs_and_other_code_do_not_share_points(toy, tmp_path, monkeypatch):
+    run(toy, parts=tmp_path)
+    run(toy, replace(toy.quick, seed=1), parts=tmp_path)
+    assert CALLS == [1, 2, 3] * 2
+    monkeypatch.setattr("subspace_lib.experiments._sweep._source", lambda compute: "edited")
+    run(toy, parts=tmp_path)
+    assert CALLS == [1, 2, 3] * 3
+
+
+def test_a_damaged_part_is_computed_again(toy, tmp_path, capsys):
+    result = run(toy, parts=tmp_path)
+    victim = sorted(tmp_path.rglob("*.npz"))[0]
+    victim.write_bytes(victim.read_bytes()[:50])
+    CALLS.clear()
+    same(result, run(toy, parts=tmp_path))
+    assert len(CALLS) == 1
+    assert "recomputing a damaged part" in capsys.readouterr().err
+
+
+def test_parts_are_forgotten_once_the_whole_is_stored(toy, tmp_path):
+    run(toy, parts=tmp_path)
+    Parts(tmp_path, toy, toy.quick).discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("pool", ["threads", "processes"])
+def test_an_executor_gives_the_same_result(pool, tmp_path):
+    here = run("theorem-frequency", SETTING)
+    executor = (
+        ThreadPoolExecutor(2)
+        if pool == "threads"
+        else ProcessPoolExecutor(2, mp_context=get_context("spawn"))
+    )
+    with executor:
+        there = run("theorem-frequency", SETTING, executor=executor, parts=tmp_path)
+    same(here, there)
+
+
+def test_an_error_in_an_executor_is_raised_and_the_rest_kept(toy, tmp_path):
+    broken = interrupted_at(2, RuntimeError("out of luck"))
+    with ThreadPoolExecutor(1) as executor, pytest.raises(RuntimeError, match="out of luck"):
+        run(broken, executor=executor, parts=tmp_path)
+    CALLS.clear()
+    run(toy, parts=tmp_path)
+    assert 1 not in CALLS
+    assert 2 in CALLS
+
+
+def test_points_must_agree_and_exist(toy):
+    def ragged(config, point, device):
+        return {"values": np.zeros(point["size"])}
+
+    with pytest.raises(ValueError, match="same names and shapes"):
+        run(replace(toy, compute=ragged))
+    with pytest.raises(ValueError, match="toy has no points"):
+        run(toy, replace(toy.quick, sizes=()))
+
+
+def test_names_are_unique_and_known(toy):
+    with pytest.raises(ValueError, match="'toy' exists already"):
+        register(toy)
+    with pytest.raises(ValueError, match=r"unknown experiment 'tory'; known: .*toy"):
+        find("tory")
+
+
+# the command
+
+
+def test_list_names_every_experiment(capsys):
+    assert command.main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == sorted(EXPERIMENTS)
+    assert all(len(line.split()) > 2 for line in lines)
+
+
+def test_run_stores_and_tidies(toy, tmp_path, capsys):
+    assert command.main(["run", "toy", "--trials", "4", "--out", str(tmp_path)]) == 0
+    result = load_result("toy", tmp_path)
+    assert result["values"].shape == (3, 4)
+    assert "toy.npz" in capsys.readouterr().out
+    assert list((tmp_path / ".parts").iterdir()) == []
+
+
+def test_full_runs_go_to_the_results_folder(toy, tmp_path, monkeypatch):
+    monkeypatch.setenv("BOOK_RESULTS", str(tmp_path))
+    assert command.main(["run", "toy", "--full"]) == 0
+    assert load_result("toy")["values"].shape == (3, 5)
+
+
+def test_a_quick_run_stores_nothing(toy, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("BOOK_RESULTS", str(tmp_path))
+    assert command.main(["run", "toy"]) == 0
+    assert "quick run, not stored" in capsys.readouterr().out
+    assert list(tmp_path.rglob("*.npz")) == []
+
+
+def test_an_interruption_says_how_to_go_on(monkeypatch, tmp_path):
+    monkeypatch.setitem(EXPERIMENTS, "toy", interrupted_at(2, KeyboardInterrupt()))
+    with pytest.raises(SystemExit, match="the same command resumes"):
+        command.main(["run", "toy", "--out", str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "tory"], "unknown experiment 'tory'"),
+        (["run", "toy", "--full", "--trials", "3"], "another folder with --out"),
+        (["run", "toy", "--trials", "0"], "at least 1"),
+        (["run", "toy", "--trials", "many"], "invalid int value"),
+        (["run", "statements", "--trials", "3"], "statements has no trials to set"),
+        (["run"], "NAME"),
+        ([], "command"),
+    ],
+)
+def test_wrong_arguments_are_explained(toy, arguments, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        command.main(arguments)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+# the theorem's experiments
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"), [("theorem-frequency", SETTING), ("theorem-depth", DEEP)]
+)
+def test_a_trial_alone_is_the_trial_of_a_longer_run(name, setting):
+    experiment = find(name)
+    point = experiment.points(setting)[-1]
+    long = experiment.compute(setting, point, "cpu")
+    short = experiment.compute(replace(setting, trials=1), point, "cpu")
+    for key, values in short.items():
+        np.testing.assert_array_equal(values, long[key][:1])
+
+
+def test_the_experiment_is_the_library():
+    """Gaps, errors and verdicts are those of theorem_3_1 on the same trial."""
+    point = {"convention": "relative", "activation": "relu", "log10_variance": -20}
+    arrays = find("theorem-frequency").compute(SETTING, point, "cpu")
+    data = sl.sample_union(
+        ambient_dim=20, n_subspaces=2, subspace_dim=2, points_per_subspace=10, trials=3, seed=0
+    )
+    noisy = sl.add_noise(data, 1e-20, seed=0)
+    W = sl.FeedForward((20, 12, 20)).init("usual", trials=3, seed=0, dtype=torch.float64)["W1"]
+    Y = torch.relu(W @ noisy.X)
+    P = sl.row_projector(data.clean, 4)
+    margins = [sl.minimum_margin(P, data.labels), sl.connectivity_margin(P, data.labels)]
+    np.testing.assert_allclose(arrays["margins"], torch.stack(margins, 1), rtol=1e-6)
+    for f, form in enumerate(("printed", "links", "two-links")):
+        for k, margin in enumerate(margins):
+            cert = sl.theorem_3_1(data.clean, noisy.noise, W, Y, 4, margin, form)
+            np.testing.assert_array_equal(arrays["holds"][:, f, k], cert.holds)
+    terms = list(cert.terms.values())
+    np.testing.assert_allclose(arrays["gaps"], torch.stack(terms[:3], 1), rtol=1e-8)
+    np.testing.assert_allclose(arrays["errors"], torch.stack(terms[3:], 1), rtol=1e-6)
+    distance = sl.projection_distance(data.clean, Y, 4)
+    np.testing.assert_allclose(arrays["distances"][:, 0], distance, rtol=1e-8, atol=1e-14)
+
+
+def test_the_deep_experiment_is_the_library():
+    arrays = find("theorem-depth").compute(
+        DEEP, {"activation": "identity", "log10_variance": -20}, "cpu"
+    )
+    assert arrays["gaps"].shape == arrays["errors"].shape == (3, 4)
+    assert arrays["distances"].shape == (3, 2, 2)
+    bound = (arrays["errors"] / arrays["gaps"]).sum(1)
+    assert (arrays["distances"][:, -1, 1] <= bound).all()
+    assert arrays["recovered"].all()
