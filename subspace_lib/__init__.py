@@ -5,7 +5,17 @@ Matrices hold one data point per column; leading axes are batch.
 """
 
 from subspace_lib import figures
-from subspace_lib.bounds import Certificate, spectral_gap, theorem_3_1, wedin_bound
+from subspace_lib._diagnostics import diagnose
+from subspace_lib.bounds import (
+    Certificate,
+    depth_corollary,
+    lemma_4_1,
+    lemma_4_2,
+    lemma_4_3,
+    spectral_gap,
+    theorem_3_1,
+    wedin_bound,
+)
 from subspace_lib.claims import ledger
 from subspace_lib.clustering import (
     accuracy,
@@ -30,6 +40,7 @@ from subspace_lib.kernels import (
 )
 from subspace_lib.mode import book_mode, by_mode, mode_note
 from subspace_lib.networks import FeedForward
+from subspace_lib.probe import LayerProbe
 from subspace_lib.projectors import (
     containment_distance,
     numerical_rank,
@@ -41,8 +52,13 @@ from subspace_lib.projectors import (
 )
 from subspace_lib.reference import (
     ClusterCertificate,
+    DirectionCertificate,
+    affine_reference,
     certify_clusters,
+    direction_bounds,
     entrywise_bound,
+    label_reference,
+    one_step_bound,
     reference_bound,
 )
 from subspace_lib.training import Trajectory, train
@@ -52,7 +68,9 @@ __version__ = "0.1.0"
 __all__ = [
     "Certificate",
     "ClusterCertificate",
+    "DirectionCertificate",
     "FeedForward",
+    "LayerProbe",
     "LostAngle",
     "ProjectorClustering",
     "Result",
@@ -60,6 +78,7 @@ __all__ = [
     "UnionOfSubspaces",
     "accuracy",
     "add_noise",
+    "affine_reference",
     "book_mode",
     "by_mode",
     "certify_clusters",
@@ -69,17 +88,25 @@ __all__ = [
     "clustering_scores",
     "connectivity_margin",
     "containment_distance",
+    "depth_corollary",
+    "diagnose",
+    "direction_bounds",
     "entrywise_bound",
     "explore",
     "figures",
     "infinite_layer",
+    "label_reference",
     "ledger",
+    "lemma_4_1",
+    "lemma_4_2",
+    "lemma_4_3",
     "load_result",
     "lost_angle",
     "minimum_margin",
     "mode_note",
     "norm_profile_reference",
     "numerical_rank",
+    "one_step_bound",
     "principal_angles",
     "projection_distance",
     "reference_bound",

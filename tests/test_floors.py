@@ -11,7 +11,7 @@ FLOORS = {
     1: {"data", "networks", "projectors"},
     2: {"clustering", "bounds", "kernels"},
     3: {"reference", "estimator"},
-    4: {"_diagnostics", "statements"},
+    4: {"_diagnostics", "_layers", "statements"},
     5: {"training"},
     6: {"experiments", "datasets", "probe"},
     7: {"claims"},
