@@ -1,9 +1,11 @@
 """Everything measured on the layers of a network at a checkpoint, for all trials at once.
 
 Each representation is factored once, A = U diag(s) V, and every distance, gap and bound is taken
-from the factors. A wide A (p < n) is reduced to its p×p triangular factor first, a tall one to
-n×n: as accurate as the singular value decomposition of A and cheaper. Gram matrices serve only
-for the *largest* singular value of a matrix, which they give to full relative accuracy.
+from the factors. A wide A (p < n) is reduced to its p×p triangular factor first: as accurate as the
+singular value decomposition of A and cheaper. A tall or square A goes through AᵀA where that is
+allowed: it loses a factor s_1/s_j of accuracy, so every singular value in use must exceed
+GRAM_FLOOR · s_1 (three of sixteen digits lost at most); otherwise the triangular factor serves.
+Elsewhere Gram matrices give only the *largest* singular value, to full relative accuracy.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "certified": ("certified_share", "certified_share_affine"),
     "clusters": ("acc", "nmi", "ari"),
 }  # fmt: skip
+GRAM_FLOOR = 1e-3
 CPU_TRIALS, CUDA_BYTES = 10, 2**31  # trials at a time: a few n×n matrices of each are alive
 
 
@@ -119,8 +122,7 @@ def factor(A: Tensor, q: int) -> Space:
         _, s, Vh = torch.linalg.svd(R.mT)
         V = Vh[..., :q, :] @ Q.mT
     else:
-        _, s, Vh = torch.linalg.svd(torch.linalg.qr(A, mode="r").R)
-        V = Vh[..., :q, :]
+        s, V = _tall(A, q)
     tiny = max(p, n) * EPS * s[..., :1]
     V = V * (s[..., :q] > tiny)[..., None]
     missing = max(0, q + 1 - s.shape[-1])
@@ -128,6 +130,16 @@ def factor(A: Tensor, q: int) -> Space:
     return Space(
         torch.nn.functional.pad(s, (0, missing))[..., : q + 1], V, (s > tiny).sum(-1), max(p, n)
     )
+
+
+def _tall(A: Tensor, q: int) -> tuple[Tensor, Tensor]:
+    """Singular values and the q leading right singular vectors for p ≥ n."""
+    squares, vectors = torch.linalg.eigh(A.mT @ A)
+    s = squares.clamp(min=0).sqrt().flip(-1)
+    if (s[..., min(q, s.shape[-1] - 1)] > GRAM_FLOOR * s[..., 0]).all():
+        return s, vectors.flip(-1).mT[..., :q, :]
+    _, s, Vh = torch.linalg.svd(torch.linalg.qr(A, mode="r").R)
+    return s, Vh[..., :q, :]
 
 
 def top_norm(A: Tensor) -> Tensor:
@@ -367,7 +379,8 @@ class Yardstick:
             starred, V = source, before.V[..., :r, :]
         image = W @ (starred @ V.mT)  # (c, p, r), and W A* = image V
         s_image, through = torch.linalg.svdvals(image), factor(WA, r)
-        size, scale = max(through.size, W.shape[-1]), top_norm(W) * top_norm(source)
+        size = max(through.size, W.shape[-1])
+        scale = top_norm(W) * (self.data.part(part) if before is None else before).s[..., 0]
         gap_2, error_2 = link_terms(s_image, through.s, top_norm(WA - image @ V), r, size, scale)
         gap_3, error_3 = link_terms(post.s, through.s, top_norm(layer.post - WA), r, size, scale)
         bound = divide(error_2, gap_2) + divide(error_3, gap_3)
