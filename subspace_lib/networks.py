@@ -65,11 +65,8 @@ class Network(ABC):
     of a layer norm (one at first); all others are weights whose last axis is their fan-in.
     """
 
-    @property
-    @abstractmethod
-    def inputs(self) -> int:
-        """m, the height of X."""
-
+    inputs: int
+    """m, the height of X."""
     outputs: int
     """Height of the output: m to reconstruct, the number of clusters to classify."""
 
@@ -211,7 +208,7 @@ class FeedForward(Network):
         check.one_of(self.output_activation, tuple(ACTIVATIONS), "output_activation")
 
     @property
-    def inputs(self) -> int:
+    def inputs(self) -> int:  # type: ignore[override]
         return self.widths[0]
 
     @property
@@ -246,3 +243,249 @@ class FeedForward(Network):
         i = self.depth + 1
         out = affine(params[f"W{i}"], Y, params.get(f"b{i}"))
         return seen, ACTIVATIONS[self.output_activation](out)
+
+
+def _stacked(params: Params, X: Tensor) -> Tensor:
+    """X with a trial axis: data that all trials share are repeated (a view, no copy)."""
+    return X if X.ndim == 3 else X.expand(len(next(iter(params.values()))), *X.shape)
+
+
+def _whole(number: int, parts: int, name: str) -> int:
+    if number % parts:
+        raise ValueError(
+            f"{name} must divide the {number} inputs, got {parts}; the pieces have equal length"
+        )
+    return number // parts
+
+
+@dataclass(frozen=True)
+class Recurrent(Network):
+    """Stacked LSTM layers with ReLU in place of both tanh, over the pieces of each column.
+
+    x_j is cut into ``steps`` pieces x_1, x_2, … of equal length, fed one after the other. With
+    (i, f, g, o) the four blocks of W_x x_t + W_h h_{t−1} + b, in PyTorch's order,
+      c_t = sigmoid(f) ⊙ c_{t−1} + sigmoid(i) ⊙ relu(g),   h_t = sigmoid(o) ⊙ relu(c_t),
+    from h_0 = c_0 = 0. Since every term of c_t is ≥ 0, relu(c_t) = c_t: the second ReLU of such a
+    layer never acts. The next layer reads the sequence h_1, h_2, …
+    Observed per layer: "last" h of the last step (trials, hidden, n), and "all" steps stacked
+    (trials, steps · hidden, n). pre is the g belonging to them, the layer's WX before its ReLU; Y
+    is not σ(pre) alone, since gates and memory come in.
+    readout: linear, from the "last" state or from "all" states of the top layer.
+    """
+
+    inputs: int
+    hidden: int
+    outputs: int
+    steps: int = 8
+    depth: int = 3
+    readout: str = "last"
+
+    def __post_init__(self) -> None:
+        _sizes(inputs=self.inputs, hidden=self.hidden, outputs=self.outputs)
+        _sizes(steps=self.steps, depth=self.depth)
+        _whole(self.inputs, self.steps, "steps")
+        check.one_of(self.readout, ("last", "all"), "readout")
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        found: dict[str, tuple[int, ...]] = {}
+        for i in range(1, self.depth + 1):
+            fan_in = self.inputs // self.steps if i == 1 else self.hidden
+            found[f"W{i}_x"] = (4 * self.hidden, fan_in)
+            found[f"W{i}_h"] = (4 * self.hidden, self.hidden)
+            found[f"b{i}"] = (4 * self.hidden,)
+        height = self.hidden * (1 if self.readout == "last" else self.steps)
+        return found | {"W_out": (self.outputs, height), "b_out": (self.outputs,)}
+
+    def forward(self, params: Params, X: Tensor) -> tuple[list[Layer], Tensor]:
+        check_columns(self, X)
+        pieces = _stacked(params, X).unflatten(1, (self.steps, -1))  # (T, steps, d, n)
+        sequence, seen = list(pieces.unbind(1)), []
+        for i in range(1, self.depth + 1):
+            candidates, sequence = self._layer(params, i, sequence)
+            before = None if i == 1 else len(seen) - 2
+            seen.append(Layer(f"lstm {i} last", candidates[-1], sequence[-1], previous=before))
+            pre, post = torch.cat(candidates, 1), torch.cat(sequence, 1)  # (T, steps · h, n)
+            before = None if before is None else before + 1
+            seen.append(Layer(f"lstm {i} all", pre, post, previous=before))
+        top = seen[-2 if self.readout == "last" else -1].post
+        return seen, affine(params["W_out"], top, params["b_out"])
+
+    def _layer(
+        self, params: Params, i: int, sequence: list[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Candidates g_t and states h_t, each (T, hidden, n), for every step."""
+        candidates: list[Tensor] = []
+        states: list[Tensor] = []
+        c: Tensor | None = None
+        for x in sequence:
+            gates = affine(params[f"W{i}_x"], x, params[f"b{i}"])  # (T, 4h, n)
+            if states:
+                gates = torch.baddbmm(gates, params[f"W{i}_h"], states[-1])
+            enter, keep, g, leave = gates.chunk(4, 1)
+            new = torch.sigmoid(enter) * torch.relu(g)
+            c = new if c is None else torch.sigmoid(keep) * c + new
+            candidates.append(g)
+            states.append(torch.sigmoid(leave) * torch.relu(c))
+        return candidates, states
+
+
+@dataclass(frozen=True)
+class Convolutional(Network):
+    """1-D convolutions along each column, ReLU after each, and a linear readout.
+
+    The column is a signal of length m with one channel; layer l has channels[l] channels, kernels
+    of length ``kernel`` (zero padding kernel // 2 on both sides) and stride ``stride``. Weights are
+    (trials, out channels, in channels · kernel), a flattened torch.nn.Conv1d weight.
+    Observed per layer: "maps" (trials, channels · length, n), and "pooled", their mean over the
+    length (trials, channels, n). readout: from the last layer's "flattened" maps, or "pooled".
+    """
+
+    inputs: int
+    outputs: int
+    channels: tuple[int, ...] = (4, 8, 16)
+    kernel: int = 5
+    stride: int = 2
+    readout: str = "flattened"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "channels", tuple(self.channels))
+        _sizes(inputs=self.inputs, outputs=self.outputs, kernel=self.kernel, stride=self.stride)
+        _sizes(**{f"channels[{i}]": c for i, c in enumerate(self.channels)})
+        check.one_of(self.readout, ("flattened", "pooled"), "readout")
+        if not self.channels:
+            raise ValueError("channels must list one number per layer, as in (4, 8, 16), got none")
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Length of the maps of every layer."""
+        found, length = [], self.inputs
+        for _ in self.channels:
+            length = (length + 2 * (self.kernel // 2) - self.kernel) // self.stride + 1
+            found.append(length)
+        return tuple(found)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        found: dict[str, tuple[int, ...]] = {}
+        fan_ins = (1, *self.channels)
+        for i, (before, width) in enumerate(zip(fan_ins, self.channels, strict=False), 1):
+            found[f"W{i}"] = (width, before * self.kernel)
+            found[f"b{i}"] = (width,)
+        height = self.channels[-1] * (1 if self.readout == "pooled" else self.lengths[-1])
+        return found | {"W_out": (self.outputs, height), "b_out": (self.outputs,)}
+
+    def forward(self, params: Params, X: Tensor) -> tuple[list[Layer], Tensor]:
+        check_columns(self, X)
+        A = _stacked(params, X)[:, None]  # (T, 1 channel, m, n)
+        seen: list[Layer] = []
+        for i in range(1, len(self.channels) + 1):
+            pre = self._convolve(A, params[f"W{i}"], params[f"b{i}"])  # (T, channels, length, n)
+            A = torch.relu(pre)
+            before = None if i == 1 else len(seen) - 2
+            seen.append(
+                Layer(f"conv {i} maps", pre.flatten(1, 2), A.flatten(1, 2), previous=before)
+            )
+            before = None if before is None else before + 1
+            seen.append(Layer(f"conv {i} pooled", pre.mean(2), A.mean(2), previous=before))
+        top = seen[-1 if self.readout == "pooled" else -2].post
+        return seen, affine(params["W_out"], top, params["b_out"])
+
+    def _convolve(self, A: Tensor, W: Tensor, b: Tensor) -> Tensor:
+        """Windows side by side, then one product per trial."""
+        A = torch.nn.functional.pad(A, (0, 0, self.kernel // 2, self.kernel // 2))
+        length = (A.shape[2] - self.kernel) // self.stride + 1
+        reach = (length - 1) * self.stride + 1
+        windows = [A[:, :, j : j + reach : self.stride] for j in range(self.kernel)]
+        unfolded = torch.stack(windows, 2).flatten(1, 2).flatten(2)  # (T, in · kernel, length · n)
+        return affine(W, unfolded, b).unflatten(2, (length, -1))
+
+
+@dataclass(frozen=True)
+class Transformer(Network):
+    """Blocks of attention and a ReLU network, each with layer norm in front and a residual around.
+
+    x_j is cut into ``tokens`` pieces of equal length, each embedded in ``width`` dimensions plus a
+    learned position. A block does H ← H + W_o attention(norm H), H ← H + W_down relu(W_up norm H)
+    with softmax(QᵀK/√d) attention in ``heads`` heads, every token seeing every other. Layer norms
+    add 1e-5 to the variance, so that data far below that scale are hardly seen: scale the data.
+    Observed per block: "tokens" flattened (trials, width · tokens, n), the "first token" and the
+    "pooled" mean over the tokens (trials, width, n), of the residual stream. There is no WX: pre is
+    None. readout: linear after a last layer norm, from the "flattened" or "pooled" tokens.
+    """
+
+    inputs: int
+    outputs: int
+    tokens: int = 8
+    width: int = 16
+    blocks: int = 4
+    heads: int = 2
+    mlp: int = 32
+    readout: str = "flattened"
+
+    def __post_init__(self) -> None:
+        _sizes(inputs=self.inputs, outputs=self.outputs, tokens=self.tokens, width=self.width)
+        _sizes(blocks=self.blocks, heads=self.heads, mlp=self.mlp)
+        _whole(self.inputs, self.tokens, "tokens")
+        check.one_of(self.readout, ("flattened", "pooled"), "readout")
+        if self.width % self.heads:
+            raise ValueError(f"heads must divide width = {self.width}, got {self.heads}")
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        D = self.width
+        found: dict[str, tuple[int, ...]] = {
+            "W_embed": (D, self.inputs // self.tokens),
+            "b_embed": (D,),
+            "position": (self.tokens, D),
+        }
+        for i in range(1, self.blocks + 1):
+            found |= {f"gain{i}_attention": (D,), f"b{i}_attention": (D,)}
+            found |= {f"W{i}_{name}": (D, D) for name in ("query", "key", "value", "mix")}
+            found |= {f"gain{i}_mlp": (D,), f"b{i}_mlp": (D,)}
+            found |= {f"W{i}_up": (self.mlp, D), f"b{i}_up": (self.mlp,)}
+            found |= {f"W{i}_down": (D, self.mlp), f"b{i}_down": (D,)}
+        height = D * (1 if self.readout == "pooled" else self.tokens)
+        found |= {"gain_out": (D,), "b_norm": (D,)}
+        return found | {"W_out": (self.outputs, height), "b_out": (self.outputs,)}
+
+    def forward(self, params: Params, X: Tensor) -> tuple[list[Layer], Tensor]:
+        check_columns(self, X)
+        X = _stacked(params, X)
+        pieces = X.unflatten(1, (self.tokens, -1)).transpose(1, 2)  # (T, m/S, S tokens, n)
+        H = self._each(params["W_embed"], pieces, params["b_embed"])  # (T, D, S, n)
+        H = H + params["position"].mT[..., None]
+        seen: list[Layer] = []
+        for i in range(1, self.blocks + 1):
+            H = H + self._attention(
+                params, i, _norm(params, H, f"gain{i}_attention", f"b{i}_attention")
+            )
+            A = _norm(params, H, f"gain{i}_mlp", f"b{i}_mlp")
+            A = torch.relu(self._each(params[f"W{i}_up"], A, params[f"b{i}_up"]))
+            H = H + self._each(params[f"W{i}_down"], A, params[f"b{i}_down"])
+            views = {"tokens": H.flatten(1, 2), "first token": H[:, :, 0], "pooled": H.mean(2)}
+            for name, view in views.items():
+                before = None if i == 1 else len(seen) - len(views)
+                seen.append(Layer(f"block {i} {name}", None, view, previous=before))
+        H = _norm(params, H, "gain_out", "b_norm")
+        top = H.mean(2) if self.readout == "pooled" else H.flatten(1, 2)
+        return seen, affine(params["W_out"], top, params["b_out"])
+
+    @staticmethod
+    def _each(W: Tensor, H: Tensor, b: Tensor | None = None) -> Tensor:
+        """W times every token of every point. W: (T, p, D), H: (T, D, S, n) → (T, p, S, n)."""
+        return affine(W, H.flatten(2), b).unflatten(2, H.shape[2:])
+
+    def _attention(self, params: Params, i: int, H: Tensor) -> Tensor:
+        def heads(name: str) -> Tensor:  # (T, heads, n, S, d)
+            A = self._each(params[f"W{i}_{name}"], H).unflatten(1, (self.heads, -1))
+            return A.permute(0, 1, 4, 3, 2)
+
+        query, key, value = heads("query"), heads("key"), heads("value")
+        weights = torch.softmax(query @ key.mT / query.shape[-1] ** 0.5, -1)  # (T, heads, n, S, S)
+        mixed = (weights @ value).permute(0, 1, 4, 3, 2).flatten(1, 2)  # (T, D, S, n)
+        return self._each(params[f"W{i}_mix"], mixed)
+
+
+def _norm(params: Params, H: Tensor, gain: str, bias: str) -> Tensor:
+    """Layer norm over the D coordinates of each token. H: (T, D, S, n)."""
+    centred = H - H.mean(1, keepdim=True)
+    scaled = centred * (centred.square().mean(1, keepdim=True) + 1e-5).rsqrt()
+    return scaled * params[gain][..., None, None] + params[bias][..., None, None]

@@ -252,7 +252,13 @@ class _Problem:
         out = self.network.output(leaves, self._part(self.X, part))
         with torch.no_grad():
             value, cotangent = self.loss(out.detach(), part)
-        return value, list(torch.autograd.grad(out, list(leaves.values()), cotangent))
+        grads = torch.autograd.grad(
+            out,
+            list(leaves.values()),
+            cotangent,
+            materialize_grads=True,  # W_h of a single step
+        )
+        return value, list(grads)
 
     @torch.no_grad()
     def evaluate(self, params: Params) -> tuple[Tensor, Tensor]:
