@@ -17,9 +17,9 @@ ROUNDING = 1e-10
 
 def pair(seed: int, count: int) -> tuple[Tensor, Tensor, int]:
     """A (count, m, n) with values in [0.1, 10], B = A + E with ‖E‖ from 1e-3 to 10 times a unit."""
-    m, n = make.shape(seed, m=(2, 8), n=(2, 16))
+    m, n = make.shape(seed, m=(1, 8), n=(1, 16))
     k = min(m, n)
-    (r,) = make.shape(seed, m=(1, k))
+    (r,) = make.shape(seed, r=(1, k))
     spectrum = make.log_uniform(seed, "spectrum", -1, 1, count, k).sort(-1, descending=True).values
     size = make.log_uniform(seed, "size", -3, 1, count, 1, 1)
     A = make.with_spectrum(seed, "A", m, n, spectrum)
@@ -40,14 +40,28 @@ def _projectors(seed: int, count: int) -> Sides:
     spectral = (torch.linalg.matrix_norm(difference, 2) - sines[:, 0]).abs()
     fro = torch.linalg.matrix_norm(difference) - 2**0.5 * torch.linalg.vector_norm(sines, dim=-1)
     entry = (difference.abs().amax((-2, -1)) - sines[:, 0]).clamp(min=0)
-    worst = torch.stack([spectral, fro.abs(), entry]).amax(0)
-    return Sides(worst, torch.full_like(worst, ROUNDING))
+    worst = torch.stack([spectral, fro.abs(), entry, _other_rank(seed, P, B, r)]).amax(0)
+    return make.rounding(worst)
+
+
+def _other_rank(seed: int, P: Tensor, B: Tensor, r: int) -> Tensor:
+    """Deviation of ‖P − Q‖ from 1 for a Q of another rank; 0 where there is no other rank."""
+    (q,) = make.shape(seed, q=(1, min(B.shape[-2:])))
+    if q == r:
+        return torch.zeros(len(P), dtype=P.dtype)
+    return (torch.linalg.matrix_norm(P - row_projector(B, q), 2) - 1).abs()
 
 
 def _unequal_ranks() -> Sides:
     """Ranks 1 and 2: the distance is 1 although the smaller space lies in the larger."""
     P, Q = make.matrix([[1, 0], [0, 0]]), make.matrix([[1, 0], [0, 1]])
     return make.one(torch.linalg.matrix_norm(P - Q, 2), ROUNDING)
+
+
+def _oblique_ranks() -> Sides:
+    """Oblique projectors of ranks 1 and 2 are further than 1 apart."""
+    P, Q = make.matrix([[1, 1], [0, 0]]), make.matrix([[1, 0], [0, 1]])
+    return make.one((torch.linalg.matrix_norm(P - Q, 2) - 1).abs(), ROUNDING)
 
 
 def _not_orthogonal() -> Sides:
@@ -59,25 +73,74 @@ def _not_orthogonal() -> Sides:
 register(
     Statement(
         "Proposition 3.2",
-        "‖P − Q‖ = ‖sin Θ‖, ‖P − Q‖_F = √2 ‖sin Θ‖_F, ‖P − Q‖_max ≤ ‖P − Q‖",
+        "‖P − Q‖ = ‖sin Θ‖, ‖P − Q‖_F = √2 ‖sin Θ‖_F, ‖·‖_max ≤ ‖·‖; ranks differ ⇒ 1",
         _projectors,
-        {"equal ranks": _unequal_ranks, "orthogonal projectors": _not_orthogonal},
+        {
+            "equal ranks": _unequal_ranks,
+            "orthogonal projectors": _not_orthogonal,
+            "orthogonal projectors (different ranks)": _oblique_ranks,
+        },
         form="identity",
     )
 )
 
 
+def two_sides(A: Tensor, B: Tensor, r: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Singular values of sin Θ, of EV₁ and of EᵀU₁, each (count, r), zeros appended."""
+    U, _, Vh = torch.linalg.svd(A, full_matrices=False)
+    E = B - A
+    found = [torch.linalg.svdvals(E @ Vh[..., :r, :].mT), torch.linalg.svdvals(E.mT @ U[..., :r])]
+    right, left = (torch.nn.functional.pad(s, (0, r - s.shape[-1])) for s in found)
+    return sin_theta(A, B, r), right, left
+
+
+def norms(values: Tensor) -> Tensor:
+    """Ky Fan norms (the first is spectral, the last nuclear) and Frobenius: (count, r + 1)."""
+    fro = torch.linalg.vector_norm(values, dim=-1, keepdim=True)
+    return torch.cat([values.cumsum(-1), fro], -1)
+
+
 def _wedin(seed: int, count: int) -> Sides:
-    """The sharp form: the spectral norm of the sines against max(‖EV₁‖, ‖EᵀU₁‖)/δ."""
+    """In the spectral, Frobenius, nuclear and all Ky Fan norms; the worst ratio of each instance.
+
+    The spectral one also against the library's certificate, which must not be smaller.
+    """
     A, B, r = pair(seed, count)
-    bound = wedin_bound(A, B, r, "one-sided").bound
-    keep = bound < math.inf
-    return Sides(sin_theta(A, B, r)[keep, 0], bound[keep])
+    gap = singular_value(A, r) - singular_value(B, r + 1)
+    sines, right, left = two_sides(A, B, r)
+    bound = torch.maximum(norms(right), norms(left)) / gap[:, None]
+    ratio = norms(sines) / (bound * (1 + 1e-9) + 1e-12)
+    certificate = sines[:, 0] / wedin_bound(A, B, r, "one-sided").bound
+    worst = torch.maximum(ratio.amax(-1), certificate)[gap > 1e-9]
+    return Sides(worst, torch.ones_like(worst))
 
 
 def _wedin_extremal() -> Sides:
     A, B = turned(0.3)
     return make.one(sin_theta(A, B, 1)[0], wedin_bound(A, B, 1, "one-sided").bound)
+
+
+def _not_leading() -> Sides:
+    """The trailing triple of A in place of the leading one: no disturbance, and a right angle."""
+    A = make.matrix([[1, 0], [0, 0.1]])
+    trailing = make.matrix([[0, 1]])
+    return make.one(sin_theta(trailing, A, 1)[0], 0.0)
+
+
+def _one_side_only() -> Sides:
+    """‖EV₁‖ alone: E maps e₂ to e₁, so EV₁ = 0, and the row space turns."""
+    A, B = make.matrix([[1, 0], [0, 0]]), make.matrix([[1, 0.5], [0, 0]])
+    sines, right, _ = two_sides(A[None], B[None], 1)
+    return make.one(sines[0, 0], right[0, 0] / (1 - 0))
+
+
+def _entrywise_norm() -> Sides:
+    """The largest entry is no unitarily invariant norm: a disturbance over four points is ½."""
+    A = torch.zeros(2, 5, dtype=torch.float64)
+    A[0, 0] = 1
+    E = torch.zeros_like(A)
+    E[0, 1:] = 0.25  # EᵀU₁ has norm ½ and largest entry ¼; EV₁ = 0
+    return make.one(sin_theta(A, A + E, 1)[0], E.abs().max() / 1.0)
 
 
 def _no_gap() -> Sides:
@@ -90,9 +153,14 @@ def _no_gap() -> Sides:
 register(
     Statement(
         "Theorem 3.3",
-        "‖sin Θ‖ ≤ max(‖EV₁‖, ‖EᵀU₁‖)/δ",
+        "‖sin Θ‖ ≤ max(‖EV₁‖, ‖EᵀU₁‖)/δ in the unitarily invariant norms",
         _wedin,
-        {"δ = s_r(A) − s_{r+1}(B), not the gap of A alone": _no_gap},
+        {
+            "δ = s_r(A) − s_{r+1}(B), not the gap of A alone": _no_gap,
+            "leading triples of A": _not_leading,
+            "both sides, EV₁ and EᵀU₁": _one_side_only,
+            "a unitarily invariant norm": _entrywise_norm,
+        },
         _wedin_extremal,
     )
 )
@@ -103,13 +171,29 @@ def _forms(seed: int, count: int) -> Sides:
     sines = sin_theta(A, B, r)
     spectral, fro = wedin_bound(A, B, r).bound, wedin_bound(A, B, r, "fro").bound
     keep = spectral < math.inf
-    left = torch.cat([sines[keep, 0], torch.linalg.vector_norm(sines[keep], dim=-1)])
-    return Sides(left, torch.cat([spectral[keep], fro[keep]]))
+    sizes = sines[keep, 0], torch.linalg.vector_norm(sines[keep], dim=-1)
+    worst = torch.maximum(sizes[0] / spectral[keep], sizes[1] / fro[keep])
+    return Sides(worst, torch.ones_like(worst))
+
+
+def _two_turns(theta: float) -> tuple[Tensor, Tensor]:
+    """Two rotations side by side: r = 2, both sines equal."""
+    A, B = turned(theta)
+    return torch.block_diag(A, A), torch.block_diag(B, B)
 
 
 def _forms_extremal() -> Sides:
-    A, B = turned(0.3)
-    return make.one(sin_theta(A, B, 1)[0], wedin_bound(A, B, 1).bound)
+    """Both forms tight on two equal rotations; the less tight one counts."""
+    A, B = _two_turns(0.3)
+    sines = sin_theta(A, B, 2)
+    spectral = sines[0] / wedin_bound(A, B, 2).bound
+    fro = torch.linalg.vector_norm(sines) / wedin_bound(A, B, 2, "fro").bound
+    return make.one(torch.minimum(spectral, fro), 1.0)
+
+
+def _without_root() -> Sides:
+    A, B = _two_turns(0.3)
+    return make.one(torch.linalg.vector_norm(sin_theta(A, B, 2)), wedin_bound(A, B, 2).bound)
 
 
 register(
@@ -117,7 +201,10 @@ register(
         "Corollary 3.4",
         "‖sin Θ‖ ≤ ‖E‖/δ, ‖sin Θ‖_F ≤ √r ‖E‖/δ",
         _forms,
-        {"δ = s_r(A) − s_{r+1}(B), not the gap of A alone": _no_gap},
+        {
+            "δ = s_r(A) − s_{r+1}(B), not the gap of A alone": _no_gap,
+            "the factor √r": _without_root,
+        },
         _forms_extremal,
     )
 )
@@ -195,6 +282,13 @@ def _factor_two_extremal() -> Sides:
     return make.one(sin_theta(A, B, 1)[0], 2 * 0.2501 / 0.5)
 
 
+def _gap_elsewhere() -> Sides:
+    """The gap behind the first value, where r = 2 needs the one behind the second."""
+    A = make.matrix([[1, 0, 0], [0, 0.5, 0], [0, 0, 0.49]])
+    B = A + torch.diag(torch.tensor([0, -0.01, 0.01], dtype=torch.float64))
+    return make.one(sin_theta(A, B, 2)[0], 2 * 0.01 / 0.5)
+
+
 def _factor_one() -> Sides:
     A = make.matrix([[1, 0], [0, 0.9]])
     B = A + make.matrix([[-0.051, 0], [0, 0.051]])
@@ -206,7 +300,7 @@ register(
         "Proposition 3.7",
         "‖sin Θ‖ ≤ 2‖E‖/(s_r(A) − s_{r+1}(A))",
         _factor_two,
-        {"the factor 2": _factor_one},
+        {"the factor 2": _factor_one, "the gap behind s_r": _gap_elsewhere},
         _factor_two_extremal,
     )
 )

@@ -1,0 +1,167 @@
+"""Every numbered statement has a checker that can fail, and none of them does."""
+
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+from chapters import CHAPTERS, text
+
+from subspace_lib.statements import STATEMENTS, Sides, Statement, register, run
+from subspace_lib.statements.__main__ import main
+
+KINDS = "Lemma|Theorem|Proposition|Corollary|Counterexample"
+SHARP = [s.id for s in STATEMENTS.values() if s.extremal is not None]
+REPORTS = {}
+
+
+def report(name):
+    """One quick run per statement and process, shared by the tests."""
+    if name not in REPORTS:
+        REPORTS[name] = run(STATEMENTS[name], 200)
+    return REPORTS[name]
+
+
+def in_the_chapters():
+    pattern = rf"^#+ ((?:{KINDS}) \d+\.\d+) \("
+    return {name for path in CHAPTERS for name in re.findall(pattern, text(path), re.M)}
+
+
+def test_every_statement_has_a_checker():
+    assert in_the_chapters() - set(STATEMENTS) == set()
+
+
+def test_every_checker_has_a_statement():
+    """Of the chapters in the table of contents: a checker may be there before its chapter."""
+    written = {int(path.name[:2]) for path in CHAPTERS}
+    checked = {s.id for s in STATEMENTS.values() if s.chapter in written}
+    assert checked - in_the_chapters() == set()
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_no_violation_and_every_control_fails(name):
+    found = report(name)
+    assert found.instances >= 200
+    assert found.violations == 0
+    assert [control for control, broken in found.controls.items() if not broken] == []
+    assert found.passed
+
+
+@pytest.mark.parametrize("name", SHARP)
+def test_extremal_instances_are_tight(name):
+    assert 0.99 <= report(name).extremal <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_the_instances_are_many_and_differ(name):
+    """Two seeds give different instances; the right side of a bound is not infinite throughout."""
+    statement = STATEMENTS[name]
+    sides = [statement.sample(seed, 100) for seed in range(12)]
+    assert sum(len(s.left) for s in sides) >= 100
+    assert all(len(s.left) == len(s.right) <= 100 for s in sides)
+    right = torch.cat([s.right for s in sides]).double()
+    left = torch.cat([s.left for s in sides]).double()
+    assert torch.isfinite(left).all()
+    if statement.form == "bound":
+        assert torch.isfinite(right).double().mean() > 0.5
+        assert (left > 0).double().mean() > 0.5
+        assert len(left.unique()) > 1 or len(right.unique()) > 1
+
+
+@pytest.mark.parametrize("name", SHARP)
+def test_a_hundredth_of_the_bound_is_reported(name):
+    """Sabotage: with the right side a hundred times smaller the run must fail."""
+    statement = STATEMENTS[name]
+
+    def smaller(sides):
+        return Sides(sides.left, 0.01 * sides.right)
+
+    broken = replace(
+        statement,
+        sample=lambda seed, count: smaller(statement.sample(seed, count)),
+        extremal=lambda: smaller(statement.extremal()),
+    )
+    assert run(broken, 100).violations > 0
+    assert not run(broken, 100).passed
+
+
+def truth(left=0.5, right=1.0):
+    return lambda *_: Sides(torch.full((3,), left), torch.full((3,), right))
+
+
+def statement(**changes):
+    given = {
+        "id": "Lemma 99.1",
+        "says": "½ ≤ 1",
+        "sample": truth(),
+        "controls": {"one half": truth(2.0)},
+        "loose": "an example",
+    }
+    return Statement(**{**given, **changes})
+
+
+def test_sides_count_violations_and_ratios():
+    sides = Sides(torch.tensor([0.5, 2.0, torch.nan]), torch.tensor([1.0, 1.0, 1.0]))
+    assert sides.violations == 2
+    assert Sides(torch.tensor([0.5, 3.0]), torch.tensor([1.0, torch.inf])).tightest == 0.5
+    assert Sides(torch.tensor([0.5]), torch.tensor([torch.inf])).tightest == 0.0
+    with pytest.raises(ValueError, match="vectors of one length"):
+        Sides(torch.ones(2), torch.ones(3))
+
+
+def test_a_true_statement_passes_and_a_false_one_does_not():
+    assert run(statement(), 10).passed
+    assert not run(statement(sample=truth(1.5)), 10).passed
+    assert not run(statement(controls={"kept": truth()}), 10).passed
+    assert not run(statement(extremal=truth(0.9)), 10).passed
+    assert run(statement(extremal=truth(0.995)), 10).passed
+
+
+def test_a_sampler_without_instances_is_an_error():
+    empty = statement(sample=lambda *_: Sides(torch.zeros(0), torch.zeros(0)))
+    with pytest.raises(RuntimeError, match="no instance satisfies"):
+        run(empty, 10)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"controls": {}}, "needs a control"),
+        ({"loose": ""}, "extremal instance, or the reason"),
+        ({"form": "guess"}, "form must be one of"),
+    ],
+)
+def test_a_checker_that_checks_nothing_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        statement(**changes)
+
+
+def test_a_number_is_registered_once():
+    taken = statement(id=next(iter(STATEMENTS)))
+    with pytest.raises(ValueError, match="registered twice"):
+        register(taken)
+    assert STATEMENTS[taken.id] is not taken
+
+
+def test_the_command_prints_a_row_per_statement(capsys):
+    assert main(["--only", "3.", "--instances", "20"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    names = [name for name in STATEMENTS if "3." in name]
+    assert len(names) >= 8
+    for name in names:
+        (row,) = [line for line in rows if line.startswith(name + " ")]
+        assert row.endswith("ok")
+
+
+def test_the_command_reports_a_failure(monkeypatch, capsys):
+    monkeypatch.setitem(STATEMENTS, "Lemma 99.1", statement(sample=truth(1.5)))
+    assert main(["--only", "99.", "--instances", "5"]) == 1
+    out = capsys.readouterr().out
+    assert "FAILED" in out
+    assert "1 statements, 1 failed" in out
+
+
+def test_the_command_refuses_an_unknown_number(capsys):
+    with pytest.raises(SystemExit):
+        main(["--only", "no such statement"])
+    assert "no statement matches" in capsys.readouterr().err
