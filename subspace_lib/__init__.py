@@ -26,6 +26,7 @@ from subspace_lib.clustering import (
     single_linkage,
 )
 from subspace_lib.data import UnionOfSubspaces, add_noise, sample_union
+from subspace_lib.datasets import Dataset, known_datasets, load_dataset
 from subspace_lib.estimator import ProjectorClustering
 from subspace_lib.exercises import check, close
 from subspace_lib.experiments import Result, load_result
@@ -39,7 +40,7 @@ from subspace_lib.kernels import (
     relu_kernel_parts,
 )
 from subspace_lib.mode import book_mode, by_mode, mode_note
-from subspace_lib.networks import FeedForward
+from subspace_lib.networks import Convolutional, FeedForward, Recurrent, Transformer
 from subspace_lib.probe import LayerProbe
 from subspace_lib.projectors import (
     containment_distance,
@@ -68,13 +69,17 @@ __version__ = "0.1.0"
 __all__ = [
     "Certificate",
     "ClusterCertificate",
+    "Convolutional",
+    "Dataset",
     "DirectionCertificate",
     "FeedForward",
     "LayerProbe",
     "LostAngle",
     "ProjectorClustering",
+    "Recurrent",
     "Result",
     "Trajectory",
+    "Transformer",
     "UnionOfSubspaces",
     "accuracy",
     "add_noise",
@@ -95,11 +100,13 @@ __all__ = [
     "explore",
     "figures",
     "infinite_layer",
+    "known_datasets",
     "label_reference",
     "ledger",
     "lemma_4_1",
     "lemma_4_2",
     "lemma_4_3",
+    "load_dataset",
     "load_result",
     "lost_angle",
     "minimum_margin",

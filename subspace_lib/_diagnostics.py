@@ -249,7 +249,7 @@ class Yardstick:
             X, clean = X[None], clean[None]
         self.X, self.clean_X = X, clean
         self.clean = self._factor_clean(data, clean)
-        self.data = factor(X, self.rank) if data.noise_variance else self.clean
+        self.data = self.clean if torch.equal(X, clean) else factor(X, self.rank)
         self.affine = self._with_ones(self.clean.V) if "reference" in groups else None
         if "certified" in groups and self.affine is None:
             self.affine = self._with_ones(self.clean.V)
