@@ -112,7 +112,8 @@ class Report:
         return self.violations == 0 and tight and all(self.controls.values())
 
 
-BATCH = 500
+BATCH = 100  # instances that share a shape; small, so that a run sees many shapes
+SHAPES = 20  # at least so many shapes in a short run
 
 
 def run(
@@ -126,8 +127,9 @@ def run(
     Raises RuntimeError where the sampler finds no instance that satisfies the hypotheses.
     """
     begin, done, violations, tightest, batch = time.perf_counter(), 0, 0, 0.0, 0
+    size = min(BATCH, max(1, instances // SHAPES))
     while done < instances:
-        sides = statement.sample(seed + batch, min(BATCH, instances - done))
+        sides = statement.sample(seed + batch, min(size, instances - done))
         batch += 1
         if len(sides.left) == 0 and batch > 20 and done == 0:
             raise RuntimeError(f"{statement.id}: no instance satisfies the hypotheses; mend sample")

@@ -60,7 +60,7 @@ def conditions(U: Tensor, V: Tensor, sizes: list[int]) -> tuple[Tensor, Tensor, 
     parts = [torch.linalg.vector_norm(b @ x.mT, dim=(-2, -1)) for b, x in pieces]
     independent = torch.stack(parts).amax(0) < 1e-6
     projectors = sum(b @ torch.linalg.pinv(b) for b in U.split(sizes, -1))
-    dimension = make.count_rank(projectors, 1e-10)  # type: ignore[arg-type]
+    dimension = make.count_rank(projectors, 1e-10)
     own = sum(make.count_rank(b) for b in U.split(sizes, -1))
     return independent, make.count_rank(U) == r, dimension == own, make.count_rank(U @ V) == r
 

@@ -76,9 +76,11 @@ register(
 
 
 def _ranks(W: Tensor, clean: Tensor, r: int) -> Sides:
-    m = clean.shape[-2]
-    claims = (make.count_rank(W) == m - 1, make.count_rank(W @ clean) == r - 1)
-    return make.flags(~(claims[0] & claims[1] & torch.tensor(m - 1 >= r)))
+    """Whether rank W = m − 1 ≥ r and rank(WX*) = r − 1 fails; W is no longer than the identity."""
+    m, size = clean.shape[-2], singular_value(clean, 1)[..., None]
+    out = (torch.linalg.svdvals(W @ clean) > 1e-9 * size).sum(-1)  # it may be zero altogether
+    claims = (make.count_rank(W) == m - 1) & (out == r - 1)
+    return make.flags(~claims | torch.tensor(m - 1 < r))
 
 
 def without(u: Tensor) -> Tensor:
@@ -89,7 +91,7 @@ def without(u: Tensor) -> Tensor:
 def _misses_the_signal(seed: int, count: int) -> Sides:
     clean, B, r = signal(seed, count)
     if r == clean.shape[-2]:
-        return make.flags(torch.zeros(0))
+        return make.flags(torch.zeros(0))  # m > r
     u = (B @ make.gaussian(seed, "u", count, r, 1))[..., 0]
     W = without(u / torch.linalg.vector_norm(u, dim=-1, keepdim=True))
     return _ranks(W, clean, r)
