@@ -1,0 +1,506 @@
+"""Real data as matrices with one sample per column: non-negative, float64, with labels and a card.
+
+Three sets need no network (scikit-learn's). Thirteen image sets, those the paper names, come from
+the Hugging Face hub (``pip install subspace-lib[data]``) or from a directory that you filled.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from subspace_lib import _checks as check
+from subspace_lib._random import generator
+
+
+@dataclass(frozen=True)
+class Card:
+    """Where a data set comes from, and what was done to it."""
+
+    name: str
+    source: str
+    licence: str
+    split: str
+    n_features: int
+    n_samples: int
+    classes: int
+    preprocessing: str
+    unverified: str = ""  # what could not be checked against the source when this was written
+
+    def rows(self) -> list[tuple[str, str]]:
+        return [(key, str(value)) for key, value in vars(self).items() if value != ""]
+
+    def __str__(self) -> str:
+        return "\n".join(f"{key:<14} {value}" for key, value in self.rows())
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """X: (n_features, n) float64, ≥ 0; labels: (n,) int64, 0..K−1; card."""
+
+    X: np.ndarray
+    labels: np.ndarray
+    card: Card
+
+    def __repr__(self) -> str:
+        return f"Dataset(X {self.X.shape}, {self.card.classes} classes)\n{self.card}"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One row of the table: what the hub is asked for and what must come back."""
+
+    title: str
+    hub: str
+    config: str | None
+    image: str
+    label: str
+    counts: dict[str, int]  # samples per split
+    classes: int
+    mode: str  # of the image: "L" grey, "RGB"
+    side: int
+    licence: str
+    unverified: str = ""
+
+    @property
+    def source(self) -> str:
+        return f"Hugging Face hub, {self.hub}" + (f" ({self.config})" if self.config else "")
+
+
+# Identifiers, columns and counts were compared with stored copies of the hub's pages where there
+# was one; ``unverified`` names the rest. Sides above 96 are ours: those images vary in size.
+TABLE: dict[str, Spec] = {
+    "mnist": Spec("MNIST", "ylecun/mnist", None, "image", "label",
+                  {"train": 60000, "test": 10000}, 10, "L", 28,
+                  "CC BY-SA 3.0 (the hub's card says MIT)"),
+    "cifar10": Spec("CIFAR-10", "uoft-cs/cifar10", None, "img", "label",
+                    {"train": 50000, "test": 10000}, 10, "RGB", 32, "none stated",
+                    "column names"),
+    "emnist": Spec("EMNIST (letters)", "tanganke/emnist_letters", None, "image", "label",
+                   {"train": 88800, "test": 14800}, 26, "L", 28, "none stated",
+                   "counts (accounts of the letters split differ), columns, licence"),
+    "svhn": Spec("SVHN (cropped digits)", "ufldl-stanford/svhn", "cropped_digits", "image", "label",
+                 {"train": 73257, "test": 26032, "extra": 531131}, 10, "RGB", 32,
+                 "non-commercial use only"),
+    "kmnist": Spec("Kuzushiji-MNIST", "tanganke/kmnist", None, "image", "label",
+                   {"train": 60000, "test": 10000}, 10, "L", 28, "CC BY-SA 4.0", "column names"),
+    "fashionmnist": Spec("Fashion-MNIST", "zalando-datasets/fashion_mnist", None, "image", "label",
+                         {"train": 60000, "test": 10000}, 10, "L", 28, "MIT"),
+    "flowers102": Spec("Flowers-102", "dpdl-benchmark/oxford_flowers102", None, "image", "label",
+                       {"train": 1020, "validation": 1020, "test": 6149}, 102, "RGB", 64,
+                       "none stated", "column names, licence"),
+    "food101": Spec("Food-101", "ethz/food101", None, "image", "label",
+                    {"train": 75750, "validation": 25250}, 101, "RGB", 64, "none stated"),
+    "usps": Spec("USPS", "flwrlabs/usps", None, "image", "label",
+                 {"train": 7291, "test": 2007}, 10, "L", 16, "none stated"),
+    "stl10": Spec("STL-10", "tanganke/stl10", None, "image", "label",
+                  {"train": 5000, "test": 8000}, 10, "RGB", 96, "none stated", "licence"),
+    "dtd": Spec("DTD", "tanganke/dtd", None, "image", "label",
+                {"train": 3760, "test": 1880}, 47, "RGB", 64, "for research",
+                "counts, columns, licence"),
+    "oxfordiiitpet": Spec("Oxford-IIIT Pet", "timm/oxford-iiit-pet", None, "image", "label",
+                          {"train": 3680, "test": 3669}, 37, "RGB", 64, "CC BY-SA 4.0"),
+    "eurosat": Spec("EuroSAT", "timm/eurosat-rgb", None, "image", "label",
+                    {"train": 16200, "validation": 5400, "test": 5400}, 10, "RGB", 64, "MIT",
+                    "column names"),
+}  # fmt: skip
+
+EMBEDDED = ("digits", "wine", "breast_cancer")
+OFFLINE = (
+    "directory=… reads IDX files (t10k-images-idx3-ubyte.gz …), Parquet files named by split, a "
+    "folder from save_to_disk, or images as split/class/name.png"
+)
+PROGRESS_FROM = 2000  # images
+
+
+def known_datasets() -> tuple[str, ...]:
+    """Names that ``load_dataset`` takes; spelling is free in case, spaces, "-" and "_"."""
+    return (*EMBEDDED, *TABLE)
+
+
+def load_dataset(
+    name: str,
+    *,
+    split: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    directory: str | Path | None = None,
+    cache: str | Path | None = None,
+    side: int | None = None,
+    check_counts: bool = True,
+    progress: bool = True,
+) -> Dataset:
+    """A data set by name: X (n_features, n) float64 ≥ 0, labels (n,), card.
+
+    digits, wine and breast_cancer come with scikit-learn, in its units. The others are images,
+    flattened (row by row, colour last) and divided by 255; images that are not side×side are cut
+    to their central square and resized (bilinear).
+    split: of the image sets, default "train". limit: at most that many samples, in the classes'
+    proportions, drawn with the seed, in the original order.
+    directory: read from there, without network and (IDX files and image folders) without the
+    extra. cache: where the hub's files are kept (default: the hub library's own place).
+    check_counts=False accepts a part of a data set.
+    Raises ValueError for an unknown name or split (lists the known ones), counts, labels or shapes
+    that do not match, and damaged files (names them); ImportError without the extra;
+    FileNotFoundError for an empty directory; ConnectionError without network.
+    """
+    key = _key(name)
+    if key in EMBEDDED:
+        return _embedded(key, split, limit, seed)
+    spec = TABLE[key]
+    split = "train" if split is None else split
+    check.one_of(split, tuple(spec.counts), "split")
+    side = spec.side if side is None else check.positive_int(side, "side")
+    if directory is None:
+        rows, source = _from_hub(spec, split, cache), spec.source
+    else:
+        rows, where = _from_directory(spec, split, Path(directory), cache)
+        source = f"{where} in a local directory"
+    _check_labels(spec, split, rows.labels, check_counts)
+    chosen = stratified(rows.labels, limit, seed)
+    show = progress and len(chosen) >= PROGRESS_FROM
+    X = _matrix(rows, chosen, spec, side, show)
+    labels = check.label_vector(rows.labels, len(rows.labels))[chosen]
+    done = f"{spec.mode} images at {side}×{side}, flattened, divided by 255"
+    return _dataset(
+        X, labels, spec.title, source, spec.licence, split, done + _part(limit, rows.labels, seed),
+        spec.unverified,
+    )  # fmt: skip
+
+
+def _key(name: Any) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a string, got {type(name).__name__}")
+
+    def plain(text: str) -> str:
+        return "".join(c for c in text.lower() if c.isalnum())
+
+    aliases = {"kuzushijimnist": "kmnist", "emnistletters": "emnist", "oxfordpet": "oxfordiiitpet",
+               "oxforddtd": "dtd"}  # fmt: skip
+    names = {plain(known): known for known in known_datasets()} | aliases
+    if plain(name) not in names:
+        raise ValueError(f"name must be one of {', '.join(known_datasets())}, got {name!r}")
+    return names[plain(name)]
+
+
+def _dataset(
+    X: np.ndarray, labels: np.ndarray, name: str, source: str, licence: str, split: str,
+    preprocessing: str, unverified: str = "",
+) -> Dataset:  # fmt: skip
+    if not np.isfinite(X).all() or X.min() < 0:
+        raise ValueError(f"{name} must be finite and non-negative; the files are not what they say")
+    sizes = (X.shape[0], X.shape[1], int(labels.max()) + 1)
+    card = Card(name, source, licence, split, *sizes, preprocessing, unverified)
+    return Dataset(X, labels.astype(np.int64), card)
+
+
+def _embedded(key: str, split: str | None, limit: int | None, seed: int) -> Dataset:
+    from sklearn import datasets as bundled
+
+    if split not in (None, "all"):
+        raise ValueError(f"{key} has one split, 'all', got split={split!r}")
+    bunch = getattr(bundled, f"load_{key}")()
+    chosen = stratified(bunch.target, limit, seed)
+    X = np.ascontiguousarray(bunch.data[chosen].T, dtype=np.float64)
+    done = "pixel counts 0..16" if key == "digits" else "measurements in their own units"
+    done += _part(limit, bunch.target, seed)
+    return _dataset(X, bunch.target[chosen], key, f"scikit-learn, load_{key} (UCI repository)",
+                    "CC BY 4.0", "all", done)  # fmt: skip
+
+
+def _part(limit: int | None, labels: np.ndarray, seed: int) -> str:
+    return "" if limit is None or limit >= len(labels) else f"; {limit} drawn with seed {seed}"
+
+
+def stratified(labels: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
+    """Indices of at most ``limit`` samples in the classes' proportions, in their order."""
+    n = len(labels)
+    if limit is None or check.positive_int(limit, "limit") >= n:
+        return np.arange(n)
+    y = check.label_vector(labels, n)
+    share = np.bincount(y) * (limit / n)
+    count = np.floor(share).astype(int)
+    count[np.argsort(count - share, kind="stable")[: limit - count.sum()]] += 1
+    draw = generator(seed, "stratified", 0)
+    parts = [draw.choice(np.flatnonzero(y == k), c, replace=False) for k, c in enumerate(count)]
+    return np.sort(np.concatenate(parts))
+
+
+def _check_labels(spec: Spec, split: str, labels: np.ndarray, strict: bool) -> None:
+    if not strict:
+        return
+    n, classes = len(labels), len(np.unique(labels))
+    expected = spec.counts[split]
+    doubtful = "counts" in spec.unverified
+    if (n != expected and not doubtful) or classes != spec.classes:
+        raise ValueError(
+            f"{spec.title}, split {split!r}, must have {expected} samples in {spec.classes} "
+            f"classes, got {n} in {classes}; fetch it again, or pass check_counts=False for a part"
+        )
+
+
+# ---------------------------------------------------------------------------- rows of images
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """labels (n,) and a function that decodes the images with given indices, one by one."""
+
+    labels: np.ndarray
+    images: Callable[[np.ndarray], Iterator[Any]]
+
+
+def _matrix(rows: _Rows, chosen: np.ndarray, spec: Spec, side: int, show: bool) -> np.ndarray:
+    channels = 1 if spec.mode == "L" else 3
+    X = np.empty((side * side * channels, len(chosen)))
+    images = _progress(rows.images(chosen), len(chosen), spec.title, show)
+    for j, image in enumerate(images):
+        X[:, j] = _pixels(image, spec.mode, side)
+    X /= 255
+    return X
+
+
+def _pixels(image: Any, mode: str, side: int) -> np.ndarray:
+    if isinstance(image, dict):  # a Parquet file without the hub's type information
+        image = Image.open(io.BytesIO(image["bytes"]))
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image)
+    if image.mode != mode:
+        image = image.convert(mode)
+    if image.size != (side, side):
+        width, height = image.size
+        edge = min(width, height)
+        left, top = (width - edge) // 2, (height - edge) // 2
+        image = image.crop((left, top, left + edge, top + edge))
+        image = image.resize((side, side), Image.Resampling.BILINEAR)
+    return np.asarray(image, dtype=np.float64).ravel()
+
+
+def _progress(images: Iterable[Any], total: int, title: str, show: bool) -> Iterable[Any]:
+    if not show:
+        return images
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:  # it comes with the extra
+        return images
+    return tqdm(images, total=total, desc=title, unit=" images")
+
+
+# ---------------------------------------------------------------------------- the hub
+
+
+def _extra() -> Any:
+    try:
+        import datasets
+    except ImportError as error:
+        raise ImportError(
+            "Hugging Face datasets is missing: pip install 'subspace-lib[data]' installs it. "
+            f"Without it, {OFFLINE} (the first and the last form)"
+        ) from error
+    return datasets
+
+
+def _from_hub(spec: Spec, split: str, cache: str | Path | None) -> _Rows:
+    hub = _extra()
+    where = str(cache) if cache is not None else None
+    try:
+        table = hub.load_dataset(spec.hub, spec.config, split=split, cache_dir=where)
+    except Exception as error:
+        raise _explained(error, spec, where) from error
+    return _from_table(table, spec, where or "the hub library's cache")
+
+
+def _explained(error: Exception, spec: Spec, where: str | None) -> Exception:
+    """The hub library's many exceptions in two: no network, or files that are not right."""
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = link.__cause__ or link.__context__
+    words = " ".join(f"{type(e).__name__} {e}" for e in chain).lower()
+    signs = ("connect", "offline", "timeout", "timed out", "resolve", "network", "ssl", "proxy")
+    if any(isinstance(e, (ConnectionError, TimeoutError)) for e in chain) or any(
+        sign in words for sign in signs
+    ):
+        return ConnectionError(
+            f"the hub cannot be reached for {spec.title} ({spec.hub}). With a network, run "
+            f"datasets.load_dataset({spec.hub!r}).save_to_disk('DIR'), copy DIR here and pass "
+            f"directory='DIR'. Otherwise, {OFFLINE}"
+        )
+    kept = where or "the hub library's cache (HF_DATASETS_CACHE)"
+    return ValueError(
+        f"{spec.title} ({spec.hub}) could not be read: {type(error).__name__}: {error}. If a file "
+        f"in {kept} is damaged, delete that folder and load again"
+    )
+
+
+def _from_table(table: Any, spec: Spec, where: str) -> _Rows:
+    for column in (spec.image, spec.label):
+        if column not in table.column_names:
+            raise ValueError(
+                f"{spec.title} must have the columns {spec.image!r} and {spec.label!r}, got "
+                f"{table.column_names}; the source has changed or is another data set"
+            )
+    try:
+        labels = np.asarray(list(table[spec.label]))
+    except Exception as error:
+        raise _damaged(where, error) from error
+
+    def images(chosen: np.ndarray) -> Iterator[Any]:
+        rows = iter(table.select(chosen).select_columns([spec.image]))
+        for _ in chosen:
+            try:
+                image = next(rows)[spec.image]
+            except Exception as error:
+                raise _damaged(f"an image in {where}", error) from error
+            yield image
+
+    return _Rows(labels, images)
+
+
+# ---------------------------------------------------------------------------- a directory
+
+
+def _from_directory(
+    spec: Spec, split: str, folder: Path, cache: str | Path | None
+) -> tuple[_Rows, str]:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"directory must be a folder, got {folder}; {OFFLINE}")
+    idx = _idx_files(folder, split)
+    if idx:
+        return _from_idx(*idx), "IDX files"
+    if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
+        return _from_saved(spec, split, folder), "save_to_disk"
+    parquet = sorted(folder.rglob(f"{split}*.parquet")) or sorted(
+        (folder / split).rglob("*.parquet")
+    )
+    if spec.config and any(spec.config in path.parts for path in parquet):
+        parquet = [path for path in parquet if spec.config in path.parts]
+    if parquet:
+        return _from_parquet(spec, parquet, cache), "Parquet files"
+    pictures = sorted(
+        path for path in (folder / split).glob("*/*")
+        if path.suffix.lower() in {".png", ".jpg", ".jpeg", ".bmp", ".gif"}
+    )  # fmt: skip
+    if pictures:
+        return _from_pictures(pictures), "an image folder"
+    found = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
+    raise FileNotFoundError(
+        f"split {split!r} of {spec.title} must be in {folder}, which holds {found}; {OFFLINE}"
+    )
+
+
+def _idx_files(folder: Path, split: str) -> tuple[Path, Path] | None:
+    """The images and labels of a split: t10k-images-idx3-ubyte(.gz) and its like."""
+    words = {"train": ("train",), "test": ("t10k", "test")}.get(split, (split,))
+    for path in sorted(folder.glob("*images*idx3-ubyte*")):
+        if any(word in path.name for word in words):
+            name = path.name.replace("images", "labels").replace("idx3", "idx1")
+            other = path.with_name(name)
+            if not other.exists():
+                raise FileNotFoundError(f"{path.name} must have {name} beside it; fetch that file")
+            return path, other
+    return None
+
+
+def _from_idx(image_file: Path, label_file: Path) -> _Rows:
+    pixels, labels = read_idx(image_file), read_idx(label_file)
+    if pixels.ndim != 3 or labels.ndim != 1 or len(pixels) != len(labels):
+        raise ValueError(
+            f"{image_file.name} and {label_file.name} must hold (n, height, width) images and n "
+            f"labels, got {pixels.shape} and {labels.shape}; fetch both again"
+        )
+    return _Rows(labels, lambda chosen: (pixels[i] for i in chosen))
+
+
+def read_idx(path: str | Path) -> np.ndarray:
+    """An IDX file of unsigned bytes (MNIST's format), gzipped or not.
+
+    Raises ValueError if it is damaged: not IDX, cut short, or with bytes to spare.
+    """
+    path = Path(path)
+    remedy = f"delete {path} and fetch it again"
+    content = path.read_bytes()
+    if content[:2] == b"\x1f\x8b":
+        try:
+            content = gzip.decompress(content)
+        except (EOFError, OSError, zlib.error) as error:
+            raise ValueError(f"{path.name} must be a whole gzip file: {error}; {remedy}") from error
+    # 0, 0, type (8: unsigned byte), number of axes; then each length as a big-endian 32-bit number
+    if len(content) < 4 or content[:3] != b"\x00\x00\x08" or not 1 <= content[3] <= 4:
+        raise ValueError(
+            f"{path.name} must start as an IDX file of bytes, got {content[:4]!r}; {remedy}"
+        )
+    start = 4 + 4 * content[3]
+    if len(content) < start:
+        raise ValueError(
+            f"{path.name} must hold {start} bytes of header, got {len(content)}; {remedy}"
+        )
+    shape = tuple(int(v) for v in np.frombuffer(content[4:start], ">u4"))
+    expected = math.prod(shape)
+    if len(content) - start != expected:
+        raise ValueError(
+            f"{path.name} must hold {expected} bytes after its header for shape {shape}, got "
+            f"{len(content) - start}; {remedy}"
+        )
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def _damaged(what: str, error: Exception) -> ValueError:
+    return ValueError(f"{what} is damaged ({type(error).__name__}: {error}); fetch it again")
+
+
+def _from_saved(spec: Spec, split: str, folder: Path) -> _Rows:
+    hub = _extra()
+    try:
+        table = hub.load_from_disk(str(folder))
+    except Exception as error:
+        raise _damaged(str(folder), error) from error
+    if isinstance(table, dict):
+        if split not in table:
+            raise ValueError(f"split must be one of {sorted(table)} in {folder}, got {split!r}")
+        table = table[split]
+    return _from_table(table, spec, str(folder))
+
+
+def _from_parquet(spec: Spec, files: list[Path], cache: str | Path | None) -> _Rows:
+    hub = _extra()
+    for path in files:
+        with path.open("rb") as file:
+            file.seek(-min(4, path.stat().st_size), io.SEEK_END)
+            end = file.read()
+        if end != b"PAR1":
+            raise ValueError(f"{path} is cut short or no Parquet file; delete it, fetch it again")
+    try:
+        table = hub.Dataset.from_parquet(
+            [str(path) for path in files], cache_dir=str(cache) if cache is not None else None
+        )
+    except Exception as error:
+        raise _damaged(", ".join(map(str, files)), error) from error
+    return _from_table(table, spec, str(files[0].parent))
+
+
+def _from_pictures(pictures: list[Path]) -> _Rows:
+    labels = np.array([path.parent.name for path in pictures])
+
+    def images(chosen: np.ndarray) -> Iterator[Any]:
+        for i in chosen:
+            try:
+                with Image.open(pictures[i]) as image:
+                    image.load()
+                    yield image
+            except OSError as error:
+                raise ValueError(
+                    f"{pictures[i]} is no whole image ({error}); delete it or fetch it again"
+                ) from error
+
+    return _Rows(labels, images)

@@ -1,0 +1,340 @@
+import dataclasses
+import gzip
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import subspace_lib as sl
+from subspace_lib import datasets as module
+
+MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist"
+
+
+def images(n=40, side=28, classes=10, channels=1, seed=0):
+    """uint8 images and labels; every class is there, and every image differs."""
+    g = np.random.default_rng(seed)
+    shape = (n, side, side) if channels == 1 else (n, side, side, channels)
+    return g.integers(0, 256, shape, dtype=np.uint8), np.arange(n) % classes
+
+
+def idx(array):
+    head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+    return head + array.astype(np.uint8).tobytes()
+
+
+def write_idx(folder, pixels, labels, prefix="t10k", packed=True):
+    for kind, array in (("images-idx3", pixels), ("labels-idx1", labels)):
+        name, content = f"{prefix}-{kind}-ubyte", idx(array)
+        if packed:
+            (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+        else:
+            (folder / name).write_bytes(content)
+
+
+def load(folder, name="mnist", split="test", **options):
+    return sl.load_dataset(name, split=split, directory=folder, check_counts=False, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "classes"),
+    [("digits", (64, 1797), 10), ("wine", (13, 178), 3), ("breast cancer", (30, 569), 2)],
+)
+def test_embedded(name, shape, classes):
+    data = sl.load_dataset(name)
+    assert data.X.shape == shape == (data.card.n_features, data.card.n_samples)
+    assert data.X.dtype == np.float64
+    assert data.X.min() >= 0
+    assert data.labels.dtype == np.int64
+    assert set(data.labels) == set(range(classes))
+    assert data.card.licence == "CC BY 4.0"
+    assert "scikit-learn" in repr(data)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        data.X = None
+
+
+def test_columns_are_samples_in_the_original_order():
+    data, (X, y) = sl.load_dataset("digits"), load_digits(return_X_y=True)
+    np.testing.assert_array_equal(data.X.T, X)
+    np.testing.assert_array_equal(data.labels, y)
+
+
+def test_limit_is_stratified_and_repeatable():
+    full = sl.load_dataset("wine")
+    part, again = (sl.load_dataset("wine", limit=50, seed=3) for _ in range(2))
+    assert part.X.shape == (13, 50)
+    np.testing.assert_array_equal(part.X, again.X)
+    share = np.bincount(full.labels) * 50 / 178
+    assert np.abs(np.bincount(part.labels) - share).max() < 1
+    other = sl.load_dataset("wine", limit=50, seed=4)
+    assert not np.array_equal(part.X, other.X)
+    assert "50 drawn with seed 3" in part.card.preprocessing
+    assert sl.load_dataset("wine", limit=1000).X.shape == (13, 178)
+    at = [np.flatnonzero(np.equal(full.X, column[:, None]).all(0))[0] for column in part.X.T]
+    assert at == sorted(at)
+
+
+def test_the_table_has_the_papers_thirteen_and_names_are_spelled_freely():
+    assert len(module.TABLE) == 13
+    paper = [
+        "MNIST",
+        "CIFAR-10",
+        "EMNIST",
+        "SVHN",
+        "Kuzushiji-MNIST",
+        "Fashion-MNIST",
+        "Flowers-102",
+    ] + ["Food-101", "USPS", "STL-10", "DTD", "Oxford-IIIT Pet", "EuroSAT"]
+    assert {module._key(name) for name in paper} == set(module.TABLE)
+    for spec in module.TABLE.values():
+        assert spec.hub.count("/") == 1
+        assert spec.mode in ("L", "RGB")
+        assert spec.licence
+        assert "train" in spec.counts
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_idx_files(tmp_path, packed):
+    pixels, labels = images()
+    write_idx(tmp_path, pixels, labels, packed=packed)
+    data = load(tmp_path)
+    np.testing.assert_allclose(data.X, pixels.reshape(40, -1).T / 255)
+    np.testing.assert_array_equal(data.labels, labels)
+    assert data.card.source == "IDX files in a local directory"
+    part = load(tmp_path, limit=10)
+    assert sorted(part.labels) == list(range(10))
+    with pytest.raises(FileNotFoundError, match="split 'train' of MNIST"):
+        load(tmp_path, split="train")
+
+
+def test_idx_labels_from_one_and_other_prefixes(tmp_path):
+    pixels, labels = images(52, classes=26)
+    write_idx(tmp_path, pixels, labels + 1, prefix="emnist-letters-train")
+    data = load(tmp_path, "EMNIST", "train")
+    np.testing.assert_array_equal(data.labels, labels)
+
+
+@pytest.mark.skipif(not MNIST.exists(), reason="the MNIST files are not beside this checkout")
+def test_the_real_mnist_files():
+    data = sl.load_dataset("mnist", split="test", directory=MNIST, progress=False)
+    assert data.X.shape == (784, 10000)
+    assert (data.X.min(), data.X.max()) == (0, 1)
+    assert data.labels[:5].tolist() == [7, 2, 1, 0, 4]
+    counts = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert np.bincount(data.labels).tolist() == counts
+    part = sl.load_dataset("mnist", split="test", directory=MNIST, limit=200, progress=False)
+    assert part.X.shape == (784, 200)
+
+
+def test_damaged_idx_files(tmp_path):
+    pixels, labels = images()
+    write_idx(tmp_path, pixels, labels)
+    path = tmp_path / "t10k-images-idx3-ubyte.gz"
+    whole = path.read_bytes()
+    for content, message in [
+        (whole[: len(whole) // 2], "must be a whole gzip file"),
+        (whole[:200] + bytes(50) + whole[250:], "whole gzip file"),
+        (gzip.compress(idx(pixels)[:-5]), r"must hold 31360 bytes .* got 31355"),
+        (gzip.compress(b"<html>"), "must start as an IDX file"),
+        (gzip.compress(idx(pixels)[:9]), "must hold"),
+        (b"", "must start as an IDX file"),
+    ]:
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=message) as caught:
+            load(tmp_path)
+        assert str(path) in str(caught.value)
+        assert "delete" in str(caught.value)
+    path.write_bytes(gzip.compress(idx(pixels[:-1])))
+    with pytest.raises(ValueError, match="fetch both again"):
+        load(tmp_path)
+    (tmp_path / "t10k-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(FileNotFoundError, match=r"must have t10k-labels-idx1-ubyte\.gz beside it"):
+        load(tmp_path)
+
+
+def write_folder(folder, pixels, labels, split="test"):
+    for i, (image, label) in enumerate(zip(pixels, labels, strict=True)):
+        place = folder / split / f"class_{label:02d}"
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(place / f"{i:03d}.png")
+
+
+def test_image_folders(tmp_path):
+    pixels, labels = images(side=32, channels=3)
+    write_folder(tmp_path, pixels, labels)
+    data = load(tmp_path, "cifar10")
+    order = np.argsort(labels, kind="stable")  # folders come class by class
+    np.testing.assert_allclose(data.X, pixels[order].reshape(40, -1).T / 255)
+    np.testing.assert_array_equal(data.labels, labels[order])
+
+
+def test_images_of_other_sizes_are_cut_and_resized(tmp_path):
+    wide = np.zeros((20, 60, 3), np.uint8)
+    wide[:, 20:40] = 255  # the central square
+    write_folder(tmp_path, [wide, wide[:, :, 0]], [0, 1])
+    data = load(tmp_path, "dtd")
+    assert data.X.shape == (64 * 64 * 3, 2)
+    assert data.X.min() == 1
+    assert load(tmp_path, "dtd", side=8).X.shape == (192, 2)
+    assert "8×8" in load(tmp_path, "dtd", side=8).card.preprocessing
+
+
+def test_a_damaged_image(tmp_path):
+    pixels, labels = images(12, classes=2)
+    write_folder(tmp_path, pixels, labels)
+    path = tmp_path / "test" / "class_01" / "003.png"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"003\.png is no whole image"):
+        load(tmp_path)
+
+
+def test_counts_are_checked(tmp_path):
+    pixels, labels = images()
+    write_idx(tmp_path, pixels, labels)
+    with pytest.raises(ValueError, match=r"10000 samples in 10 classes, got 40 in 10"):
+        sl.load_dataset("mnist", split="test", directory=tmp_path)
+    whole = {"counts": {"test": 40}}
+    spec = dataclasses.replace(module.TABLE["mnist"], **whole)
+    module._check_labels(spec, "test", labels, True)
+    with pytest.raises(ValueError, match="got 40 in 9"):
+        module._check_labels(spec, "test", np.minimum(labels, 8), True)
+    doubtful = dataclasses.replace(module.TABLE["mnist"], unverified="counts")
+    module._check_labels(doubtful, "test", labels, True)
+
+
+def test_bad_requests(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"one of digits, wine, breast_cancer, mnist, .*'imagenet'"
+    ):
+        sl.load_dataset("imagenet")
+    with pytest.raises(TypeError, match="name must be a string, got int"):
+        sl.load_dataset(3)
+    with pytest.raises(ValueError, match="'train', 'test', got 'validation'"):
+        sl.load_dataset("mnist", split="validation")
+    with pytest.raises(ValueError, match="digits has one split"):
+        sl.load_dataset("digits", split="test")
+    with pytest.raises(ValueError, match="limit must be at least 1"):
+        sl.load_dataset("digits", limit=0)
+    with pytest.raises(FileNotFoundError, match="which holds nothing; directory=… reads IDX"):
+        sl.load_dataset("mnist", directory=tmp_path)
+    with pytest.raises(FileNotFoundError, match="must be a folder"):
+        sl.load_dataset("mnist", directory=tmp_path / "none")
+
+
+def test_a_missing_extra_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(ImportError, match=r"pip install 'subspace-lib\[data\]'"):
+        sl.load_dataset("mnist")
+
+
+class Hub:
+    """Stands in for the hub library where a failure must be provoked."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def load_dataset(self, *args, **kwargs):
+        raise self.error
+
+
+def test_no_network_says_what_to_do(monkeypatch):
+    inner = RuntimeError("Failed to resolve 'host'")
+    outer = FileNotFoundError("Couldn't find the data set")
+    outer.__cause__ = inner
+    for error in (outer, ConnectionError("refused"), TimeoutError()):
+        monkeypatch.setitem(sys.modules, "datasets", Hub(error))
+        with pytest.raises(ConnectionError, match=r"save_to_disk\('DIR'\)"):
+            sl.load_dataset("mnist")
+
+
+def test_a_damaged_cache_names_the_folder(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "datasets", Hub(OSError("Parquet magic bytes not found")))
+    with pytest.raises(ValueError, match="delete that folder and load again") as caught:
+        sl.load_dataset("mnist", cache=tmp_path)
+    assert str(tmp_path) in str(caught.value)
+
+
+# ---- with the extra: what the hub library itself writes
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path_factory):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    library = pytest.importorskip("datasets", reason="pip install 'subspace-lib[data]' runs this")
+    library.disable_progress_bars()
+    return library
+
+
+def table(hub, pixels, labels, spec):
+    features = hub.Features(
+        {spec.image: hub.Image(), spec.label: hub.ClassLabel(num_classes=spec.classes)}
+    )
+    rows = {spec.image: [Image.fromarray(p) for p in pixels], spec.label: labels.tolist()}
+    return hub.Dataset.from_dict(rows, features=features)
+
+
+@pytest.mark.parametrize("form", ["parquet", "data/parquet", "save_to_disk", "dict"])
+def test_what_the_hub_library_writes(hub, tmp_path, form):
+    spec = module.TABLE["cifar10"]
+    pixels, labels = images(side=32, channels=3)
+    rows = table(hub, pixels, labels, spec)
+    folder = tmp_path / "files"
+    (folder / "data").mkdir(parents=True)
+    if form == "parquet":
+        rows.to_parquet(folder / "test-00000-of-00001.parquet")
+    elif form == "data/parquet":
+        rows.select(range(25)).to_parquet(folder / "data" / "test-00000-of-00002.parquet")
+        rows.select(range(25, 40)).to_parquet(folder / "data" / "test-00001-of-00002.parquet")
+    elif form == "save_to_disk":
+        rows.save_to_disk(folder)
+    else:
+        hub.DatasetDict({"test": rows}).save_to_disk(folder)
+    data = load(folder, "cifar10", cache=tmp_path / "cache")
+    np.testing.assert_allclose(data.X, pixels.reshape(40, -1).T / 255)
+    np.testing.assert_array_equal(data.labels, labels)
+    part = load(folder, "cifar10", limit=20, cache=tmp_path / "cache")
+    assert part.X.shape == (3072, 20)
+    if form == "dict":
+        with pytest.raises(ValueError, match=r"one of \['test'\]"):
+            load(folder, "cifar10", "train")
+
+
+def test_damaged_parquet_and_other_columns(hub, tmp_path):
+    pixels, labels = images()
+    rows = table(hub, pixels, labels, module.TABLE["mnist"])
+    path = tmp_path / "test.parquet"
+    rows.to_parquet(path)
+    with pytest.raises(ValueError, match="columns 'img' and 'label', got"):
+        load(tmp_path, "cifar10", cache=tmp_path / "cache")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"test\.parquet is cut short"):
+        load(tmp_path, cache=tmp_path / "cache")
+    path.write_bytes(whole[:4] + bytes(len(whole) - 100) + whole[-96:])
+    with pytest.raises(ValueError, match="damaged"):
+        load(tmp_path, cache=tmp_path / "cache")
+
+
+def test_damaged_arrow(hub, tmp_path):
+    pixels, labels = images()
+    table(hub, pixels, labels, module.TABLE["mnist"]).save_to_disk(tmp_path / "set")
+    (path,) = (tmp_path / "set").glob("*.arrow")
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(ValueError, match="damaged"):
+        load(tmp_path / "set")
+
+
+def test_the_hub_library_offline(hub, tmp_path):
+    """The real library, told that there is no network, ends in our message."""
+    library_config = hub.config
+    before = library_config.HF_HUB_OFFLINE
+    library_config.HF_HUB_OFFLINE = True
+    try:
+        with pytest.raises(ConnectionError, match="With a network, run"):
+            sl.load_dataset("usps", cache=tmp_path)
+    finally:
+        library_config.HF_HUB_OFFLINE = before
