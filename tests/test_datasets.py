@@ -80,14 +80,9 @@ def test_limit_is_stratified_and_repeatable():
 def test_the_table_has_the_papers_thirteen_and_names_are_spelled_freely():
     assert len(module.TABLE) == 13
     paper = [
-        "MNIST",
-        "CIFAR-10",
-        "EMNIST",
-        "SVHN",
-        "Kuzushiji-MNIST",
-        "Fashion-MNIST",
-        "Flowers-102",
-    ] + ["Food-101", "USPS", "STL-10", "DTD", "Oxford-IIIT Pet", "EuroSAT"]
+        *("MNIST", "CIFAR-10", "EMNIST", "SVHN", "Kuzushiji-MNIST", "Fashion-MNIST", "USPS"),
+        *("Flowers-102", "Food-101", "STL-10", "DTD", "Oxford-IIIT Pet", "EuroSAT"),
+    ]
     assert {module._key(name) for name in paper} == set(module.TABLE)
     for spec in module.TABLE.values():
         assert spec.hub.count("/") == 1
