@@ -422,11 +422,33 @@ def certify_clusters(
         certified = kept.reshape(*holds.shape, n)
         c = torch.tensor([c for _, c in found]).to(gap).reshape(holds.shape)
         used = torch.where(holds, threshold, c)
-    terms = {"sin θ": parts.sine, "largest remainder": entries.remainder.amax((-2, -1))}
+    bound = torch.minimum(entries.direct, entries.linear.abs() + entries.remainder)
+    terms = {
+        "sin θ": parts.sine,
+        "largest |Q − P|": bound.amax((-2, -1)),
+        "largest remainder": entries.remainder.amax((-2, -1)),
+    }
     return ClusterCertificate(
         "Cluster certificate", "components of {|Q| > c}", gap, threshold, parts.sine, terms,
         certified, used,
     )  # fmt: skip
+
+
+@check.numpy_in_numpy_out
+def entrywise_margin(P: Tensor, labels: Any) -> Tensor:
+    """ε = ε_conn(P) − max |P_ij| across clusters, for P that need not be block diagonal.
+
+    If ε > 0 and ‖P − Q‖_max < ε/2, Q symmetric, the components of {|Q_ij| > c} with
+    c = ε_conn − ε/2 are exactly the clusters. For block diagonal P it is ``connectivity_margin``.
+    P: (..., n, n) symmetric, labels: (n,). Returns (...); negative where P itself leaks too much.
+    """
+    P = check.square(P, "P")
+    n, size = P.shape[-1], P.detach().abs()
+    y = check.label_vector(labels, n)
+    across = torch.from_numpy(y[:, None] != y[None, :]).to(P.device)
+    leak = size.masked_fill(~across, 0).amax((-2, -1))
+    weakest = _weakest_edges(size.cpu().double().numpy().reshape(-1, n, n), y)
+    return torch.from_numpy(weakest).to(leak).reshape(leak.shape) - leak
 
 
 def _weakest_edges(weights: np.ndarray, y: np.ndarray) -> np.ndarray:
