@@ -22,6 +22,7 @@ from subspace_lib import _checks as check
 from subspace_lib.bounds import INF, chain_verdict, divide, link_terms
 from subspace_lib.clustering import connectivity_margin, minimum_margin
 from subspace_lib.data import UnionOfSubspaces
+from subspace_lib.estimator import _spectral_labels, neighbour_graph
 from subspace_lib.networks import Layer, Network, Params, check_columns
 from subspace_lib.reference import _sine, _tangent, certify_clusters
 
@@ -37,15 +38,19 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "activation": ("negative_share", "energy_removed", "change_spectral", "dead_units"),
     "chain": (
         "minimum_margin", "connectivity_margin", "delta_1", "delta_2", "delta_3",
-        "printed_ratio", "printed_holds", "two_links_bound", "two_links_holds",
+        "printed_ratio", "printed_holds", "two_links_bound", "two_links_holds", "links_holds",
+        "activation_error", "image_norm",
     ),
     "reference": (
         "reference_bound", "reference_bound_affine", *(f"affine_to_post_{n}" for n in NORMS),
     ),
     "certified": ("certified_share", "certified_share_affine"),
+    "profile": ("reference_bound_profile", "profile_to_post_spectral", "certified_share_profile"),
     "clusters": ("acc", "nmi", "ari"),
+    "spectral": ("spectral_acc", "spectral_acc_r1"),
 }  # fmt: skip
 GRAM_FLOOR = 1e-3
+NEIGHBOURS = 20  # of a point in the graph of spectral clustering, the estimator's default
 CPU_TRIALS, CUDA_BYTES = 10, 2**31  # trials at a time: a few n×n matrices of each are alive
 
 
@@ -74,14 +79,19 @@ def diagnose(
                    as part of Y − WA. two_links_bound = ‖W(A − A*)‖/δ₂ + ‖Y − WA‖/δ₃, which
                    bounds ‖P_r(A*) − P_r(Y)‖; two_links_holds: below half the connectivity margin.
                    First layer only: printed_ratio = min δ / η with the paper's ε (the minimum
-                   margin) and printed_holds = ratio > 1
+                   margin) and printed_holds = ratio > 1; links_holds: every link against its own
+                   error, with the connectivity margin. activation_error ‖Y − WA‖, image_norm ‖WA‖
       reference    reference_bound: for R = row(X*), q = r, on ‖P(X*) − P_r(Y)‖; _affine: for
                    R = row(X*) + 1ᵀ, q = r + 1; affine_to_post_*: what the latter bounds
       certified    certified_share(_affine) of the points, with the two references: expensive
+      profile      reference_bound, the distance it bounds, and certified_share for R = row(X*) and
+                   the norms of the points, which a bias-free ReLU layer adds: expensive
       clusters     acc, nmi, ari of single linkage on |P_r(Y)|, the number of clusters known
+      spectral     accuracy of spectral clustering of |P_r(Y)| and |P_{r+1}(Y)|, entries divided by
+                   √(P_ii P_jj) as in ``ProjectorClustering``: expensive
     Where Y has numerical rank below r, P_r(Y) is the projector on the row space it has.
     Computed in float64 from the parameters, on the device of the data. certify=False leaves
-    "certified" NaN. Raises ValueError for another group, TypeError for other data.
+    the expensive groups NaN. Raises ValueError for another group, TypeError for other data.
     """
     check_columns(network, data.X)
     chosen = tuple(GROUPS) if groups is True else tuple(groups or ())
@@ -193,6 +203,20 @@ def single_linkage_labels(V: Tensor, n_clusters: int) -> Tensor:
     return torch.zeros_like(order).scatter_(1, order, cut.long().cumsum(1))
 
 
+def spectral_clusters(V: Tensor, n_clusters: int) -> Tensor:
+    """Spectral clustering of |VᵀV|, as ``ProjectorClustering`` does it. V: (c, q, n) → (c, n)."""
+    length = torch.linalg.vector_norm(V, dim=-2, keepdim=True)
+    rows = (V / length.clamp(min=torch.finfo(V.dtype).tiny)).mT  # a dead point stays zero
+    graphs = [neighbour_graph(F, NEIGHBOURS) for F in rows.cpu().numpy()]
+    found = [
+        _spectral_labels(g, n_clusters, np.random.RandomState(0))
+        if g.sum()
+        else np.zeros(V.shape[-1], int)
+        for g in graphs
+    ]
+    return torch.from_numpy(np.stack(found)).to(V.device)
+
+
 def scores(true: Tensor, found: Tensor, n_clusters: int) -> dict[str, Tensor]:
     """ACC, NMI (arithmetic) and ARI of labels found (c, n) against true ones (n,): (c,) each."""
     one_hot = torch.nn.functional.one_hot
@@ -250,9 +274,11 @@ class Yardstick:
         self.X, self.clean_X = X, clean
         self.clean = self._factor_clean(data, clean)
         self.data = self.clean if torch.equal(X, clean) else factor(X, self.rank)
-        self.affine = self._with_ones(self.clean.V) if "reference" in groups else None
-        if "certified" in groups and self.affine is None:
-            self.affine = self._with_ones(self.clean.V)
+        V = self.clean.V
+        one, norms = torch.ones_like(V[..., :1, :]), clean.norm(dim=-2, keepdim=True)
+        affine = "reference" in groups or "certified" in groups
+        self.affine = self._beside(V, one) if affine else None
+        self.profile = self._beside(V, norms) if "profile" in groups else None
         self.fixed = self._constants()
 
     def _factor_clean(self, data: UnionOfSubspaces, clean: Tensor) -> Space:
@@ -265,10 +291,9 @@ class Yardstick:
         return Space(space.s, space.V, space.rank, max(clean.shape[-2:]))
 
     @staticmethod
-    def _with_ones(V: Tensor) -> Tensor | None:
-        """Orthonormal rows that span row(X*) and 1ᵀ; None if 1ᵀ is in row(X*) already."""
-        one = torch.full_like(V[..., :1, :], V.shape[-1] ** -0.5)
-        rest = residual(one, V)
+    def _beside(V: Tensor, row: Tensor) -> Tensor | None:
+        """Orthonormal rows that span row(X*) and one more row; None if that lies in it already."""
+        rest = residual(row / torch.linalg.vector_norm(row, dim=-1, keepdim=True), V)
         length = torch.linalg.vector_norm(rest, dim=-1, keepdim=True)
         return torch.cat([V, rest / length], -2) if (length > 1e-6).all() else None
 
@@ -330,6 +355,12 @@ class Yardstick:
                 source = X if layer.previous is None else layers[layer.previous].post
                 values |= self._links(layer, source, clean, before, post, part)
             values |= self._references(layer.post, post, stars, part, certify)
+            if self.profile is not None and certify:
+                values |= self._with_profile(layer.post, post, part)
+            if "spectral" in self.groups and certify:
+                for name, q in (("spectral_acc", self.rank), ("spectral_acc_r1", self.rank + 1)):
+                    found = spectral_clusters(post.V[:, :q], self.n_clusters)
+                    values[name] = scores(self.labels, found, self.n_clusters)["acc"]
             if "clusters" in self.groups:
                 found = single_linkage_labels(post.V[:, : self.rank], self.n_clusters)
                 values |= scores(self.labels, found, self.n_clusters)
@@ -385,6 +416,7 @@ class Yardstick:
         gap_3, error_3 = link_terms(post.s, through.s, top_norm(layer.post - WA), r, size, scale)
         bound = divide(error_2, gap_2) + divide(error_3, gap_3)
         values = {"delta_2": gap_2, "delta_3": gap_3, "two_links_bound": bound}
+        values |= {"activation_error": error_3, "image_norm": through.s[..., 0]}
         values["two_links_holds"] = bound < _of(self.fixed["connectivity_margin"], part) / 2
         if before is None:
             gaps = torch.stack([_of(self.fixed["delta_1"], part), gap_2, gap_3])
@@ -392,6 +424,8 @@ class Yardstick:
             epsilon = _of(self.fixed["minimum_margin"], part)
             cert = chain_verdict(gaps, errors, r, epsilon, "printed")
             values |= {"printed_ratio": cert.gap / cert.threshold, "printed_holds": cert.holds}
+            epsilon = _of(self.fixed["connectivity_margin"], part)
+            values["links_holds"] = chain_verdict(gaps, errors, r, epsilon, "links").holds
         return values
 
     def _references(
@@ -414,6 +448,17 @@ class Yardstick:
             found = distance(affine, post.V[..., : affine.shape[-2], :])
             values |= {f"affine_to_post_{norm}": value for norm, value in found.items()}
         return values
+
+    def _with_profile(self, Y: Tensor, post: Space, part: Tensor) -> dict[str, Tensor]:
+        """With R = row(X*) and the norms of the clean points."""
+        assert self.profile is not None
+        R = self.profile if len(self.profile) == 1 else self.profile[part]
+        bound = reference_bound(Y, post, R, R.shape[-2])
+        return {
+            "reference_bound_profile": bound,
+            "profile_to_post_spectral": distance(R, post.V[..., : R.shape[-2], :])["spectral"],
+            "certified_share_profile": self._certified(Y, R, bound),
+        }
 
     def _certified(self, Y: Tensor, R: Tensor, bound: Tensor) -> Tensor:
         """Certified share; 0 without a look where the reference bound is vacuous already."""

@@ -336,15 +336,33 @@ def test_the_fast_path_is_the_slow_one(net, variance):
         for suffix, reference in (("", R), ("_affine", R1)):
             slow = sl.certify_clusters(Y, reference, data.labels).certified_share
             assert np.allclose(got[f"certified_share{suffix}"], slow), suffix
+        h = torch.linalg.vector_norm(data.clean, dim=-2, keepdim=True)
+        R2 = sl.row_basis(torch.cat([R * h.norm() * 9, h], -2), r + 1)
+        same_bound(got["reference_bound_profile"], sl.reference_bound(Y, R2).bound)
+        slow = sl.certify_clusters(Y, R2, data.labels).certified_share
+        assert np.allclose(got["certified_share_profile"], slow)
+        if variance > 1e-16:  # below, P_{r+1} of a linear layer is rounding
+            slow = sl.projection_distance(R2, Y, r + 1, "spectral")
+            assert np.allclose(got["profile_to_post_spectral"], slow, rtol=1e-5, atol=1e-8)
+            for name, q in (("spectral_acc", r), ("spectral_acc_r1", r + 1)):
+                for t in range(len(Y)):
+                    slow = sl.ProjectorClustering(2, q, random_state=0).fit_predict(Y[t].T.numpy())
+                    assert got[name][t] == pytest.approx(sl.accuracy(data.labels, slow)), (name, t)
         if i == 0:
             for form, margin, name in [
                 ("printed", e_min, "printed_holds"),
                 ("two-links", e_conn, "two_links_holds"),
+                ("links", e_conn, "links_holds"),
             ]:
                 args = (data.clean, data.noise, layer.weight, Y, r, margin)
                 cert = sl.theorem_3_1(*args, form=form)
                 assert np.array_equal(got[name].astype(bool), cert.holds.numpy()), form
-            same_bound(got["two_links_bound"], cert.bound)
+                if form == "two-links":
+                    same_bound(got["two_links_bound"], cert.bound)
+            WX = layer.weight @ data.X
+            for name, A in (("activation_error", Y - WX), ("image_norm", WX)):
+                slow = torch.linalg.matrix_norm(A, 2)
+                assert np.allclose(got[name], slow, rtol=1e-6, atol=1e-10), name
             printed = sl.theorem_3_1(data.clean, data.noise, layer.weight, Y, r, e_min)
             ratio = printed.gap / printed.threshold
             # without noise both are rounding allowances, of matrices multiplied in another order
