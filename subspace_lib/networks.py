@@ -299,7 +299,8 @@ class Recurrent(Network):
     def forward(self, params: Params, X: Tensor) -> tuple[list[Layer], Tensor]:
         check_columns(self, X)
         pieces = _stacked(params, X).unflatten(1, (self.steps, -1))  # (T, steps, d, n)
-        sequence, seen = list(pieces.unbind(1)), []
+        sequence = list(pieces.unbind(1))
+        seen: list[Layer] = []
         for i in range(1, self.depth + 1):
             candidates, sequence = self._layer(params, i, sequence)
             before = None if i == 1 else len(seen) - 2

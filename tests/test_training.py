@@ -447,6 +447,22 @@ def _other(data):
     return data.basis(1)[0]
 
 
+def test_dead_points_and_dead_trials_are_measured_too():
+    """Enough points for the sparse eigensolver: it must not meet an infinite or empty graph."""
+    data = union(0.1, trials=2, points=40)
+    net = FeedForward((30, 12, 30), bias=True)
+    params = net.init("usual", trials=2, seed=0, dtype=F64)
+    pre = params["W1"] @ data.X
+    params["b1"][0] = -pre[0].quantile(0.9, dim=-1)  # few units see few points
+    params["b1"][1] = -1e3
+    found, layers = sl.diagnose(net, params, data)[1], net.layers(params, data.X)
+    assert (layers[0].post[0] == 0).all(0).any()
+    assert found["dead_units"][0].tolist() == [0, 12]
+    for name in ("acc", "spectral_acc", "share_4r"):
+        assert np.isfinite(found[name]).all(), name
+    assert found["spectral_acc"][0, 1] == pytest.approx(0.5)
+
+
 def test_a_layer_narrower_than_the_rank():
     found, _ = measured(FeedForward((30, 3, 30)), union())
     assert np.allclose(found["clean_to_post_spectral"], 1)
