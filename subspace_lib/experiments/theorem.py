@@ -89,7 +89,7 @@ def _clean(setting: Any, trial: int) -> Clean:
     data = clean_data(setting, trial)
     W = random_weights(setting, (setting.width, setting.m), 1, trial)
     s = torch.linalg.svdvals
-    V = row_basis(data.clean, setting.rank)
+    V = row_basis(data.clean, setting.rank).clone()  # a view would keep all 400 vectors
     P = V.mT @ V
     margins = torch.stack([minimum_margin(P, data.labels), connectivity_margin(P, data.labels)])
     return Clean(V, s(data.clean), s(W @ data.clean), s(W)[0], margins)
@@ -214,7 +214,7 @@ register(
         "theorem-depth",
         "The depth corollary on up to five random layers, with and without ReLU",
         quick=DeepSetting(20, (), (-24, -16, -8)),
-        full=DeepSetting(100, (), tuple(range(-26, 1, 2))),
+        full=DeepSetting(100, (), (-24, -16, -12, -8, -4, -2)),
         points=depth_points,
         compute=depth,
     )
