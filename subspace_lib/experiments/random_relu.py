@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from subspace_lib import _random as rnd
+from subspace_lib.clustering import accuracy
 from subspace_lib.data import sample_union
+from subspace_lib.estimator import ProjectorClustering
 from subspace_lib.experiments._sweep import Experiment, Point, register
 from subspace_lib.kernels import infinite_layer, lost_angle, norm_profile_reference
 from subspace_lib.projectors import row_basis
@@ -62,19 +64,20 @@ def one_trial(config: Config, point: Point, trial: int, device: str) -> dict[str
         seed=config.seed,
         device=device,
     )
-    X, r, K = data.X[0], data.rank, data.n_clusters
-    Y = layer(X, point["width"], config.seed, trial)
+    r, K = data.rank, data.n_clusters
+    X = torch.linalg.qr(data.bases[0]).Q.mT @ data.X[0]  # r rows, the same inner products
+    Y = layer(X if point["width"] == 0 else data.X[0], point["width"], config.seed, trial)
     V = torch.linalg.svd(Y, full_matrices=False)[2]
     whole, parts = (norm_profile_reference(X, r, y) for y in (None, data.labels))
     references = (row_basis(X, r), whole, parts)
-    certify = trial < config.certified_trials
-    share = [_share(Y, R, data.labels) if certify else math.nan for R in references]
+    few = trial < config.certified_trials
     return {
         "predicted": float(torch.sin(lost_angle(X, r).angle)),
         "distance": [_outside(R, V, len(R)) for R in references],
         "inside": [_outside(references[0], V, q) for q in (r, r + 1, r + K)],
-        "bound": [float(reference_bound(Y, R).bound) for R in references],
-        "certified": share,
+        "bound": [float(reference_bound(Y, R).bound) for R in references[1:]],
+        "certified": [_share(Y, R, data.labels) if few else math.nan for R in references[1:]],
+        "accuracy": [_accuracy(Y, q, data.labels) if few else math.nan for q in (r, r + K)],
     }
 
 
@@ -87,12 +90,20 @@ def _share(Y: Tensor, R: Tensor, labels: Tensor) -> float:
     return float(certify_clusters(Y, R, labels).certified_share)
 
 
-def compute(config: Config, point: Point, device: str) -> dict[str, Any]:
-    """predicted: (trials,) the sine of the lost angle; the rest (trials, 3), for REFERENCES.
+def _accuracy(Y: Tensor, q: int, labels: Tensor) -> float:
+    """Of spectral clustering on |P_q(Y)|, the number of clusters known."""
+    y = labels.cpu().numpy()
+    model = ProjectorClustering(n_clusters=int(y.max()) + 1, rank=q, random_state=0)
+    return accuracy(y, model.fit_predict(Y.mT.cpu().numpy()))
 
-    distance: sine from each reference into as many leading directions of Y; inside: sine from
-    row(X*) into the leading r, r + 1 and r + K; bound: on ``distance``; certified: share of points,
-    NaN beyond ``certified_trials``.
+
+def compute(config: Config, point: Point, device: str) -> dict[str, Any]:
+    """predicted: (trials,) the sine of the lost angle; the others (trials, …).
+
+    distance: sine from each of REFERENCES into as many leading directions of Y. inside: sine from
+    row(X*) into the leading r, r + 1 and r + K. bound: on ``distance``, of the two references with
+    profiles. certified: their certified share of points. accuracy: of clustering by |P_q(Y)|, q = r
+    and r + K. The last two are NaN beyond ``certified_trials``.
     """
     found = [one_trial(config, point, trial, device) for trial in range(config.trials)]
     return {name: np.array([trial[name] for trial in found]) for name in found[0]}
