@@ -342,6 +342,7 @@ def _entries(Y: Any, R: Any) -> tuple[_Entries, _Parts]:
     lower = torch.maximum(first - remainder, zeroth - direct).clamp(min=0)
     upper = torch.minimum(first + remainder, zeroth + direct)
     lower, upper = torch.where(vacuous, 0.0, lower), torch.where(vacuous, INF, upper)
+    lower, upper = torch.minimum(lower, lower.mT), torch.maximum(upper, upper.mT)  # rounding
     return _Entries(linear, remainder, direct, lower, upper), parts
 
 
@@ -352,7 +353,8 @@ def entrywise_bound(Y: Tensor, R: Tensor) -> Certificate:
     γ_j = (f_j + (t/s²) sin θ e_j)/(1 − x sin²θ), η_j = (1 + x) sin²θ γ_j + (t/s²) sin θ e_j:
       (A) |Q − P|_ij     ≤ √P_ii γ_j + √P_jj γ_i + γ_i γ_j + sin²θ √(P_ii P_jj)
       (B) |Q − P − L|_ij ≤ √P_ii η_j + √P_jj η_i + γ_i γ_j + sin²θ √(P_ii P_jj), L = VF₀ᵀ + F₀Vᵀ
-    terms: "A" and "B", the two bounds on |Q − P|; "centre" P + L and "remainder" of (B).
+    terms: "A" and "B", the two bounds on |Q − P|; "centre" P + L and "remainder" of (B); and
+    "lower" ≤ |Q_ij| ≤ "upper" (0 and ∞ where vacuous).
     Forms n×n matrices, about a dozen per trial: for n up to some thousands.
     Y: (..., p, n), R: (..., k, n) with orthonormal rows. ∞ where s ≤ t. Computed in float64.
     Raises ValueError for R without orthonormal rows or mismatched columns.
@@ -364,6 +366,7 @@ def entrywise_bound(Y: Tensor, R: Tensor) -> Certificate:
         "σ_k(YRᵀ)": parts.s * parts.scale, "s_{k+1}(Y)": parts.t * parts.scale,
         "sin θ": parts.sine, "A": entries.direct, "B": second,
         "centre": parts.V @ parts.V.mT + entries.linear, "remainder": entries.remainder,
+        "lower": entries.lower, "upper": entries.upper,
     }  # fmt: skip
     quantity = "|Q − P| entry by entry"
     return Certificate("Entrywise bound", quantity, parts.gap, parts.threshold, bound, terms)
@@ -373,7 +376,8 @@ def entrywise_bound(Y: Tensor, R: Tensor) -> Certificate:
 class ClusterCertificate(Certificate):
     """gap: the weakest edge that clusters need, at least; threshold: the largest |Q_ij| across
     clusters, at most. certified: (..., n) points for which the conclusion holds among themselves.
-    used: (...) the threshold c that belongs to ``certified``; NaN where no point is certified.
+    used: (...) a threshold c for ``certified``, midway between the largest possible edge across and
+    the weakest certain edge that is needed among these points; NaN where no point is certified.
     """
 
     certified: Tensor = None  # type: ignore[assignment]
@@ -396,8 +400,8 @@ def certify_clusters(
     is ``threshold``; the certificate holds if and only if any c works.
     Where it fails, points that spoil it are removed: with c = ``used``, the points in
     ``certified``, taken alone, satisfy the two conditions, so the components of {|Q_ij| > c} among
-    them are exactly the clusters among them (two points at least of each cluster kept). It says
-    nothing about the removed points, nor that no larger set exists.
+    them are exactly the clusters. Every cluster keeps two points at least, or nothing is certified.
+    It says nothing about the removed points, nor that no larger set exists.
     share=False decides ``holds`` only: certified is all or nothing, and the call several times
     faster.
     Y: (..., p, n), R: (..., k, n), labels: (n,). Raises as ``entrywise_bound``.
@@ -412,7 +416,8 @@ def certify_clusters(
     gap = torch.from_numpy(_weakest_edges(lower, y)).to(threshold).reshape(threshold.shape)
     holds = (gap > 0) & (gap > threshold)
     certified = holds[..., None].expand(*holds.shape, n)
-    used = torch.where(holds, threshold, float("nan"))
+    middle = threshold + (gap.clamp(max=2 * threshold + 1) - threshold) / 2  # gap may be infinite
+    used = torch.where(holds, middle, float("nan"))
     if share and not holds.all():
         found = [
             (np.ones(n, dtype=bool), np.nan) if done else _certified_points(low, up, y)
@@ -421,7 +426,7 @@ def certify_clusters(
         kept = torch.from_numpy(np.stack([points for points, _ in found])).to(gap.device)
         certified = kept.reshape(*holds.shape, n)
         c = torch.tensor([c for _, c in found]).to(gap).reshape(holds.shape)
-        used = torch.where(holds, threshold, c)
+        used = torch.where(holds, middle, c)
     bound = torch.minimum(entries.direct, entries.linear.abs() + entries.remainder)
     terms = {
         "sin θ": parts.sine,
@@ -509,7 +514,15 @@ def _certified_points(
     place = grid.index(best)
     low, high = grid[max(place - 1, 0)], grid[min(place + 1, len(grid) - 1)]
     best = max(np.unique(np.linspace(low, high, FINE + 2).astype(int)).tolist(), key=size)
-    return (tried[best], float(np.nextafter(edges[best], 0))) if size(best) else nothing
+    if not size(best):
+        return nothing
+    # However the set was found, the two conditions are evaluated afresh for it.
+    alive = np.flatnonzero(tried[best])
+    across = y[alive][:, None] != y[alive]
+    weakest = float(_weakest_edges(lower[None][:, alive[:, None], alive], y[alive])[0])
+    possible = float(upper[np.ix_(alive, alive)][across].max(initial=0))
+    c = min(possible + (weakest - possible) / 2, np.nextafter(weakest, 0))
+    return (tried[best], c) if possible <= c < weakest else nothing
 
 
 def _classes(y: np.ndarray) -> list[np.ndarray]:
@@ -520,7 +533,8 @@ def _kept(certain: np.ndarray, possible: np.ndarray, y: np.ndarray) -> np.ndarra
     """Points without a possible edge across, each cluster connected by certain edges.
 
     Points outside the main component of their cluster go first, then the worst offenders, then
-    what has lost its connection; last, every point that has become harmless is taken back.
+    what has lost its connection; last, every point that has become harmless is taken back. Nothing
+    is kept where a cluster would be left without two points (or its only one).
     """
     same = y[:, None] == y[None, :]
     certain, wrong = certain & same, possible & ~same
@@ -532,7 +546,8 @@ def _kept(certain: np.ndarray, possible: np.ndarray, y: np.ndarray) -> np.ndarra
         kept[j] = True
         blocked |= wrong[j]
         reached |= certain[j]
-    return kept
+    left, had = np.bincount(y[kept], minlength=y.max() + 1), np.bincount(y)
+    return kept if (left >= np.minimum(had, 2)).all() else np.zeros_like(kept)
 
 
 def _without_wrong_pairs(wrong: np.ndarray, kept: np.ndarray) -> np.ndarray:
@@ -548,7 +563,7 @@ def _without_wrong_pairs(wrong: np.ndarray, kept: np.ndarray) -> np.ndarray:
 
 
 def _main_components(edges: np.ndarray, y: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """In each cluster the largest connected group of the kept points (two points at least)."""
+    """In each cluster the largest connected group of the kept points."""
     alive = np.flatnonzero(kept)
     chosen = np.zeros(len(y), dtype=bool)
     if len(alive) == 0:
@@ -559,5 +574,5 @@ def _main_components(edges: np.ndarray, y: np.ndarray, kept: np.ndarray) -> np.n
         mine = y[alive] == k
         if mine.any():
             main = names[mine][size[names[mine]].argmax()]
-            chosen[alive[names == main]] = size[main] > 1
+            chosen[alive[names == main]] = True
     return chosen

@@ -54,7 +54,8 @@ STATEMENTS = (
 )
 SCALES = (0.7, 0.8, 0.9, 1.1, 1.25, 1.5, 2.0, 4.0)  # tried for c, in units of least squares
 # Coarse where scores are homogeneous in the noise, so that interpolation is exact up to rounding.
-LOG_VARIANCE = (-34.0, -26.0, -18.0, -14.0, *np.arange(-10, -5), *np.arange(-5, 1.01, 0.5))
+LOW = (-34, -26, -18, -14, -10, -8, -6)
+LOG_VARIANCE = (*LOW, *np.arange(-5, -2.4, 0.5), *np.arange(-2.25, -0.4, 0.25), 0, 0.5, 1)
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def compute(config: Config, point: Point, device: str) -> dict[str, Any]:
     scene = Scene(config, trials, device)
     shape = (len(SETTINGS), len(STATEMENTS), len(config.log_variance), config.chunk)
     scores, shares = np.full(shape, np.nan), np.full((shape[0], *shape[2:]), np.nan)
-    negative = np.full((shape[0], config.chunk), np.nan)
+    zeros = np.full((shape[0], config.chunk), np.nan)
     for j, log_variance in enumerate(config.log_variance):
         weakest = scene.trailing(log_variance)
         for i, name in enumerate(SETTINGS):
@@ -106,8 +107,9 @@ def compute(config: Config, point: Point, device: str) -> dict[str, Any]:
             scores[i, :, j, : len(trials)] = found
             shares[i, j, : len(trials)] = share
             if j == 0:
-                negative[i, : len(trials)] = (case.Y == 0).double().mean((-2, -1))
-    return {"scores": scores, "shares": shares, "negative": negative}
+                zeros[i, : len(trials)] = (case.Y == 0).double().mean((-2, -1))
+    with np.errstate(over="ignore"):  # beyond single precision is ∞
+        return {"scores": scores.astype(np.float32), "shares": shares, "zeros": zeros}
 
 
 class Scene:
