@@ -2,6 +2,7 @@
 
 import math
 
+import mpmath
 import numpy as np
 import pytest
 import torch
@@ -129,6 +130,37 @@ def test_without_a_gap_the_formula_would_be_wrong_and_the_bound_is_infinite():
     assert bool(
         torch.isinf(torch.as_tensor(cert.bound)).all()
     )  # F₀ = 0 here: γ = 0, while |Q − P| = 1
+
+
+def exact_projector(A, rank):
+    """P_rank(A) of the very numbers in A, in 60 digits."""
+    with mpmath.workdps(60):
+        M = mpmath.matrix(A.tolist())
+        values, vectors = mpmath.eigsy(M.T * M)
+        order = sorted(range(len(values)), key=lambda i: -values[i])[:rank]
+        basis = mpmath.matrix([[vectors[i, j] for j in order] for i in range(M.cols)])
+        return basis * basis.T
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_the_rounding_allowance_covers_badly_scaled_layers(seed):
+    """σ₁/σ₂ up to 1e13 and units up to 1e150: against 60-digit arithmetic, not a second SVD."""
+    g = torch.Generator().manual_seed(seed)
+    u = torch.rand(4, generator=g, dtype=F64).tolist()
+    rotations = (torch.randn(n, n, generator=g, dtype=F64) for n in (3, 5))
+    left, basis = (torch.linalg.qr(A).Q for A in rotations)
+    core, size = torch.zeros(3, 5, dtype=F64), 10 ** (-13 * u[0])
+    core[0, 0], core[0, 2] = 1.0, min(1.0, 10 ** (6 * u[1] - 4))
+    core[1, 1], core[1, 3], core[2, 4] = size, 10 ** (3 * u[2] - 3) * size, 0.3 * size
+    Y, R = left @ core @ basis * 10 ** (300 * u[3] - 150), basis[:2]
+    cert = sl.entrywise_bound(Y, R)
+    assert cert.holds
+    Q, P = exact_projector(Y, 2), exact_projector(R, 2)
+    for i in range(5):
+        for j in range(5):
+            assert abs(Q[i, j] - P[i, j]) <= float(cert.bound[i, j])
+            assert float(cert.terms["lower"][i, j]) <= abs(Q[i, j])
+            assert abs(Q[i, j]) <= float(cert.terms["upper"][i, j])
 
 
 @given(layers, st.floats(-200, 200))
