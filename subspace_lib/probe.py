@@ -248,18 +248,18 @@ class LayerProbe:
         ax = plt.subplots(figsize=(7, 3.6))[1] if ax is None else ax
         at = np.arange(len(table))
         curves: list[tuple[str, str, str, str]] = [
-            ("distance_spectral", "distance, spectral", palette.NETWORK, "-"),
-            ("distance_max", "distance, largest entry", palette.NETWORK, ":"),
+            ("distance_spectral", "largest sine", palette.NETWORK, "-"),
+            ("distance_max", "largest entry", palette.NETWORK, ":"),
             *(
-                (f"containment_{q}", f"containment, {q} dimensions", colour, "-")
+                (f"containment_{q}", f"containment {q}", colour, "-")
                 for q, colour in zip(
                     self.larger_ranks, (palette.SECOND, palette.NOISE), strict=False
                 )
             ),
-            ("bound", "reference bound", palette.BOUND, "--"),
+            ("bound", "bound", palette.BOUND, "--"),
         ]
         if self.labels is not None:
-            curves.append(("acc", "clustering accuracy", palette.SIGNAL, "-"))
+            curves.append(("acc", "accuracy", palette.SIGNAL, "-"))
         sketched = np.array([row["method"] == "sketch" for row in table])
         for key, label, colour, style in curves:
             values = np.minimum([row[key] for row in table], 1.0)
@@ -270,7 +270,14 @@ class LayerProbe:
         names = [row["layer"] or "model" for row in table]
         ax.set_xticks(at, names, rotation=30 if len("".join(names)) > 40 else 0)
         ax.set(xlabel="layer", ylabel="distance, sine or accuracy", ylim=(-0.03, 1.05))
-        ax.legend(fontsize=9)
+        ax.legend(
+            fontsize=9,
+            ncols=3,
+            columnspacing=1,
+            handlelength=1.5,
+            loc="lower center",
+            bbox_to_anchor=(0.5, 1.0),
+        )
         return ax
 
 
