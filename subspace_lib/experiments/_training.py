@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -54,7 +55,8 @@ def as_arrays(run: Trajectory, names: Iterable[str] | None = None) -> dict[str, 
     """
     chosen = run.diagnostics if names is None else names
     kept = {name: run[name].astype(np.float32) for name in chosen}
-    with np.errstate(all="ignore"):
+    with warnings.catch_warnings():  # a step at which every trial has diverged is all NaN
+        warnings.simplefilter("ignore", RuntimeWarning)
         history = np.nanquantile(run.history, QUANTILES, axis=1).T
     return kept | {
         "steps": run.steps,
