@@ -109,7 +109,8 @@ class Ledger:
 
 
 def _row(claim: Claim, found: Judgement) -> str:
-    cells = (claim.says, str(claim.chapter), found.measured, found.verdict)
+    where = "–" if found.verdict == UNTESTED else str(claim.chapter)
+    cells = (claim.says, where, found.measured, found.verdict)
     kind = {HOLDS: "holds", FAILS: "fails", VACUOUS: "vacuous", UNTESTED: "untested"}
     inner = "".join(f"<td>{html.escape(text)}</td>" for text in cells)
     return f"<tr id='{claim.id}' class='{kind.get(found.verdict, 'conditional')}'>{inner}</tr>"
