@@ -32,8 +32,9 @@ def test_cache_key_sees_library_mode_and_results(tmp_path, monkeypatch):
     keys.add(environment.cache_key(tmp_path))
     monkeypatch.setenv("BOOK_MODE", "full")
     keys.add(environment.cache_key(tmp_path))
-    (tmp_path / "book" / "results").mkdir(parents=True)
-    (tmp_path / "book" / "results" / "r.json").write_text("{}")
+    (tmp_path / "book" / "results" / ".parts" / "running").mkdir(parents=True)
+    keys.add(environment.cache_key(tmp_path))  # an unfinished sweep is no result
+    (tmp_path / "book" / "results" / "r.npz").write_bytes(b"result")
     keys.add(environment.cache_key(tmp_path))
     assert len(keys) == 4
 

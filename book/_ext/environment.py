@@ -56,7 +56,9 @@ def cache_key(root: Path = ROOT) -> str:
         digest.update(f"{name} {version(name)}".encode())
     for path in sorted((root / "subspace_lib").rglob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())
-    for path in sorted((root / "book" / "results").rglob("*.*")):
+    for path in sorted(
+        (root / "book" / "results").glob("*.npz")
+    ):  # not the parts of a running sweep
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:12]
 
