@@ -114,7 +114,7 @@ register(
 )
 
 
-DEEP = ("orthogonal", "Gaussian", "ReLU", "GELU")
+DEEP = ("orthogonal", "Gaussian", "ReLU", "GELU", "small GELU")
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Depth:
     """Random networks of up to ``depth`` layers of ``width`` units, without bias.
 
     Orthonormal rows, N(0, 1/f) or, before ReLU and GELU, N(0, 2/f); the data are scaled so that
-    the first pre-activations of Gaussian layers have size one, where GELU is far from linear.
+    their entries have size one (for "small GELU" ``small``), hence pre-activations of that size.
     """
 
     trials: int = 20
@@ -130,6 +130,7 @@ class Depth:
     points_per_subspace: int = 100
     ambient_dim: int = 400
     width: int = 80
+    small: float = 0.05
     seed: int = 0
     noise: tuple[float, ...] = (-6, -2)
 
@@ -140,7 +141,7 @@ def depth_points(config: Depth) -> list[dict[str, Any]]:
 
 def deep_layers(config: Depth, name: str, X: Tensor, trials: Sequence[int]) -> list:
     """(W_l, Y_l) for l = 1 … depth; ``name`` is one of DEEP."""
-    act = ACTIVATIONS[name.lower() if name in ("ReLU", "GELU") else "identity"]
+    act = ACTIVATIONS[name.split()[-1].lower() if "LU" in name else "identity"]
     layers, Y = [], X
     for depth in range(1, config.depth + 1):
         shape, purpose = (config.width, Y.shape[-2]), f"deep W{depth}"
@@ -170,7 +171,8 @@ def _deep(config: Depth, point: dict[str, Any], trials: list[int]) -> dict[str, 
         points_per_subspace=config.points_per_subspace, trials=trials, seed=config.seed,
     )  # fmt: skip
     noisy = add_noise(data, 10.0 ** point["noise"], seed=config.seed)
-    unit = data.clean.square().mean((-2, -1), keepdim=True).sqrt() * config.ambient_dim**0.5
+    unit = data.clean.square().mean((-2, -1), keepdim=True).sqrt()
+    unit = unit / config.small if point["layer"].startswith("small") else unit
     layers = deep_layers(config, point["layer"], noisy.X / unit, trials)
     gaps, errors = depth_links(data.clean / unit, noisy.noise / unit, layers, data.rank)
     chain = divide(errors, gaps).cumsum(0)[1::2].mT
