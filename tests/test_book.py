@@ -98,6 +98,9 @@ def test_nothing_scrolls_sideways_on_a_phone(visit, name):
     page = visit(name, width=390)
     wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert page.evaluate(wide) <= 0
+    # a wide equation opens at its left end
+    starts = "all => all.map(e => e.scrollLeft)"
+    assert set(page.eval_on_selector_all("div.math, mjx-container[display=true]", starts)) <= {0}
 
 
 @each
