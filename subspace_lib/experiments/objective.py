@@ -174,7 +174,7 @@ def compute(config: Config, point: Point, device: str) -> dict[str, np.ndarray]:
         for name in (*FOLLOWED, "loss")
     }
     kept = {name: values.astype(np.float32) for name, values in arrays.items()}
-    gone = ~np.isfinite(kept["loss"]).all(0)
+    gone = np.asarray(~np.isfinite(kept["loss"]).all(0))
     return kept | {"steps": np.array(config.marks), "diverged": gone}
 
 
