@@ -38,7 +38,7 @@ DENSITY, OVERLAP = 0.1, 2.0
 
 def nonnegative_union(
     kind: str, *, seed: int, trials: int | list[int] | None = None, clip: bool = False,
-    variance: float = 0.0, **sizes: int,
+    variance: float = 0.0, **sizes: Any,
 ) -> UnionOfSubspaces:  # fmt: skip
     """A union of subspaces with non-negative bases and coefficients, and relative noise on it.
 

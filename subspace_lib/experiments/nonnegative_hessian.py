@@ -45,7 +45,7 @@ def hessian(W: Tensor, D: Tensor, X: Tensor) -> tuple[Tensor, Tensor]:
         return relative_loss(theta[:size].view_as(W), theta[size:].view_as(D), X)
 
     theta = torch.cat([W.flatten(), D.flatten()])
-    return torch.func.grad(flat)(theta), torch.func.hessian(flat)(theta)
+    return torch.func.grad(flat)(theta), torch.func.jacrev(torch.func.grad(flat))(theta)
 
 
 def rescaling_directions(W: Tensor, D: Tensor) -> Tensor:
