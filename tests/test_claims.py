@@ -8,7 +8,7 @@ from chapters import CHAPTERS, text
 from subspace_lib import claims
 from subspace_lib.experiments import Result, save
 
-LINE = r"\*\*Verdict \(([a-z0-9-]+)\): (.+?)\.\*\*"
+LINE = r"\*\*Verdict \(([A-Za-z0-9-]+)\): (.+?)\.\*\*"
 STATED = [(p, *found) for p in CHAPTERS for found in re.findall(LINE, text(p))]
 
 

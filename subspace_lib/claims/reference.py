@@ -1,0 +1,54 @@
+"""Claims about depth, judged by the reference bound: chapter 8."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from subspace_lib.claims._ledger import CONDITIONAL, FAILS, HOLDS, Claim, Judgement, register
+from subspace_lib.experiments import Result
+
+NOISE = -2  # log₁₀ of the relative noise variance
+LINEAR = ("orthogonal", "Gaussian")
+
+
+def judge(results: Mapping[str, Result]) -> Judgement:
+    """Does a certificate have to pay a factor L? Fails where one does not, in linear networks.
+
+    Three things decide: the bound at the last layer stays below one where the sum of links does
+    not; through orthogonal layers it does not grow at all; and it never contradicts the truth.
+    """
+    run = results["reference-depth"]
+    ends = {name: _ends(run, name) for name in LINEAR}
+    depth = run.config["depth"]
+    measured = f"noise 10^{NOISE}, {depth} layers, q = 2r: " + "; ".join(
+        f"{name} layers: bound {bound[0]:.2g} → {bound[1]:.2g}, truth {truth[1]:.2g}, sum of links "
+        f"{chain[0]:.2g} → {chain[1]:.2g}"
+        for name, (bound, truth, chain) in ends.items()
+    )
+    if (run["truth"] > run["bound"]).any():
+        return Judgement(HOLDS, measured + "; but the bound was violated")
+    useful = all(bound[1] < 1 <= chain[1] for bound, _, chain in ends.values())
+    bound = ends["orthogonal"][0]
+    if useful and bound[1] < 1.01 * bound[0]:
+        return Judgement(FAILS, measured)
+    return Judgement(CONDITIONAL if useful else HOLDS, measured)
+
+
+def _ends(run: Result, layer: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Medians at the first and the last layer: bound, truth (row(X*), q = 2r), sum of links."""
+    found = run.at(layer=layer, noise=NOISE)
+    middle = [np.median(found[name][:, [0, -1], 0, 1], 0) for name in ("bound", "truth")]
+    return middle[0], middle[1], np.median(found["chain"][:, [0, -1]], 0)
+
+
+register(
+    Claim(
+        "depth-needs-epsilon-over-L",
+        "Over L layers the distances add up, so the margin shrinks to ε/L.",
+        8,
+        ("reference-depth",),
+        judge,
+    )
+)
