@@ -424,7 +424,8 @@ def _marks(checkpoints: int | Sequence[int], steps: int) -> list[int]:
     if isinstance(checkpoints, (int, np.integer)):
         count = check.positive_int(checkpoints, "checkpoints")
         spaced = np.geomspace(1, steps, count - 1) if count > 1 else np.zeros(0)
-        return sorted({0, *(round(float(t)) for t in spaced)})
+        last = {steps} if count > 1 else set()  # geomspace of one number is its start
+        return sorted({0, *(round(float(t)) for t in spaced[:-1]), *last})
     marks = sorted({int(t) for t in checkpoints})
     if not marks or marks[0] < 0 or marks[-1] > steps:
         raise ValueError(

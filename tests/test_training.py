@@ -513,3 +513,16 @@ def test_every_activation_trains(activation):
     run = sl.train(FeedForward((30, 8, 30), activation), union(), **QUICK | {"steps": 60})
     assert not run.diverged.any()
     assert (run.loss[-1] < run.loss[0]).all()
+
+
+def test_two_checkpoints_are_the_first_and_the_last_step():
+    data = sl.sample_union(
+        ambient_dim=6, n_subspaces=2, subspace_dim=1, points_per_subspace=4, trials=1, seed=0
+    )
+    for count in (2, 3):
+        run = sl.train(
+            sl.FeedForward((6, 4, 6)), data, steps=9, checkpoints=count, diagnostics=False
+        )
+        assert run.steps[0] == 0
+        assert run.steps[-1] == 9
+        assert len(run.steps) == count
