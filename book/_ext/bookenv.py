@@ -61,6 +61,16 @@ def box_statements(app: Any, doctree: nodes.document) -> None:
             quote["classes"] += ["statement", found[1].lower()]
 
 
+def number_chapter(app: Any, docname: str, source: list[str]) -> None:
+    """The number in a chapter's file name, before its title: the one that statements carry too."""
+    number = re.match(r"book/(\d\d)_", docname)
+    if number:
+        first = r'"# (?=[^#])'  # the title opens the first cell of the notebook's JSON
+        source[0] = re.sub(
+            first, f'"# {int(number[1])}. ', source[0], count=1
+        )
+
+
 def drop_thebe(
     app: Any,
     page: str,
@@ -103,6 +113,7 @@ def setup(app: Any) -> dict[str, Any]:
         "BOOK_STATIC", "1"
     )  # inherited by every kernel of the build
     app.connect("config-inited", configure, priority=900)
+    app.connect("source-read", number_chapter)
     app.connect("doctree-read", box_statements)
     app.connect("html-page-context", drop_thebe, priority=900)
     app.connect("build-finished", copy_mathjax)
