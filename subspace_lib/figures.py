@@ -218,7 +218,8 @@ def statement_table(run: Any) -> Any:
     names = ("statement", "instances", "violations", "largest left/right", "extremal", "controls")
     head = "".join(f"<th scope='col'>{name}</th>" for name in names)
     body = "".join(_statement_row(run, i) for i in range(len(run.points)))
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    # a table that scrolls sideways must take the keyboard's focus
+    table = f"<table class='statements' tabindex='0'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return HTML(table + f"<p>{html.escape(run.note())}</p>")
 
 
