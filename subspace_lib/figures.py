@@ -219,8 +219,9 @@ def statement_table(run: Any) -> Any:
     head = "".join(f"<th scope='col'>{name}</th>" for name in names)
     body = "".join(_statement_row(run, i) for i in range(len(run.points)))
     # a table that scrolls sideways must take the keyboard's focus
-    table = f"<table class='statements' tabindex='0'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return HTML(table + f"<p>{html.escape(run.note())}</p>")
+    table = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+    note = f"<p>{html.escape(run.note())}</p>"
+    return HTML(f"<table class='statements' tabindex='0'>{table}</table>{note}")
 
 
 def _statement_row(run: Any, i: int) -> str:

@@ -103,7 +103,8 @@ class Ledger:
         )
         body = "".join(_row(claim, found) for claim, found in self.rows)
         return (
-            "<table class='ledger' tabindex='0'><caption>Every claim, its measurement and its verdict</caption>"
+            "<table class='ledger' tabindex='0'>"
+            "<caption>Every claim, its measurement and its verdict</caption>"
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         )
 
