@@ -25,7 +25,7 @@ from subspace_lib.clustering import (
     minimum_margin,
     single_linkage,
 )
-from subspace_lib.data import UnionOfSubspaces, add_noise, sample_union
+from subspace_lib.data import ObservedData, UnionOfSubspaces, add_noise, observe, sample_union
 from subspace_lib.datasets import Dataset, known_datasets, load_dataset
 from subspace_lib.estimator import ProjectorClustering
 from subspace_lib.exercises import check, close
@@ -76,6 +76,7 @@ __all__ = [
     "FeedForward",
     "LayerProbe",
     "LostAngle",
+    "ObservedData",
     "ProjectorClustering",
     "Recurrent",
     "Result",
@@ -115,6 +116,7 @@ __all__ = [
     "mode_note",
     "norm_profile_reference",
     "numerical_rank",
+    "observe",
     "one_step_bound",
     "principal_angles",
     "projection_distance",

@@ -1,4 +1,4 @@
-"""Unions of subspaces: sampled data with known clusters, and noise on top of it."""
+"""Unions of subspaces: sampled data with known clusters, noise on top of it, and observed data."""
 
 from __future__ import annotations
 
@@ -138,6 +138,55 @@ def add_noise(
         entry_variance = variance * clean.square().mean((-2, -1), keepdim=True)
     X = clean + Z * torch.as_tensor(entry_variance, dtype=clean.dtype, device=clean.device).sqrt()
     return replace(data, X=X, noise_variance=variance, convention=convention)
+
+
+@dataclass(frozen=True, repr=False)
+class ObservedData(UnionOfSubspaces):
+    """Data whose subspaces nobody knows: "clean" is the best approximation of the chosen rank.
+
+    Made by ``observe``; everything that takes a ``UnionOfSubspaces`` takes it. subspace_dims is
+    (rank,): one space for all points, with bases and coefficients from the singular value
+    decomposition; the classes are those of the labels.
+    """
+
+    @property
+    def n_clusters(self) -> int:
+        """The number of classes."""
+        return int(self.labels.max()) + 1
+
+    def __repr__(self) -> str:
+        return (
+            f"ObservedData(X {tuple(self.X.shape)}, {self.n_clusters} classes, rank {self.rank}, "
+            f"{float(self.noise.square().sum() / self.X.square().sum()):.1%} of ‖X‖² outside it)"
+        )
+
+
+def observe(
+    X: Any, labels: Any, rank: int, *, dtype: torch.dtype = torch.float64, device: Any = "cpu"
+) -> ObservedData:
+    """Real data as training and its diagnostics take them. X: (m, n), one sample per column.
+
+    There is no X* to be known: "clean" becomes the truncated singular value decomposition X_r, the
+    rank-r matrix nearest to X (Eckart–Young, doi:10.1007/BF02288367), so that P(X*) is P_r(X), the
+    leading row space of the data themselves, and Z = X − X_r. rank: the caller's choice of r, at
+    most min(m, n). labels: (n,), renumbered 0, …, K−1 in sorted order. ``train(…, trials=T)``
+    then trains T networks on the same data.
+
+    Raises ValueError for NaN, for labels that do not match the columns, and for a rank above the
+    numerical rank of X, where P_r(X) would be arbitrary.
+    """
+    A = check.matrix(X, "X").to(device, torch.float64)
+    if A.ndim != 2:
+        raise ValueError(f"X must be one matrix (m, n), got shape {tuple(A.shape)}")
+    y = torch.as_tensor(check.label_vector(labels, A.shape[1])).to(A.device)
+    r = check.positive_int(rank, "rank")
+    U, s, V = torch.linalg.svd(A, full_matrices=False)
+    there = int((s > max(A.shape) * torch.finfo(s.dtype).eps * s[0]).sum())
+    if r > there:
+        raise ValueError(f"rank must be at most {there}, the numerical rank of X, got {r}")
+    bases, coefficients = U[:, :r], s[:r, None] * V[:r]
+    parts = [B.to(dtype) for B in (A, bases @ coefficients, bases, coefficients)]
+    return ObservedData(parts[0], parts[1], y, parts[2], parts[3], (r,))
 
 
 def _sizes(n_subspaces: Any, subspace_dim: Any, points: Any) -> tuple[list[int], list[int]]:

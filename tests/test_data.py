@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.datasets import load_iris
 
 import subspace_lib as sl
 
@@ -78,3 +79,42 @@ def test_bad_noise_says_what_was_expected():
         sl.add_noise(data, float("nan"), seed=0)
     with pytest.raises(TypeError, match="sample_union makes one"):
         sl.add_noise(data.X, 0.1, seed=0)
+
+
+def test_observed_data_are_split_at_the_rank():
+    iris = load_iris()
+    data = sl.observe(iris.data.T, iris.target, rank=2)
+    _, s, V = np.linalg.svd(iris.data.T, full_matrices=False)
+    assert (data.rank, data.n_clusters) == (2, 3)
+    assert np.allclose(data.noise.square().sum(), (s[2:] ** 2).sum())  # Eckart–Young
+    assert np.allclose(sl.row_projector(data.clean, 2), V[:2].T @ V[:2])
+    assert torch.allclose(data.bases @ data.coefficients, data.clean)
+
+
+def test_networks_train_on_observed_data():
+    iris = load_iris()
+    data = sl.observe(iris.data.T, iris.target, rank=2)
+    network = sl.FeedForward((4, 6, 3), bias=True)
+    run = sl.train(network, data, objective="classify", optimizer="adam", lr=0.05, steps=60,
+                   normalise="data", trials=3, checkpoints=2, certify=())  # fmt: skip
+    assert run.accuracy.shape == (2, 3)
+    assert np.median(run.accuracy[-1]) > 0.8
+    slow = [
+        float(sl.projection_distance(iris.data.T, layer.post, 2, norm="spectral"))
+        for layer in network.layers({k: p[1:2].double() for k, p in run.params.items()}, data.X)
+    ]
+    assert np.allclose(run["clean_to_post_spectral"][-1, :, 1], slow, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("labels", "rank", "message"),
+    [
+        ([0, 1, 2, 0], 2, "one label per column"),
+        ([0, 1, 3, 0, float("nan")], 2, "finite"),
+        ([0, 1, 0, 1, 0], 3, "numerical rank"),
+    ],
+)
+def test_bad_observed_data_say_what_was_expected(labels, rank, message):
+    X = np.random.default_rng(0).normal(size=(6, 2)) @ np.random.default_rng(1).normal(size=(2, 5))
+    with pytest.raises(ValueError, match=message):
+        sl.observe(X, labels, rank)
