@@ -109,6 +109,7 @@ def measure_layer(
             row[f"containment_{q}"] = 1.0 if len(V[:q]) < k else float(inside.max())
         row[f"share_{q}"] = 1 - float(inside.square().sum()) / k
         row[f"chance_{q}"] = min(q, n) / n
+        row[f"shuffled_{q}"] = shuffled_share(R, V[:q])
     row |= {f"s_{i}": _entry(spectrum, j) for i, j in (("1", 0), ("rank", k - 1), ("next", k))}
     bound = reference_sine(record, R, spectrum)
     row["bound"] = bound(k)
@@ -118,6 +119,17 @@ def measure_layer(
     if labels is not None:
         row |= _scores(Q, labels, seed)
     return row | {"spectrum": spectrum.numpy()}
+
+
+def shuffled_share(R: Tensor, V: Tensor) -> float:
+    """Mean of ‖R Π Vᵀ‖_F²/k over all n! orders Π of the samples; R (k, n), V (q, n) orthonormal.
+
+    The constant vector stays where it is under every order; the rest is spread evenly:
+    (ab + (k − a)(q − b)/(n − 1))/k with a = ‖R1‖²/n, b = ‖V1‖²/n. Chapter 19 has the proof.
+    """
+    k, n = R.shape
+    a, b = (float(A.sum(1).square().sum()) / n for A in (R, V))
+    return (a * b + (k - a) * (len(V) - b) / max(n - 1, 1)) / k
 
 
 def _entry(spectrum: Tensor, index: int) -> float:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from subspace_lib import _checks as check
 from subspace_lib import _palette as palette
 from subspace_lib._layers import LayerRecord, measure_layer
-from subspace_lib.projectors import numerical_rank, row_basis
+from subspace_lib.projectors import row_basis
 
 REDUCTIONS = ("flatten", "mean", "last")
 Select = Callable[[Any], Tensor]
@@ -43,7 +43,12 @@ class LayerProbe:
     for images (batch, channels, height, width) "mean" pools over the positions. A dict gives it by
     layer. Of a tuple the first tensor counts; select (a function of the module's output, or a dict
     of such by layer) picks another and must return (batch, …). Modules with batch_first=False are
-    understood without it (those inside them are not).
+    understood without it (those inside them are not). In nested tensors, which an encoder makes of
+    padded input in eval mode, padding does not count; in padded ones it does.
+
+    Entering again after all samples have come starts a new reading, so one probe serves a whole
+    training run; after a part of them the next ``with`` continues. Several probes may be attached
+    at once: ``with a, b:`` reads two references in one pass.
 
     Memory per layer: n·l numbers, l = 8·rank (or twice the largest rank), however large p is.
     ``method`` in the table says what a row rests on:
@@ -87,12 +92,15 @@ class LayerProbe:
             check.one_of(choice, REDUCTIONS, "reduce")
         self.select = _by_layer(select, self.modules, "select", None)
         self.exact, self.seed = exact, seed
-        self.records: dict[str, LayerRecord] = {}
-        self.samples = self.batches = 0
         self._pending: dict[str, Tensor] = {}
         self._calls: Counter[str] = Counter()
         self._running = False
         self._handles: list[Any] = []
+        self._forget()
+
+    def _forget(self) -> None:
+        self.records: dict[str, LayerRecord] = {}
+        self.samples = self.batches = 0
         self._table: ProbeTable | None = None
 
     @property
@@ -102,12 +110,21 @@ class LayerProbe:
     def __enter__(self) -> LayerProbe:
         if self._handles:
             raise RuntimeError("this probe is already attached; leave its `with` block first")
+        if self.samples == self.reference.shape[1]:
+            self._forget()
+        try:
+            self._attach()
+        except BaseException:  # of a `with` that was never entered nobody calls __exit__
+            self.__exit__()
+            raise
+        return self
+
+    def _attach(self) -> None:
         register = self._handles.append
         register(self.model.register_forward_pre_hook(self._begin))
         for name, module in self.modules.items():
             register(module.register_forward_hook(self._hook(name)))
         register(self.model.register_forward_hook(self._finish))  # last: the root may be a layer
-        return self
 
     def __exit__(self, *error: Any) -> None:
         while self._handles:
@@ -196,7 +213,9 @@ class LayerProbe:
         distance_max, _spectral, _fro: ‖P − P_rank(Y)‖ (the first in tiles; 1 in the spectral norm
         where the layer's rank is smaller). containment_q: the sine of the largest angle from the
         reference into the q-dimensional leading row space; share_q: mean squared cosine of those
-        angles, to be compared with chance_q = q/n. bound: the reference bound on the sine
+        angles, to be compared with chance_q = q/n (a random space) and shuffled_q (this very layer,
+        averaged over all orders of the samples: higher where layer and reference both hold the
+        constant vector), and above all with an untrained model. bound: reference bound on the sine
         (containment_bound_q: on containment_q), verdict "holds" or "vacuous" (bound = inf).
         acc, nmi, ari: ``ProjectorClustering`` of the layer at ``rank``, if labels were given.
         s_1, s_rank, s_next and spectrum: singular values of Y.
@@ -238,28 +257,27 @@ class LayerProbe:
         return flat
 
     def plot(self, ax: Any = None) -> Any:
-        """Largest sine, its bound, containment and accuracy against the layers; returns the axes.
+        """Share, largest sine with its bound, containment and accuracy, layer by layer.
 
-        Hollow markers: from a sketch. A vacuous bound is drawn at 1, the trivial one.
+        Dashed black: the share that shuffled samples would have. Hollow markers: from a sketch. A
+        vacuous bound is drawn at 1, the trivial one. Returns the axes.
         """
         import matplotlib.pyplot as plt  # here, so that the probe works without a display
 
         table = self.table()
         ax = plt.subplots(figsize=(7, 3.6))[1] if ax is None else ax
         at = np.arange(len(table))
+        k = self.rank
         curves: list[tuple[str, str, str, str]] = [
+            (f"share_{k}", "share", palette.SIGNAL, "-"),
+            (f"shuffled_{k}", "shuffled", palette.THEORY, "--"),
             ("distance_spectral", "largest sine", palette.NETWORK, "-"),
-            ("distance_max", "largest entry", palette.NETWORK, ":"),
-            *(
-                (f"containment_{q}", f"containment {q}", colour, "-")
-                for q, colour in zip(
-                    self.larger_ranks, (palette.SECOND, palette.NOISE), strict=False
-                )
-            ),
+            *((f"containment_{q}", f"containment {q}", palette.NETWORK, ":")
+              for q in self.larger_ranks[:1]),
             ("bound", "bound", palette.BOUND, "--"),
-        ]
+        ]  # fmt: skip
         if self.labels is not None:
-            curves.append(("acc", "accuracy", palette.SIGNAL, "-"))
+            curves.append(("acc", "accuracy", palette.SECOND, "-"))
         sketched = np.array([row["method"] == "sketch" for row in table])
         for key, label, colour, style in curves:
             values = np.minimum([row[key] for row in table], 1.0)
@@ -269,7 +287,7 @@ class LayerProbe:
                 ax.plot(at[where], values[where], "o", color=colour, markerfacecolor=fill)
         names = [row["layer"] or "model" for row in table]
         ax.set_xticks(at, names, rotation=30 if len("".join(names)) > 40 else 0)
-        ax.set(xlabel="layer", ylabel="distance, sine or accuracy", ylim=(-0.03, 1.05))
+        ax.set(xlabel="layer", ylabel="share, sine or accuracy", ylim=(-0.03, 1.05))
         ax.legend(
             fontsize=9,
             ncols=3,
@@ -283,6 +301,14 @@ class LayerProbe:
 
 class ProbeTable(list):
     """A list of dicts, one per layer, that prints as a table."""
+
+    def only(self, *keys: str) -> ProbeTable:
+        """The same layers with these quantities alone. ValueError for an unknown one."""
+        known = list(self[0])
+        for key in keys:
+            if key not in known:
+                raise ValueError(f"keys must be among {', '.join(known)}, got {key!r}")
+        return ProbeTable({key: row[key] for key in ("layer", *keys)} for row in self)
 
     def _cells(self) -> tuple[list[str], list[list[str]]]:
         keys = [key for key, value in self[0].items() if not isinstance(value, np.ndarray)]
@@ -322,13 +348,13 @@ def reference_rows(reference: Any, rank: Any) -> Tensor:
         raise ValueError(f"reference must be one matrix (m, n), got shape {tuple(A.shape)}")
     if isinstance(rank, bool) or not isinstance(rank, (int, np.integer)):
         raise TypeError(f"rank must be an integer, got {type(rank).__name__} {rank!r}")
-    available = int(numerical_rank(A))
+    s = torch.linalg.svdvals(A)
+    available = int((s > max(A.shape) * torch.finfo(A.dtype).eps * s[0]).sum())
     if not 1 <= rank <= available:
         raise ValueError(
             f"rank must lie in 1..{available}, the numerical rank of the reference "
             f"{tuple(A.shape)}, got {rank}"
         )
-    s = torch.linalg.svdvals(A)
     if rank < len(s) and s[rank - 1] - s[rank] <= 1e-12 * s[0]:
         raise ValueError(
             f"reference must have s_rank > s_(rank+1), or its leading row space is not determined, "
@@ -395,8 +421,17 @@ def _time_first(module: nn.Module) -> bool:
     return getattr(owner, "batch_first", True) is False
 
 
+def _reduced_nested(value: Tensor, how: str) -> Tensor:
+    """Sequences (time, features) of different lengths: padding, where it is needed, is zero."""
+    if how == "flatten":
+        return torch.nested.to_padded_tensor(value, 0.0).flatten(1)
+    return torch.stack([x.mean(0) if how == "mean" else x[-1] for x in value.unbind()])
+
+
 def _reduced(value: Tensor, how: str, row: str) -> Tensor:
     """(batch, …) → (batch, p)."""
+    if value.is_nested:
+        return _reduced_nested(value, how)
     if value.ndim == 0:
         raise ValueError(f"layer {row!r} must give (batch, …), got a single number")
     if value.ndim <= 2 or how == "flatten":

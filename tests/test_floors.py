@@ -12,8 +12,8 @@ FLOORS = {
     2: {"clustering", "bounds", "kernels"},
     3: {"reference", "estimator"},
     4: {"_diagnostics", "_layers", "statements"},
-    5: {"training"},
-    6: {"experiments", "datasets", "probe"},
+    5: {"training", "datasets", "probe"},
+    6: {"experiments"},
     7: {"claims"},
     8: {"figures", "explore", "exercises"},
 }

@@ -1,4 +1,5 @@
 import copy
+import itertools
 import subprocess
 import sys
 
@@ -83,6 +84,22 @@ def test_the_share_is_a_mean_squared_cosine():
     assert row["share_12"] == pytest.approx(float((R @ V.mT).square().sum()) / 6)
     assert row["chance_12"] == 12 / N
     assert "acc" not in row
+
+
+@pytest.mark.parametrize("relu", [False, True])
+def test_the_shuffled_share_is_the_mean_over_all_orders(relu):
+    g = torch.Generator().manual_seed(0)
+    A, Y = (torch.randn(4, 6, generator=g, dtype=torch.float64) for _ in range(2))
+    A, Y = (A.abs(), Y.relu() + 1) if relu else (A, Y)
+    R, V = sl.row_basis(A, 2), sl.row_basis(Y, 3)
+    orders = [R[:, list(order)] for order in itertools.permutations(range(6))]
+    mean = sum(float((Q @ V.mT).square().sum()) for Q in orders) / len(orders) / 2
+    assert layers_module.shuffled_share(R, V) == pytest.approx(mean, abs=1e-12)
+    assert layers_module.shuffled_share(R, V[:0]) == 0
+    options = {"rank": 2, "reference": A, "larger_ranks": (3,)}
+    (row,) = run(nn.Sequential(nn.Identity()), Y, **options).table()
+    assert row["shuffled_3"] == pytest.approx(mean, abs=1e-12)
+    assert (row["shuffled_3"] > 1.05 * row["chance_3"]) == relu  # the constant vector is in both
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -244,6 +261,32 @@ def test_sequences(kind, batch_first):
         assert row["features"] == 8
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("how", ["mean", "last", "flatten"])
+def test_padding_of_an_encoder_in_eval_mode_does_not_count(how):
+    """There the encoder turns padded input into nested tensors."""
+    clean, X, _ = union()
+    torch.manual_seed(0)
+    block = nn.TransformerEncoderLayer(4, 2, 16, batch_first=True)
+    body = nn.TransformerEncoder(block, 2).double().eval()
+    tokens = X.mT.reshape(N, 5, 4)
+    length = 3 + torch.arange(N) % 3
+    mask = torch.arange(5) >= length[:, None]
+    nested = []
+    body.layers[0].register_forward_hook(lambda module, x, out: nested.append(out))
+    probe = sl.LayerProbe(body, ["layers.0"], rank=3, reference=clean, reduce=how)
+    with probe, torch.no_grad():
+        body(tokens, src_key_padding_mask=mask)
+    assert nested[0].is_nested
+    alone = [x.double() for x in nested[0].unbind()]
+    assert [len(x) for x in alone] == length.tolist()
+    padded = torch.nn.utils.rnn.pad_sequence(alone, batch_first=True).flatten(1)
+    Y = {"mean": [x.mean(0) for x in alone], "last": [x[-1] for x in alone], "flatten": padded}[how]
+    Y = Y if how == "flatten" else torch.stack(Y)
+    expected = float(sl.projection_distance(clean, Y.mT, 3, "fro"))
+    assert probe.table()[0]["distance_fro"] == pytest.approx(expected)
+
+
 def test_all_leaves_by_default():
     clean, X, _ = union()
     model = Net(nn.TransformerEncoderLayer(4, 2, 16, batch_first=True), (5, 4)).double()
@@ -270,6 +313,25 @@ def test_training_is_not_disturbed():
         grads.append([p.grad for p in net.parameters()] + list(net.buffers()) + [torch.rand(1)])
     assert all(torch.equal(a, b) for a, b in zip(*grads, strict=True))
     assert model.training
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_each_mode_is_measured_as_it_is(training):
+    """Batch norm by the batch's statistics or by the running ones; dropout on or off."""
+    clean, X, _ = union()
+    model = nn.Sequential(nn.BatchNorm1d(20), nn.Dropout()).double().train(training)
+    torch.manual_seed(1)
+    batches = X.mT.split(40)
+    direct = copy.deepcopy(model)
+    with torch.no_grad():
+        Y = torch.cat([direct(batch) for batch in batches])
+    torch.manual_seed(1)
+    (_, row) = run(model, X, batch=40, rank=6, reference=clean).table()
+    expected = float(sl.projection_distance(clean, Y.mT, 6, "fro"))
+    assert row["distance_fro"] == pytest.approx(expected)
+    assert model.training == training
+    plain = X / (1 + 1e-5) ** 0.5  # in eval mode an untrained batch norm does nothing else
+    assert torch.allclose(Y.mT, plain) == (not training)
 
 
 def hooks(model):
@@ -301,6 +363,62 @@ def test_hooks_go_whatever_happens():
     assert probe.table()[0]["samples"] == N
 
 
+def test_hooks_go_when_one_of_them_cannot_be_set():
+    clean, _, _ = union()
+    model = mlp()
+    model[2].register_forward_hook = None  # as a scripted module: no hooks
+    probe = sl.LayerProbe(model, ["0", "1", "2"], rank=6, reference=clean)
+    with pytest.raises(TypeError), probe:
+        pass
+    assert hooks(model) == 0
+    assert not probe._handles
+
+
+def test_one_probe_serves_a_whole_training_run():
+    clean, X, _ = union()
+    model = mlp()
+    probe = sl.LayerProbe(model, ["1"], rank=6, reference=clean)
+    seen = []
+    for scale in (1.0, -1.0):
+        with torch.no_grad():
+            model[0].weight *= scale
+            with probe:
+                model(X.mT)
+        seen.append(probe.table())
+        alone = run(model, X, ["1"], rank=6, reference=clean).table()
+        assert seen[-1][0]["distance_fro"] == pytest.approx(alone[0]["distance_fro"])
+    assert seen[0][0]["distance_fro"] != seen[1][0]["distance_fro"]
+    assert hooks(model) == 0
+
+
+def test_two_references_in_one_pass():
+    clean, X, labels = union()
+    model = mlp()
+    indicators = nn.functional.one_hot(torch.as_tensor(labels)).mT.double()
+    signal = sl.LayerProbe(model, ["1"], rank=6, reference=clean)
+    classes = sl.LayerProbe(model, ["1"], rank=3, reference=indicators)
+    with signal, classes, torch.no_grad():
+        model(X.mT)
+    for probe, rank, reference in ((signal, 6, clean), (classes, 3, indicators)):
+        alone = run(model, X, ["1"], rank=rank, reference=reference)
+        assert probe.scalars() == pytest.approx(alone.scalars())
+    # Theorem 16.6's share: what the labels have in the layer's leading row space
+    V, L = sl.row_basis(outputs(model, X)[1], 3), indicators / (N / 3) ** 0.5
+    assert classes.table()[0]["share_3"] == pytest.approx(float((L @ V.mT).square().sum()) / 3)
+    assert hooks(model) == 0
+
+
+def test_some_quantities_only():
+    clean, X, _ = union()
+    table = run(mlp(), X, ["0", "1"], rank=6, reference=clean).table()
+    part = table.only("share_6", "verdict")
+    assert [list(row) for row in part] == [["layer", "share_6", "verdict"]] * 2
+    assert part[1]["share_6"] == table[1]["share_6"]
+    assert len(repr(part).splitlines()) == 3
+    with pytest.raises(ValueError, match=r"among layer, method, .*, got 'share'"):
+        table.only("share")
+
+
 def test_table_figure_and_scalars():
     clean, X, labels = union()
     probe = run(mlp(), X, ["0", "1", "2"], rank=6, reference=clean, labels=labels)
@@ -323,7 +441,8 @@ def test_table_figure_and_scalars():
     np.testing.assert_allclose(
         drawn["largest sine"].get_ydata(), [row["distance_spectral"] for row in table]
     )
-    assert "accuracy" in drawn
+    np.testing.assert_allclose(drawn["share"].get_ydata(), [row["share_6"] for row in table])
+    assert {"accuracy", "shuffled", "bound", "containment 12"} < set(drawn)
     assert [t.get_text() for t in ax.get_xticklabels()] == ["0", "1", "2"]
     plt.close("all")
 
@@ -341,7 +460,7 @@ import torch
 import subspace_lib as sl
 
 torch.set_num_threads(1)
-n = 100_000
+n = {n}
 g = torch.Generator().manual_seed(0)
 X = torch.randn(4, n, generator=g).double()
 from torch.nn import Linear, ReLU, Sequential
@@ -359,16 +478,34 @@ print(table[0]["method"], table[0]["samples"], table[0]["distance_max"], peak() 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kilobytes on Linux only")
-@pytest.mark.parametrize(("width", "method"), [(24, "exact"), (256, "gram")])
-def test_memory_at_a_hundred_thousand_samples(width, method):
-    """Y alone would take 200 MB at 256 features in float64; an n×n matrix 80,000 MB."""
-    code = LARGE.format(width=width)
+@pytest.mark.parametrize(
+    ("n", "width", "method"),
+    [(100_000, 24, "exact"), (100_000, 256, "gram"), (30_000, 1500, "sketch")],
+)
+def test_memory_at_a_hundred_thousand_samples(n, width, method):
+    """Y alone would take 200 MB at 256 features and 360 at 1500; an n×n matrix 80,000 MB."""
+    code = LARGE.format(n=n, width=width)
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     name, samples, distance, megabytes = out.stdout.split()
     assert name == method
-    assert int(samples) == 100_000
+    assert int(samples) == n
     assert 0 < float(distance) < 1
     assert float(megabytes) < 180
+
+
+def kept(record):
+    return sum(t.nbytes for t in vars(record).values() if isinstance(t, torch.Tensor))
+
+
+@pytest.mark.parametrize("width", [200, 1500])
+def test_what_is_kept_grows_by_8_rank_numbers_a_sample_however_wide_the_layer(width):
+    sizes = []
+    for points in (40, 80, 160):
+        clean, X, _ = union(points)
+        probe = run(mlp(width), X, ["1"], rank=6, reference=clean, exact=False)
+        sizes.append(kept(probe.records["1"]))
+    bytes_per_sample = 8 * 8 * 6
+    assert np.diff(sizes).tolist() == [bytes_per_sample * 120, bytes_per_sample * 240]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
