@@ -28,7 +28,10 @@ from subspace_lib.reference import _sine, _tangent, certify_clusters
 
 EPS = torch.finfo(torch.float64).eps
 NORMS = ("max", "spectral", "fro")
-PAIRS = ("clean_to_data", "clean_to_pre", "clean_to_post", "data_to_post", "previous_to_post")
+PAIRS = (
+    "clean_to_data", "clean_to_pre", "clean_to_post", "data_to_post",
+    "previous_to_pre", "previous_to_post",
+)  # fmt: skip
 LARGER = ("r1", "2r", "4r")  # top r + 1, 2r and 4r directions
 GROUPS: dict[str, tuple[str, ...]] = {
     "distances": tuple(f"{pair}_{norm}" for pair in PAIRS for norm in NORMS),
@@ -52,6 +55,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 GRAM_FLOOR = 1e-3
 NEIGHBOURS = 20  # of a point in the graph of spectral clustering, the estimator's default
 CPU_TRIALS, CUDA_BYTES = 10, 2**31  # trials at a time: a few n×n matrices of each are alive
+TILE = 100  # rows of P − Q at a time: what fits the cache is several times faster
 
 
 def diagnose(
@@ -66,8 +70,9 @@ def diagnose(
 
     X*, X are the clean and noisy data, r the rank, "pre" WX (+ b), "post" Y = σ(pre); a distance
     is ‖P_r(·) − P_r(·)‖. NaN: not defined there, or the trial's parameters are not finite.
-      distances    {clean_to_data, clean_to_pre, clean_to_post, data_to_post, previous_to_post}
-                   _{max, spectral, fro}; "previous" is the layer before, X for the first
+      distances    {clean_to_data, clean_to_pre, clean_to_post, data_to_post, previous_to_pre,
+                   previous_to_post}_{max, spectral, fro}; "previous" is the layer before, X for
+                   the first: how far the affine map, and the whole layer, moves the row space
       containment  share_{r, r1, 2r, 4r}: ‖V_q V*ᵀ‖_F²/r, the share of P(X*) in the top q = r,
                    r + 1, 2r, 4r directions of Y (q/n by chance); sine_{r1, 2r, 4r} of the largest
                    angle from row(X*) into them (0: contained); rank: numerical rank of Y
@@ -152,6 +157,12 @@ def _tall(A: Tensor, q: int) -> tuple[Tensor, Tensor]:
     return s, Vh[..., :q, :]
 
 
+def singular_values(A: Tensor) -> Tensor:
+    """All of them, largest first, from the triangular factor. A: (…, p, n) → (…, min(p, n))."""
+    wide = A.shape[-2] < A.shape[-1]
+    return torch.linalg.svdvals(torch.linalg.qr(A.mT if wide else A, mode="r").R)
+
+
 def top_norm(A: Tensor) -> Tensor:
     """‖A‖ from the smaller Gram matrix, relatively accurate. A: (…, p, n) → (…)."""
     G = A @ A.mT if A.shape[-2] <= A.shape[-1] else A.mT @ A
@@ -172,8 +183,17 @@ def distance(V: Tensor, U: Tensor) -> dict[str, Tensor]:
     spectral = torch.where(ranks[0] == ranks[1], top_norm(rest).clamp(max=1), 1.0)
     # ‖P − Q‖_F² = rank P + rank Q − 2 tr PQ, and ‖(I − Q)P‖_F² = rank P − tr PQ has no cancellation
     fro = (2 * rest.square().sum((-2, -1)) + (ranks[1] - ranks[0])).clamp(min=0).sqrt()
-    difference = torch.cat([V, U], -2).mT @ torch.cat([V, -U], -2)
-    return {"max": difference.abs_().amax((-2, -1)), "spectral": spectral, "fro": fro}
+    return {"max": _largest_entry(V, U), "spectral": spectral, "fro": fro}
+
+
+def _largest_entry(V: Tensor, U: Tensor) -> Tensor:
+    """‖VᵀV − UᵀU‖_max; the difference is symmetric, so its upper triangle is enough."""
+    left, right = torch.cat([V, U], -2).mT.contiguous(), torch.cat([V, -U], -2)
+    tiles = [
+        (left[..., i : i + TILE, :] @ right[..., i:]).abs_().amax((-2, -1))
+        for i in range(0, V.shape[-1], TILE)
+    ]
+    return torch.stack(tiles).amax(0)
 
 
 def single_linkage_labels(V: Tensor, n_clusters: int) -> Tensor:
@@ -340,20 +360,25 @@ class Yardstick:
         X, clean = (A if len(A) == 1 else A[part] for A in (self.X, self.clean_X))
         stars, data = self.clean.part(part), self.data.part(part)  # X*, X
         layers = network.layers(params, X.expand(len(part), -1, -1))
+        if self.groups == ("activation",):  # needs no row space
+            return [_activation(layer) for layer in layers]
         posts = [factor(layer.post, 4 * self.rank) for layer in layers]
         results = []
         for layer, post in zip(layers, posts, strict=True):
             before = None if layer.previous is None else posts[layer.previous]
+            pre = None
+            if layer.pre is not None and "distances" in self.groups:
+                pre = factor(layer.pre, self.rank)
             values = {name: _of(value, part) for name, value in self.fixed.items()}
             if "distances" in self.groups:
-                values |= self._distances(layer, stars, data, before or data, post)
+                values |= self._distances(stars, data, before or data, pre, post)
             if "containment" in self.groups:
                 values |= self._containment(stars, post)
             if "activation" in self.groups:
                 values |= _activation(layer)
             if "chain" in self.groups and layer.weight is not None:
                 source = X if layer.previous is None else layers[layer.previous].post
-                values |= self._links(layer, source, clean, before, post, part)
+                values |= self._links(layer, source, clean, before, pre, post, part)
             values |= self._references(layer.post, post, stars, part, certify)
             if self.profile is not None and certify:
                 values |= self._with_profile(layer.post, post, part)
@@ -361,22 +386,25 @@ class Yardstick:
                 for name, q in (("spectral_acc", self.rank), ("spectral_acc_r1", self.rank + 1)):
                     found = spectral_clusters(post.V[:, :q], self.n_clusters)
                     values[name] = scores(self.labels, found, self.n_clusters)["acc"]
-            if "clusters" in self.groups:
-                found = single_linkage_labels(post.V[:, : self.rank], self.n_clusters)
-                values |= scores(self.labels, found, self.n_clusters)
             results.append(values)
+        if "clusters" in self.groups:  # all layers in one go: Prim's steps are many and tiny
+            V = torch.cat([post.V[:, : self.rank] for post in posts])
+            linked = scores(self.labels, single_linkage_labels(V, self.n_clusters), self.n_clusters)
+            for name, value in linked.items():
+                for values, own in zip(results, value.split(len(part)), strict=True):
+                    values[name] = own
         return results
 
     def _distances(
-        self, layer: Layer, clean: Space, data: Space, before: Space, post: Space
+        self, clean: Space, data: Space, before: Space, pre: Space | None, post: Space
     ) -> dict[str, Tensor]:
         r = self.rank
-        V = post.V[..., :r, :]
+        V, previous = post.V[..., :r, :], before.V[..., :r, :]
         pairs = {"clean_to_post": (clean.V, V), "data_to_post": (data.V, V)}
-        if layer.pre is not None:
-            pairs["clean_to_pre"] = (clean.V, factor(layer.pre, r).V)
+        if pre is not None:
+            pairs |= {"clean_to_pre": (clean.V, pre.V), "previous_to_pre": (previous, pre.V)}
         if before is not data:
-            pairs["previous_to_post"] = (before.V[..., :r, :], V)
+            pairs["previous_to_post"] = (previous, V)
         found = {pair: distance(*bases) for pair, bases in pairs.items()}
         found.setdefault("previous_to_post", found["data_to_post"])
         return {f"{p}_{norm}": v for p, values in found.items() for norm, v in values.items()}
@@ -396,6 +424,7 @@ class Yardstick:
         source: Tensor,
         clean: Tensor,
         before: Space | None,
+        pre: Space | None,
         post: Space,
         part: Tensor,
     ) -> dict[str, Tensor]:
@@ -409,14 +438,15 @@ class Yardstick:
         else:  # A* is the truncation of A
             starred, V = source, before.V[..., :r, :]
         image = W @ (starred @ V.mT)  # (c, p, r), and W A* = image V
-        s_image, through = torch.linalg.svdvals(image), factor(WA, r)
-        size = max(through.size, W.shape[-1])
+        s_image = torch.linalg.svdvals(image)
+        s_through = pre.s if pre is not None and layer.bias is None else singular_values(WA)
+        size = max(*WA.shape[-2:], W.shape[-1])
         scale = top_norm(W) * (self.data.part(part) if before is None else before).s[..., 0]
-        gap_2, error_2 = link_terms(s_image, through.s, top_norm(WA - image @ V), r, size, scale)
-        gap_3, error_3 = link_terms(post.s, through.s, top_norm(layer.post - WA), r, size, scale)
+        gap_2, error_2 = link_terms(s_image, s_through, top_norm(WA - image @ V), r, size, scale)
+        gap_3, error_3 = link_terms(post.s, s_through, top_norm(layer.post - WA), r, size, scale)
         bound = divide(error_2, gap_2) + divide(error_3, gap_3)
         values = {"delta_2": gap_2, "delta_3": gap_3, "two_links_bound": bound}
-        values |= {"activation_error": error_3, "image_norm": through.s[..., 0]}
+        values |= {"activation_error": error_3, "image_norm": s_through[..., 0]}
         values["two_links_holds"] = bound < _of(self.fixed["connectivity_margin"], part) / 2
         if before is None:
             gaps = torch.stack([_of(self.fixed["delta_1"], part), gap_2, gap_3])

@@ -315,6 +315,7 @@ def test_the_fast_path_is_the_slow_one(net, variance):
                 ("clean_to_pre", data.clean, layer.pre),
                 ("clean_to_post", data.clean, Y),
                 ("data_to_post", data.X, Y),
+                ("previous_to_pre", previous, layer.pre),
                 ("previous_to_post", previous, Y),
             ]:
                 slow = sl.projection_distance(A, B, r, norm)
