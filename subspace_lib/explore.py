@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from subspace_lib._image import webp_uri
 
 BUDGET = 3_000_000  # bytes of one slider's frames: a page has to load on a phone
+MANY = 4  # sliders from which on they stand beside the picture where there is room
 
 _SCRIPT = """(function(){document.querySelectorAll('[data-fx="UID"]:not([data-ready])')
 .forEach(function(root){root.dataset.ready=1;
@@ -52,6 +53,7 @@ def explore(
     *,
     alt: str,
     dpi: int = 100,
+    colours: int | None = None,
     fmt: Callable[[Any], str] | Mapping[str, Callable[[Any], str]] = "{:g}".format,
     labels: Mapping[str, str] | None = None,
     start: Mapping[str, int] | None = None,
@@ -62,7 +64,9 @@ def explore(
 
     render(**point): returns a Figure, or (Figure, text) with a short line of numbers to show below.
     alt: what the figure shows, in a sentence; the position of the sliders is added to it.
-    fmt: how a value is written, one function or one per axis. labels: names for the sliders.
+    colours: reduce the frames to so many, for hundreds of small figures (see ``webp_uri``).
+    fmt: how a value is written, one function (text stays as it is) or one per axis.
+    labels: names for the sliders.
     start: index of the first position. static: None asks the environment variable BOOK_STATIC.
 
     With BOOK_STATIC=1 every frame is computed now and the result is self-contained HTML that needs
@@ -76,39 +80,46 @@ def explore(
         raise ValueError("explore needs at least one axis; pass one as name=[values]")
     prepared = [_axis(key, values, fmt, labels or {}, start or {}) for key, values in axes.items()]
     static = os.environ.get("BOOK_STATIC") == "1" if static is None else static
-    return (_static if static else _live)(render, prepared, alt.strip(), dpi)
+
+    def frame(**point: Any) -> _Frame:
+        return _frame(render, point, dpi, colours)
+
+    return (_static if static else _live)(frame, prepared, alt.strip())
 
 
 def _axis(key: str, values: Any, fmt: Any, labels: Any, start: Any) -> _Axis:
     grid = tuple(values)
     if not grid:
         raise ValueError(f"axis {key!r} is empty; give it at least one value")
+    own = isinstance(fmt, Mapping) and key in fmt
     write = fmt.get(key, "{:g}".format) if isinstance(fmt, Mapping) else fmt
     first = start.get(key, 0)
     if not 0 <= first < len(grid):
         raise ValueError(f"start[{key!r}] must lie in 0..{len(grid) - 1}, got {first}")
-    texts = tuple(v if isinstance(v, str) else str(write(v)) for v in grid)
+    texts = tuple(v if isinstance(v, str) and not own else str(write(v)) for v in grid)
     return _Axis(key, labels.get(key, key.replace("_", " ")), grid, texts, first)
 
 
-def _frame(render: Callable[..., Any], point: dict[str, Any], dpi: int) -> _Frame:
+def _frame(
+    render: Callable[..., Any], point: dict[str, Any], dpi: int, colours: int | None
+) -> _Frame:
     result = render(**point)
     fig, note = result if isinstance(result, tuple) else (result, "")
     if not isinstance(fig, Figure):
         kind = type(fig).__name__
         raise TypeError(f"render must return a matplotlib Figure (or Figure, text), got {kind}")
-    uri = webp_uri(fig, dpi)
+    uri = webp_uri(fig, dpi, colours)
     width, height = (round(float(side) * dpi) for side in fig.get_size_inches())
     plt.close(fig)
     return _Frame(uri, (width, height), str(note))
 
 
-def _static(render: Callable[..., Any], axes: list[_Axis], alt: str, dpi: int) -> Any:
+def _static(frame: Callable[..., _Frame], axes: list[_Axis], alt: str) -> Any:
     from IPython.display import HTML
 
     points = itertools.product(*(axis.values for axis in axes))
     keys = [axis.key for axis in axes]
-    frames = [_frame(render, dict(zip(keys, p, strict=True)), dpi) for p in points]
+    frames = [frame(**dict(zip(keys, p, strict=True))) for p in points]
     size = sum(len(frame.uri) for frame in frames)
     if size > BUDGET:
         raise ValueError(
@@ -139,8 +150,9 @@ def _page(axes: list[_Axis], frames: list[_Frame], first: _Frame, alt: str) -> s
         for axis in axes
     )
     width, height = first.size
+    kind = "fx fx-many" if len(axes) >= MANY else "fx"
     return (
-        f'<div class="fx" data-fx="{uid}"><img class="dark-light" width="{width}" '
+        f'<div class="{kind}" data-fx="{uid}"><img class="dark-light" width="{width}" '
         f'height="{height}" style="max-width:100%;height:auto;background:#fff" '
         f'src="{first.uri}" alt="{html.escape(alt)}">'
         f'<p class="fx-note" aria-live="polite">{html.escape(first.note)}</p>'
@@ -149,7 +161,7 @@ def _page(axes: list[_Axis], frames: list[_Frame], first: _Frame, alt: str) -> s
     )
 
 
-def _live(render: Callable[..., Any], axes: list[_Axis], alt: str, dpi: int) -> Any:
+def _live(frame: Callable[..., _Frame], axes: list[_Axis], alt: str) -> Any:
     """Only features that ipywidgets 7.7 has too."""
     import ipywidgets as widgets
 
@@ -171,16 +183,20 @@ def _live(render: Callable[..., Any], axes: list[_Axis], alt: str, dpi: int) -> 
         position = tuple(slider.value for slider in sliders.values())
         if position not in seen:
             point = {a.key: a.values[i] for a, i in zip(axes, position, strict=True)}
-            seen[position] = _frame(render, point, dpi)
-        frame = seen[position]
+            picture.value = f'<div style="opacity:0.4">{picture.value}</div>'  # until it is there
+            seen[position] = frame(**point)
+        now = seen[position]
         state = ", ".join(f"{a.name} {a.labels[i]}" for a, i in zip(axes, position, strict=True))
-        text = html.escape(f"{alt} Shown: {state}. {frame.note}")
+        text = html.escape(f"{alt} Shown: {state}. {now.note}")
         picture.value = (
-            f'<img style="max-width:100%;background:#fff" alt="{text}" src="{frame.uri}">'
-            f"<p>{html.escape(frame.note)}</p>"
+            f'<img style="max-width:100%;background:#fff" alt="{text}" src="{now.uri}">'
+            f"<p>{html.escape(now.note)}</p>"
         )
 
     for slider in sliders.values():
         slider.observe(update, names="value")
     update()
-    return widgets.VBox([*sliders.values(), picture])
+    if len(axes) < MANY:
+        return widgets.VBox([*sliders.values(), picture])
+    beside = widgets.Layout(display="flex", flex_flow="row wrap")
+    return widgets.Box([picture, widgets.VBox(list(sliders.values()))], layout=beside)

@@ -1,8 +1,12 @@
+import base64
+import io
 import json
 import re
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
+from PIL import Image
 
 import subspace_lib as sl
 
@@ -109,3 +113,63 @@ def test_check_reports_any_failure():
     assert "not answered yet" in sl.check("1", stub).message
     assert "ZeroDivisionError" in sl.check("1", lambda: 1 / 0).message
     assert "Exercise 1" in sl.check("1", stub)._repr_html_()
+
+
+def bars(**heights):
+    fig, ax = plt.subplots(figsize=(3, 2))
+    ax.bar(list(heights), list(heights.values()))
+    return fig
+
+
+def test_a_writer_of_its_own_also_writes_text():
+    def named(**options):
+        page = sl.explore(
+            lambda kind: bars(**{kind: 1}), alt="x", static=True, kind=["a", "b"], **options
+        ).data
+        return json.loads(re.search(r'application/json">(.*?)</script>', page)[1])["axes"]
+
+    assert named(fmt={"kind": str.upper}) == [{"name": "kind", "labels": ["A", "B"]}]
+    assert named(fmt=str.upper) == [{"name": "kind", "labels": ["a", "b"]}]
+
+
+FOUR = {"a": [1, 2], "b": [1, 2], "c": [1, 2], "d": [1, 2]}
+
+
+def test_many_sliders_stand_beside_the_picture():
+    assert 'class="fx fx-many"' in sl.explore(bars, alt="Bars.", static=True, **FOUR).data
+    assert 'class="fx"' in static()
+    picture, sliders = sl.explore(bars, alt="Bars.", static=False, **FOUR).children
+    before = picture.value
+    sliders.children[3].value = 1
+    assert picture.value != before
+    assert "opacity" not in picture.value  # the new picture has replaced the dimmed one
+
+
+def test_the_old_picture_is_dimmed_while_the_new_one_is_made():
+    seen = []
+
+    def slow(a):
+        seen.extend(box.children[1].value for box in boxes)
+        return bars(a=a)
+
+    boxes = []
+    boxes.append(sl.explore(slow, alt="Bars.", static=False, a=[1, 2]))
+    boxes[0].children[0].value = 1
+    assert len(seen) == 1
+    assert "opacity" in seen[0]
+
+
+def test_few_colours_keep_the_picture_and_take_less_room():
+    def frame(**options):
+        fig, ax = plt.subplots(figsize=(4, 3))
+        ax.imshow(np.random.default_rng(0).random((40, 40)), cmap="Blues")
+        ax.set_title("some text above a coarse heat map")
+        page = sl.explore(lambda a: fig, alt="x", static=True, a=[1], **options).data
+        data = json.loads(re.search(r'application/json">(.*?)</script>', page)[1])
+        raw = base64.b64decode(data["frames"][0].split(",")[1])
+        return len(raw), np.asarray(Image.open(io.BytesIO(raw)).convert("RGB"), dtype=float)
+
+    (size, full), (less, few) = frame(), frame(colours=32)
+    assert less < 0.8 * size
+    assert len(np.unique(few.reshape(-1, 3), axis=0)) <= 32
+    assert np.abs(full - few).mean() < 10
