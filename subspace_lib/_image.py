@@ -20,6 +20,11 @@ def webp_uri(fig: Figure, dpi: int, colours: int | None = None) -> str:
     else:
         raw = io.BytesIO()
         fig.savefig(raw, format="png", dpi=dpi, facecolor="white", pil_kwargs={"compress_level": 1})
-        few = Image.open(raw).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+        # an octree keeps the colours of thin lines apart, the default merges rare ones
+        few = (
+            Image.open(raw)
+            .convert("RGB")
+            .quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+        )
         few.convert("RGB").save(buffer, "WEBP", lossless=True, quality=100, method=4)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -6,6 +6,7 @@ import re
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 import subspace_lib as sl
@@ -159,17 +160,22 @@ def test_the_old_picture_is_dimmed_while_the_new_one_is_made():
     assert "opacity" in seen[0]
 
 
-def test_few_colours_keep_the_picture_and_take_less_room():
+def test_few_colours_keep_the_lines_apart_and_take_less_room():
     def frame(**options):
-        fig, ax = plt.subplots(figsize=(4, 3))
-        ax.imshow(np.random.default_rng(0).random((40, 40)), cmap="Blues")
-        ax.set_title("some text above a coarse heat map")
+        fig, (left, right) = plt.subplots(1, 2, figsize=(4, 3))
+        left.imshow(np.random.default_rng(0).random((40, 40)), cmap="Blues")
+        left.set_title("a coarse heat map")
+        for k, colour in enumerate(sl.figures.CLUSTERS[:4]):
+            right.plot([0, 1], [k, k + 1], color=colour)
         page = sl.explore(lambda a: fig, alt="x", static=True, a=[1], **options).data
         data = json.loads(re.search(r'application/json">(.*?)</script>', page)[1])
         raw = base64.b64decode(data["frames"][0].split(",")[1])
         return len(raw), np.asarray(Image.open(io.BytesIO(raw)).convert("RGB"), dtype=float)
 
-    (size, full), (less, few) = frame(), frame(colours=32)
+    (size, _), (less, few) = frame(), frame(colours=48)
     assert less < 0.8 * size
-    assert len(np.unique(few.reshape(-1, 3), axis=0)) <= 32
-    assert np.abs(full - few).mean() < 10
+    seen = np.unique(few.reshape(-1, 3), axis=0)
+    assert len(seen) <= 48
+    for colour in sl.figures.CLUSTERS[:4]:
+        wanted = 255 * np.array(to_rgb(colour))
+        assert np.abs(seen - wanted).max(1).min() <= 24, colour
