@@ -1,9 +1,13 @@
 """Experiments: what is stored comes back, what is interrupted resumes, what is damaged says so."""
 
 import json
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+import os
+import sys
+import time
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,7 +66,7 @@ def toy(monkeypatch):
     return TOY
 
 
-def same(a, b, apart=("seconds",)):
+def same(a, b, apart=("seconds", "cpu_seconds")):
     assert a.arrays.keys() == b.arrays.keys()
     for name in a.arrays.keys() - set(apart):
         np.testing.assert_array_equal(a[name], b[name])
@@ -85,11 +89,12 @@ def test_round_trip(toy, tmp_path):
 
 def test_provenance_is_complete(toy):
     made = run(toy).provenance
-    assert set(made) == {"versions", "device", "wall_seconds"}
+    assert set(made) == {"versions", "device", "wall_seconds", "cpu_seconds"}
     assert set(made["versions"]) == {"python", "numpy", "scipy", "torch", "scikit-learn"}
     assert made["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
     assert made["device"].startswith("CPU")
     assert made["wall_seconds"] >= 0
+    assert made["cpu_seconds"] >= 0
     assert run(toy).config == {"trials": 2, "seed": 0, "sizes": [1, 2, 3]}
     assert "trials 2, seed 0" in run(toy).note()
 
@@ -242,12 +247,78 @@ def test_an_executor_gives_the_same_result(pool, tmp_path):
 
 def test_an_error_in_an_executor_is_raised_and_the_rest_kept(toy, tmp_path):
     broken = interrupted_at(2, RuntimeError("out of luck"))
-    with ThreadPoolExecutor(1) as executor, pytest.raises(RuntimeError, match="out of luck"):
+    with ThreadPoolExecutor(1) as executor, pytest.raises(RuntimeError, match="luck") as caught:
         run(broken, executor=executor, parts=tmp_path)
+    assert caught.value.__notes__ == ['toy: no result for the point {"size": 2, "kind": "even"}']
     CALLS.clear()
     run(toy, parts=tmp_path)
     assert 1 not in CALLS
     assert 2 in CALLS
+
+
+# a Dask cluster
+
+
+def dies_last(config, point, device):
+    """Squares; the last point kills its worker once the others are finished."""
+    if point["size"] == config.sizes[-1]:
+        while len(list(Path(config.folder).rglob("*.npz"))) < len(config.sizes) - 1:
+            time.sleep(0.05)
+        os._exit(1)
+    return squares(config, point, device)
+
+
+@dataclass(frozen=True)
+class FolderConfig(Config):
+    folder: str = ""
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two processes of one thread; what a dying worker was computing is not tried again."""
+    distributed = pytest.importorskip("distributed")
+    dask = pytest.importorskip("dask")
+    settings = {"distributed.scheduler.allowed-failures": 0}
+    with (
+        dask.config.set(settings),
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as local,
+    ):
+        yield local
+
+
+def test_a_dask_cluster_gives_the_same_result(cluster, tmp_path):
+    here = run("theorem-frequency", SETTING)
+    with cluster.get_client() as client:
+        there = run("theorem-frequency", SETTING, executor=client.get_executor(), parts=tmp_path)
+    same(here, there)
+    assert len(list(tmp_path.rglob("*.npz"))) == len(here.points)
+
+
+def test_the_command_uses_a_running_cluster(cluster, toy, tmp_path, capsys):
+    address = cluster.scheduler_address
+    assert command.main(["run", "toy", "--out", str(tmp_path), "--scheduler", address]) == 0
+    same(load_result("toy", tmp_path), run(toy))
+
+
+def test_a_worker_that_dies_is_an_error_that_names_the_point(cluster, toy, tmp_path):
+    config = FolderConfig(folder=str(tmp_path))
+    deadly = replace(toy, compute=dies_last)
+    with cluster.get_client() as client, pytest.raises(Exception, match="died") as caught:
+        run(deadly, config, executor=client.get_executor(), parts=tmp_path)
+    assert type(caught.value).__name__ == "KilledWorker"
+    assert caught.value.__notes__ == ['toy: no result for the point {"size": 3, "kind": "odd"}']
+    assert len(list(tmp_path.rglob("*.npz"))) == 2
+
+
+def test_processes_that_die_are_an_error_that_names_a_point(toy, tmp_path):
+    config = FolderConfig(folder=str(tmp_path))
+    pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+    with pool as executor, pytest.raises(BrokenExecutor) as caught:
+        run(replace(toy, compute=dies_last), config, executor=executor, parts=tmp_path)
+    assert caught.value.__notes__ == ['toy: no result for the point {"size": 3, "kind": "odd"}']
+    assert len(list(tmp_path.rglob("*.npz"))) == 2
 
 
 def test_points_must_agree_and_exist(toy):
@@ -270,11 +341,21 @@ def test_names_are_unique_and_known(toy):
 # the command
 
 
-def test_list_names_every_experiment(capsys):
+def test_list_names_every_experiment(toy, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("BOOK_RESULTS", str(tmp_path))
+    made = {"device": "CPU (x)", "wall_seconds": 900.0, "cpu_seconds": 600.0}
+    save(replace(run(toy), provenance=made), tmp_path)
+    older = {"device": "CPU (x)", "wall_seconds": 300.0}
+    save(replace(run(toy), name="statements", config={}, provenance=older), tmp_path)
     assert command.main(["list"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    head, *lines, last = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == sorted(EXPERIMENTS)
-    assert all(len(line.split()) > 2 for line in lines)
+    rows = {line.split()[0]: line.split()[1:4] for line in lines}
+    assert head.split()[:4] == ["name", "trials", "points", "seconds"]
+    assert rows["toy"] == ["2", "3", "600"]
+    assert rows["statements"] == ["–", "3", "300"]
+    assert rows["headline"] == ["–", "–", "–"]
+    assert "All stored results: 15 minutes" in last
 
 
 def test_run_stores_and_tidies(toy, tmp_path, capsys):
@@ -312,15 +393,25 @@ def test_an_interruption_says_how_to_go_on(monkeypatch, tmp_path):
         (["run", "toy", "--trials", "0"], "at least 1"),
         (["run", "toy", "--trials", "many"], "invalid int value"),
         (["run", "statements", "--trials", "3"], "statements has no trials to set"),
+        (["run", "toy", "--scheduler", "tcp://127.0.0.1:9"], "address of a running Dask scheduler"),
+        (["run", "toy", "--scheduler", "a:1", "--workers", "2"], "not allowed with argument"),
         (["run"], "NAME"),
         ([], "command"),
     ],
 )
-def test_wrong_arguments_are_explained(toy, arguments, message, capsys):
+def test_wrong_arguments_are_explained(toy, arguments, message, capsys, monkeypatch):
+    monkeypatch.setattr(command, "CONNECT_SECONDS", 0.5)
     with pytest.raises(SystemExit) as stopped:
         command.main(arguments)
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_without_dask_the_command_says_what_to_install(toy, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(SystemExit):
+        command.main(["run", "toy", "--scheduler", "tcp://127.0.0.1:8786"])
+    assert "pip install 'subspace-lib[dask]'" in capsys.readouterr().err
 
 
 # the theorem's experiments

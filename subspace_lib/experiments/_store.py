@@ -27,7 +27,8 @@ DAMAGE = (
 class Result:
     """A finished experiment. arrays: name → (points, …); points: what each first index stands for.
 
-    config: the frozen settings, seed included. provenance: versions, device, wall time in seconds.
+    config: the frozen settings, seed included. provenance: versions, device, and the wall and
+    processor time of all points together, in seconds (older results have the wall time only).
     """
 
     name: str
@@ -65,8 +66,15 @@ class Result:
         made = self.provenance
         return (
             f"stored result {self.name}: {sizes}; torch {made['versions']['torch']} on "
-            f"{made['device']}, {made['wall_seconds']:.0f} s of computing"
+            f"{made['device']}, {self.seconds:.0f} s of computing"
         )
+
+    @property
+    def seconds(self) -> float:
+        """Computing time of all points: the processor's, where it was recorded, on a CPU."""
+        made = self.provenance
+        cpu = made.get("cpu_seconds", 0.0) if made["device"].startswith("CPU") else 0.0
+        return cpu if cpu > 0 else made["wall_seconds"]
 
 
 def as_config(config: Any) -> dict[str, Any]:
@@ -76,11 +84,13 @@ def as_config(config: Any) -> dict[str, Any]:
     return json.loads(json.dumps(asdict(config)))
 
 
-def provenance(device: str, wall_seconds: float) -> dict[str, Any]:
+def provenance(device: str, wall_seconds: float, cpu_seconds: float) -> dict[str, Any]:
+    """Versions, device, and the seconds that all points took together."""
     return {
         "versions": {"python": platform.python_version()} | {n: version(n) for n in VERSIONS},
         "device": device_name(device),
         "wall_seconds": round(wall_seconds, 2),
+        "cpu_seconds": round(cpu_seconds, 2),
     }
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ class Experiment:
 
 
 EXPERIMENTS: dict[str, Experiment] = {}
+CLOCKS = {"wall": "seconds", "cpu": "cpu_seconds"}  # what was timed → array, (points,)
 
 
 def register(experiment: Experiment) -> Experiment:
@@ -64,8 +66,9 @@ def run(
     Dask cluster's ``client.get_executor()``, …); None computes here, one point after the other.
     parts: a folder in which finished points are kept, so that an interrupted sweep resumes; points
     finished under another config, or by another version of the experiment's module, are not reused.
-    Raises the first point's error after the points already finished have been kept, ValueError for
-    no points.
+    Raises the first point's error, with a note that names the point, after the points already
+    finished have been kept (a worker that dies counts as an error, of its executor's kind);
+    ValueError for no points.
     """
     if isinstance(experiment, str):
         experiment = find(experiment)
@@ -78,14 +81,15 @@ def run(
     begin = time.perf_counter()
     todo = [i for i in range(len(points)) if i not in found]
     for i, arrays, seconds in _computed(experiment, config, points, todo, device, executor):
-        found[i] = {**arrays, "seconds": np.array(seconds)}
+        found[i] = {**arrays, **{name: np.array(value) for name, value in seconds.items()}}
         kept.write(points[i], found[i])
         if progress:
             passed = time.perf_counter() - begin
             text = f"[{len(found)}/{len(points)}] {passed:.0f} s  {json.dumps(points[i])}"
             print(text, file=sys.stderr, flush=True)
     stacked = _stack(experiment.name, [found[i] for i in range(len(points))])
-    made = store.provenance(device, float(stacked["seconds"].sum()))
+    seconds = {f"{kind}_seconds": float(stacked[name].sum()) for kind, name in CLOCKS.items()}
+    made = store.provenance(device, **seconds)
     return store.Result(experiment.name, store.as_config(config), points, stacked, made)
 
 
@@ -95,10 +99,17 @@ def find(name: str) -> Experiment:
     return EXPERIMENTS[name]
 
 
-def timed(compute: Compute, config: Any, point: Point, device: str) -> tuple[dict, float]:
-    begin = time.perf_counter()
+def timed(
+    compute: Compute, config: Any, point: Point, device: str
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """The arrays of one point, and what it took by the clock and of the processor.
+
+    On a machine that others use too, the processor's time says what the point needs.
+    """
+    begin = time.perf_counter(), time.process_time()
     arrays = {name: np.asarray(values) for name, values in compute(config, point, device).items()}
-    return arrays, time.perf_counter() - begin
+    wall, cpu = time.perf_counter() - begin[0], time.process_time() - begin[1]
+    return arrays, {CLOCKS["wall"]: wall, CLOCKS["cpu"]: cpu}
 
 
 def _computed(
@@ -108,17 +119,35 @@ def _computed(
     todo: list[int],
     device: str,
     executor: Executor | None,
-) -> Iterator[tuple[int, dict, float]]:
+) -> Iterator[tuple[int, dict[str, np.ndarray], dict[str, float]]]:
     """(index, arrays, seconds) in the order of completion."""
     if executor is None:
         for i in todo:
-            yield i, *timed(experiment.compute, config, points[i], device)
+            with _named(experiment, points[i]):
+                arrays, seconds = timed(experiment.compute, config, points[i], device)
+            yield i, arrays, seconds
         return
     jobs: dict[Future, int] = {
         executor.submit(timed, experiment.compute, config, points[i], device): i for i in todo
     }
-    for job in as_completed(jobs):
-        yield jobs[job], *job.result()
+    try:
+        for job in as_completed(jobs):
+            with _named(experiment, points[jobs[job]]):
+                found = job.result()
+            yield jobs[job], *found
+    finally:  # after an error nobody waits for the points that have not begun
+        for job in jobs:
+            job.cancel()
+
+
+@contextmanager
+def _named(experiment: Experiment, point: Point) -> Iterator[None]:
+    """An error leaves with a note that says which point has no result."""
+    try:
+        yield
+    except Exception as error:  # of any kind: a worker that died has its executor's own
+        error.add_note(f"{experiment.name}: no result for the point {json.dumps(point)}")
+        raise
 
 
 def _stack(name: str, parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -151,7 +180,8 @@ class Parts:
             return None
         folder, key = self._path(point)
         try:
-            return store.load(folder / f"{key}.npz").arrays
+            found = store.load(folder / f"{key}.npz").arrays
+            return {CLOCKS["cpu"]: np.array(np.nan)} | found  # unknown in older parts
         except FileNotFoundError:
             return None
         except ValueError as damaged:
