@@ -378,7 +378,8 @@ class Yardstick:
                 values |= _activation(layer)
             if "chain" in self.groups and layer.weight is not None:
                 source = X if layer.previous is None else layers[layer.previous].post
-                values |= self._links(layer, source, clean, before, pre, post, part)
+                known = values.get("change_spectral") if layer.bias is None else None
+                values |= self._links(layer, source, clean, before, pre, post, part, known)
             values |= self._references(layer.post, post, stars, part, certify)
             if self.profile is not None and certify:
                 values |= self._with_profile(layer.post, post, part)
@@ -427,8 +428,12 @@ class Yardstick:
         pre: Space | None,
         post: Space,
         part: Tensor,
+        change: Tensor | None,
     ) -> dict[str, Tensor]:
-        """The chain across one layer: P_r(A*) = P_r(WA*) → P_r(WA) → P_r(Y)."""
+        """The chain across one layer: P_r(A*) = P_r(WA*) → P_r(WA) → P_r(Y).
+
+        change: ‖Y − WA‖ where it is known already.
+        """
         r, W = self.rank, layer.weight
         assert W is not None
         assert layer.pre is not None
@@ -443,7 +448,8 @@ class Yardstick:
         size = max(*WA.shape[-2:], W.shape[-1])
         scale = top_norm(W) * (self.data.part(part) if before is None else before).s[..., 0]
         gap_2, error_2 = link_terms(s_image, s_through, top_norm(WA - image @ V), r, size, scale)
-        gap_3, error_3 = link_terms(post.s, s_through, top_norm(layer.post - WA), r, size, scale)
+        change = top_norm(layer.post - WA) if change is None else change
+        gap_3, error_3 = link_terms(post.s, s_through, change, r, size, scale)
         bound = divide(error_2, gap_2) + divide(error_3, gap_3)
         values = {"delta_2": gap_2, "delta_3": gap_3, "two_links_bound": bound}
         values |= {"activation_error": error_3, "image_norm": s_through[..., 0]}
