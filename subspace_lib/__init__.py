@@ -63,6 +63,14 @@ from subspace_lib.reference import (
     one_step_bound,
     reference_bound,
 )
+from subspace_lib.relations import (
+    Collapse,
+    neural_collapse,
+    ridge_self_expression,
+    sharpness,
+    sparse_self_expression,
+    veronese,
+)
 from subspace_lib.training import Trajectory, train
 
 __version__ = "0.1.0"
@@ -70,6 +78,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Certificate",
     "ClusterCertificate",
+    "Collapse",
     "Convolutional",
     "Dataset",
     "DirectionCertificate",
@@ -114,6 +123,7 @@ __all__ = [
     "lost_angle",
     "minimum_margin",
     "mode_note",
+    "neural_collapse",
     "norm_profile_reference",
     "numerical_rank",
     "observe",
@@ -123,13 +133,17 @@ __all__ = [
     "reference_bound",
     "relu_kernel",
     "relu_kernel_parts",
+    "ridge_self_expression",
     "row_basis",
     "row_projector",
     "sample_union",
+    "sharpness",
     "sin_theta",
     "single_linkage",
+    "sparse_self_expression",
     "spectral_gap",
     "theorem_3_1",
     "train",
+    "veronese",
     "wedin_bound",
 ]

@@ -129,6 +129,7 @@ def train(
     objective: str = "reconstruct",
     optimizer: str = "gd",
     lr: float = 0.005,
+    weight_decay: float = 0.0,
     steps: int = 1000,
     init: str | Params | Trajectory = "usual",
     seed: int = 0,
@@ -150,6 +151,8 @@ def train(
       means the same at every noise convention; "sum" leaves it as it is.
     target: reconstruct the "noisy" data X (the paper) or the "clean" X*; the input is always X.
     optimizer: "gd", or "adam" (β = 0.9, 0.999; ε = 1e-8). lr: its step size.
+    weight_decay: λ adds λθ to the gradient by the parameters θ, biases included, as λ‖θ‖²/2 in the
+      loss would; the loss that is recorded is without it.
     init: a scheme of ``Network.init`` drawn from ``seed``, or parameters, or a ``Trajectory`` to be
       continued to ``steps`` in all (its optimiser's state included); the result holds both parts.
     trials: for data without a trial axis, how many networks to train on them; otherwise leave it.
@@ -169,6 +172,7 @@ def train(
     """
     _check_arguments(network, data, objective, optimizer, target, normalise, init)
     lr, steps = check.non_negative(lr, "lr"), check.positive_int(steps, "steps")
+    decay = check.non_negative(weight_decay, "weight_decay")
     where = torch.device(device) if device is not None else data.X.device
     count = _trial_count(data, trials)
     config = {
@@ -177,6 +181,7 @@ def train(
         "objective": objective,
         "optimizer": optimizer,
         "lr": lr,
+        "weight_decay": decay,
         "init": init if isinstance(init, str) else type(init).__name__,
         "seed": int(seed),
         "trials": count,
@@ -191,7 +196,7 @@ def train(
     marks = [t for t in _marks(checkpoints, steps) if t > first or before is None]
     params = _start(network, data, init, seed, count, dtype, where)
     problem = _Problem(network, data, objective, target, normalise, count, dtype, where)
-    run = _Run(problem, _Rule(optimizer, lr, params, before), params, steps)
+    run = _Run(problem, _Rule(optimizer, lr, params, before, decay), params, steps)
     if diagnostics is not False:
         chosen = tuple(GROUPS) if diagnostics is True else tuple(diagnostics)
         run.yardstick = Yardstick(data, groups=chosen, device=where)
@@ -277,8 +282,15 @@ class _Problem:
 class _Rule:
     """Gradient descent or Adam, in place. A learning rate NaN turns a trial into NaN for good."""
 
-    def __init__(self, name: str, lr: float, params: Params, before: Trajectory | None) -> None:
-        self.name, self.lr = name, lr
+    def __init__(
+        self,
+        name: str,
+        lr: float,
+        params: Params,
+        before: Trajectory | None,
+        decay: float = 0.0,
+    ) -> None:
+        self.name, self.lr, self.decay = name, lr, decay
         self.state: Params = {}
         if name == "adam":
             for kind in ("first", "second"):
@@ -298,6 +310,8 @@ class _Rule:
         rate = torch.full_like(loss, self.lr).masked_fill_(~torch.isfinite(loss), torch.nan)
         for (name, whole), g in zip(params.items(), grads, strict=True):
             p, lr = whole[part], rate.view(-1, *[1] * (whole.ndim - 1))
+            if self.decay:
+                g = g.add(p, alpha=self.decay)
             if self.name == "gd":
                 p.sub_(g.mul_(lr))
                 continue

@@ -10,7 +10,7 @@ FLOORS = {
     0: {"_checks", "_image", "_palette", "_random", "mode"},
     1: {"data", "networks", "projectors"},
     2: {"clustering", "bounds", "kernels"},
-    3: {"reference", "estimator"},
+    3: {"reference", "estimator", "relations"},
     4: {"_diagnostics", "_layers", "statements"},
     5: {"training", "datasets", "probe"},
     6: {"experiments"},

@@ -54,16 +54,17 @@ def test_one_step_of_gradient_descent_is_the_formula(device, normalise, target):
     assert np.allclose(run.loss[0], (error.square().sum((-2, -1)) / scale).cpu().numpy())
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.03])
 @pytest.mark.parametrize("optimizer", ["gd", "adam"])
 @pytest.mark.parametrize("objective", ["reconstruct", "classify"])
-def test_every_trial_is_a_torch_module_with_a_torch_optimizer(optimizer, objective):
+def test_every_trial_is_a_torch_module_with_a_torch_optimizer(optimizer, objective, decay):
     """The slow obvious way: a loop over trials, nn.Linear, torch.optim."""
     data, outputs = union(), 30 if objective == "reconstruct" else 2
     net = FeedForward((30, 9, 7, outputs), "gelu", bias=True)
     start = net.init("usual", trials=4, seed=3, dtype=F64)
     run = sl.train(
         net, data, objective=objective, optimizer=optimizer, lr=0.01, steps=15, init=start,
-        dtype=F64, diagnostics=False,
+        dtype=F64, diagnostics=False, weight_decay=decay,
     )  # fmt: skip
     pairs = [(30, 9), (9, 7), (7, outputs)]
     for t in range(4):
@@ -75,7 +76,7 @@ def test_every_trial_is_a_torch_module_with_a_torch_optimizer(optimizer, objecti
             )
         module = torch.nn.Sequential(parts[0], torch.nn.GELU(), parts[1], torch.nn.GELU(), parts[2])
         kind = torch.optim.SGD if optimizer == "gd" else torch.optim.Adam
-        rule = kind(module.parameters(), lr=0.01)
+        rule = kind(module.parameters(), lr=0.01, weight_decay=decay)
         losses = []
         for _ in range(15):
             out = module(data.X[t].T)
