@@ -29,12 +29,8 @@ FOLLOWED = (
 
 @dataclass(frozen=True)
 class Config(Setting):
-    """The paper's sizes; ``marks``: the checkpoints, the last one ends the run.
+    """The paper's sizes; ``marks``: the checkpoints, the last one ends the run."""
 
-    Fifty trials: they agree with each other far more closely than the two objectives do.
-    """
-
-    trials: int = 50
     steps: int = 200
     checkpoints: int = 6
     marks: tuple[int, ...] = (0, 1, 10, 30, 100, 200)
