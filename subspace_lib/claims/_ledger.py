@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from subspace_lib.claims._sensitivity import sensitivity
 from subspace_lib.experiments import Result, load_result
 
 HOLDS = "holds"
@@ -19,10 +20,15 @@ VERDICTS = (HOLDS, CONDITIONAL, VACUOUS, FAILS, UNTESTED)
 
 @dataclass(frozen=True)
 class Judgement:
-    """A verdict and the numbers it rests on, as a sentence made from stored results."""
+    """A verdict and the numbers it rests on, as a sentence made from stored results.
+
+    sensitivity: how far the verdict depends on seeds, sizes and settings. A judge may say something
+    about the settings; ``judge`` puts before it what disjoint groups of trials say.
+    """
 
     verdict: str
     measured: str
+    sensitivity: str = ""
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:
@@ -73,7 +79,16 @@ def judge(claim: Claim | str, folder: Path | str | None = None) -> Judgement:
         results = {name: load_result(name, folder) for name in claim.needs}
     except FileNotFoundError as missing:
         return Judgement(UNTESTED, f"needs a result: {missing}")
-    return claim.judge(results)
+    return assured(claim.judge, results)
+
+
+def assured(judge: Judge, results: Mapping[str, Result]) -> Judgement:
+    """The judgement with its sensitivity."""
+    found = judge(results)
+    if found.verdict == UNTESTED:
+        return found
+    text = sensitivity(lambda part: judge(part).verdict, results, found.verdict, found.sensitivity)
+    return replace(found, sensitivity=text)
 
 
 @dataclass(frozen=True)
@@ -92,14 +107,15 @@ class Ledger:
 
     def __repr__(self) -> str:
         return "\n".join(
-            f"{claim.id}: {found.verdict}. {claim.says} [chapter {claim.chapter}] {found.measured}"
+            f"{claim.id}: {found.verdict}. {claim.says} [chapter {claim.chapter}] {found.measured} "
+            f"[{found.sensitivity or '–'}]"
             for claim, found in self.rows
         )
 
     def _repr_html_(self) -> str:
         head = "".join(
             f"<th scope='col'>{name}</th>"
-            for name in ("what is claimed", "chapter", "what was measured", "verdict")
+            for name in ("what is claimed", "chapter", "what was measured", "verdict", "how sure")
         )
         body = "".join(_row(claim, found) for claim, found in self.rows)
         return (
@@ -111,7 +127,7 @@ class Ledger:
 
 def _row(claim: Claim, found: Judgement) -> str:
     where = "–" if found.verdict == UNTESTED else str(claim.chapter)
-    cells = (claim.says, where, found.measured, found.verdict)
+    cells = (claim.says, where, found.measured, found.verdict, found.sensitivity or "–")
     kind = {HOLDS: "holds", FAILS: "fails", VACUOUS: "vacuous", UNTESTED: "untested"}
     inner = "".join(f"<td>{html.escape(text)}</td>" for text in cells)
     return f"<tr id='{claim.id}' class='{kind.get(found.verdict, 'conditional')}'>{inner}</tr>"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from subspace_lib.claims._ledger import CONDITIONAL, FAILS, HOLDS, Claim, Judgement, register
+from subspace_lib.claims._sensitivity import tally
 from subspace_lib.claims.training import falls
 from subspace_lib.experiments import Result
 
@@ -54,6 +55,7 @@ def gelu_silu(results: Mapping[str, Result]) -> Judgement:
     return Judgement(
         _verdict(len(kept), len(chosen)),
         f"median spectral distance from P(X*) to P(Y) of the fifth layer after training: {listed}",
+        tally(run.points, chosen, kept),
     )
 
 
@@ -73,7 +75,8 @@ def pointwise(results: Mapping[str, Result]) -> Judgement:
                      "of any layer is not linear in WX")  # fmt: skip
     if rest:
         parts.append(f"elsewhere at least {bend[rest].min():.1%} of the most bent layer")
-    return Judgement(_verdict(len(kept), len(number)), "; ".join(parts))
+    settings = tally(run.points, number, kept)
+    return Judgement(_verdict(len(kept), len(number)), "; ".join(parts), settings)
 
 
 def top_layer(run: Result, view: int) -> Result:
@@ -93,10 +96,13 @@ def lstm(results: Mapping[str, Result]) -> Judgement:
     run = results[RECURRENT]
     r = int(run.config["n_subspaces"] * run.config["subspace_dim"])
     counts, parts = 0, []
+    some: set[int] = set()
     for view, name in enumerate(("last state", "all states")):
         top = top_layer(run, view)
         alive = [i for i in range(len(run.points)) if (top["rank"][i, -1] >= r).mean() >= TRIALS]
-        found = {n: sum(falls(top, f"clean_to_post_{n}", i) for i in alive) for n in NORMS}
+        fallen = {n: [i for i in alive if falls(top, f"clean_to_post_{n}", i)] for n in NORMS}
+        found = {n: len(points) for n, points in fallen.items()}
+        some = some.union(*fallen.values())
         counts += sum(found.values())
         share = np.median(top["share_r1"], -1)
         best = int(share[:, -1].argmax())
@@ -106,7 +112,12 @@ def lstm(results: Mapping[str, Result]) -> Judgement:
             f"the share of P(X*) inside the top r + 1 ends between {share[:, -1].min():.2f} and "
             f"{share[best, -1]:.2f}"
         )
-    return Judgement(_verdict(counts, 2 * len(NORMS) * len(run.points)), "; ".join(parts))
+    settings = tally(run.points, range(len(run.points)), sorted(some))
+    return Judgement(
+        _verdict(counts, 2 * len(NORMS) * len(run.points)),
+        "; ".join(parts),
+        f"falling in some representation and norm: {settings}",
+    )
 
 
 register(

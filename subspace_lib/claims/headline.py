@@ -14,7 +14,8 @@ REALISTIC = -2.0  # log10: noise of one per cent of the signal's energy; the pap
 
 def reach(results: Mapping[str, Result]) -> Judgement:
     """Vacuous where the printed condition certifies half of the trials only below REALISTIC."""
-    table = headline.table(results["headline"])
+    run = results["headline"]
+    table = headline.table(run)
     printed = float(table[headline.STATEMENTS.index("printed, ε_min")].max())
     returned = table[headline.STATEMENTS.index("true: clusters returned")]
     best = int(np.argmax(returned))
@@ -23,7 +24,13 @@ def reach(results: Mapping[str, Result]) -> Judgement:
         f"it holds in half of the trials {where} at best; thresholding returns the clusters up to "
         f"10^{returned[best]:.1f} ({list(headline.SETTINGS)[best]})"
     )
-    return Judgement(CONDITIONAL if printed >= REALISTIC else VACUOUS, measured)
+    row = table[headline.STATEMENTS.index("printed, ε_min")]
+    never = [name for name, v in zip(headline.SETTINGS, row, strict=True) if np.isneginf(v)]
+    settings = (
+        f"{len(row)} layers ({'; '.join(headline.SETTINGS)}): at no noise in {len(never)} of them; "
+        f"{len(run.config['log_variance'])} noise levels"
+    )
+    return Judgement(CONDITIONAL if printed >= REALISTIC else VACUOUS, measured, settings)
 
 
 register(

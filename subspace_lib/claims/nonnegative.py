@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from subspace_lib.claims._ledger import CONDITIONAL, FAILS, HOLDS, Claim, Judgement, register
+from subspace_lib.claims._sensitivity import tally
 from subspace_lib.experiments import Result
 from subspace_lib.experiments.nonnegative import KINDS, STARTS, TARGETS
 
@@ -52,6 +53,7 @@ def free(results: Mapping[str, Result]) -> Judgement:
         f"at the start the distance from P(X*) to P(Y) is near zero in {len(near)} of "
         f"{len(chosen)} settings; at relative noise 0.5 its spectral norm is "
         f"{', '.join(distances)}; the share of negative pre-activations is {', '.join(shares)}",
+        tally(run.points, chosen, near),
     )
 
 
@@ -70,6 +72,7 @@ def optimum(results: Mapping[str, Result]) -> Judgement:
     positive = run["determinant"][chosen, 0] > 0
     fitted = (run["readout_gradient"][chosen, 1] < FLAT) & (run["readout_lowest"][chosen, 1] > 0)
     verdict = HOLDS if whole.mean() >= TRIALS else CONDITIONAL if part.mean() >= TRIALS else FAILS
+    often = [i for i, found in zip(chosen, whole, strict=True) if found.mean() >= TRIALS]
     return Judgement(
         verdict,
         f"at {positive.size} non-negative starts ‖g‖‖θ‖/L is at least "
@@ -77,6 +80,7 @@ def optimum(results: Mapping[str, Result]) -> Judgement:
         f"{run['negatives'][chosen, 0].min():.0f} and {run['negatives'][chosen, 0].max():.0f} "
         f"negative eigenvalues, and a positive determinant in {positive.mean():.0%}; with W fixed "
         f"and the readout fitted, gradient zero and Hessian positive in {fitted.mean():.0%}",
+        tally(run.points, chosen, often),
     )
 
 
@@ -119,6 +123,7 @@ def faster(results: Mapping[str, Result]) -> Judgement:
         f"reached in fewer steps in {len(quick)} and never in {len(never)}; spectral clustering "
         f"of P(Y) ends more accurate in {len(better)} and less accurate in {len(worse)}; the "
         f"median network has dead units in {len(dead)}",
+        f"in fewer steps: {tally(run.points, [b for _, b in compared], quick)}",
     )
 
 

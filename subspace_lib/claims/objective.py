@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from subspace_lib.claims._ledger import CONDITIONAL, FAILS, HOLDS, Claim, Judgement, register
+from subspace_lib.claims._sensitivity import tally
 from subspace_lib.experiments import Result
 
 RUN = "objective"
@@ -20,17 +21,22 @@ def name_of(point: Mapping[str, object]) -> str:
     return f"{point['activation']}, {bias}, data × {point['scale']:g}"
 
 
+def preserves(run: Result, i: int) -> bool:
+    return bool((run["share_r1"][i, -1] >= KEPT).mean() >= TRIALS)
+
+
 def preserved(run: Result, objective: str) -> list[str]:
     """The networks that preserve under this objective."""
     return [
         name_of(p) for i, p in enumerate(run.points)
-        if p["objective"] == objective and (run["share_r1"][i, -1] >= KEPT).mean() >= TRIALS
+        if p["objective"] == objective and preserves(run, i)
     ]  # fmt: skip
 
 
 def implicit_bias(results: Mapping[str, Result]) -> Judgement:
     """A bias of the networks themselves has to show under both objectives."""
     run = results[RUN]
+    number = range(len(run.points))
     kept = {o: preserved(run, o) for o in ("reconstruct", "classify")}
     networks, count = len(run.points) // 2, sum(len(found) for found in kept.values())
     verdict = HOLDS if count == 2 * networks else CONDITIONAL if count else FAILS
@@ -46,6 +52,7 @@ def implicit_bias(results: Mapping[str, Result]) -> Judgement:
         f"{len(kept['classify'])} of {networks} that classify; the middle network keeps "
         f"{middle['reconstruct']:.3f} when it reconstructs and {middle['classify']:.3f} when it "
         "classifies",
+        tally(run.points, number, [i for i in number if preserves(run, i)]),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from subspace_lib.claims._ledger import CONDITIONAL, FAILS, HOLDS, Claim, Judgement, register
+from subspace_lib.claims._sensitivity import values
 from subspace_lib.experiments import Result
 
 NOISE = -2  # log₁₀ of the relative noise variance
@@ -29,16 +30,30 @@ def judge(results: Mapping[str, Result]) -> Judgement:
     )
     if (run["truth"] > run["bound"]).any():
         return Judgement(HOLDS, measured + "; but the bound was violated")
+    settings = _settings(run)
     useful = all(bound[1] < 1 <= chain[1] for bound, _, chain in ends.values())
     bound = ends["orthogonal"][0]
     if useful and bound[1] < 1.01 * bound[0]:
-        return Judgement(FAILS, measured)
-    return Judgement(CONDITIONAL if useful else HOLDS, measured)
+        return Judgement(FAILS, measured, settings)
+    return Judgement(CONDITIONAL if useful else HOLDS, measured, settings)
 
 
-def _ends(run: Result, layer: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _settings(run: Result) -> str:
+    """Where, at either noise and any layer, the bound is below one at the end."""
+    parts = []
+    for noise in values(run.points, "noise"):
+        layers = [p["layer"] for p in run.points if p["noise"] == noise]
+        good = [name for name in layers if _ends(run, name, noise)[0][1] < 1]
+        parts.append(f"10^{noise} in {len(good)} of {len(layers)} ({', '.join(good) or 'none'})")
+    depth = run.config["depth"]
+    return f"the bound stays below one through {depth} layers of a kind: noise {'; '.join(parts)}"
+
+
+def _ends(
+    run: Result, layer: str, noise: float = NOISE
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Medians at the first and the last layer: bound, truth (row(X*), q = 2r), sum of links."""
-    found = run.at(layer=layer, noise=NOISE)
+    found = run.at(layer=layer, noise=noise)
     middle = [np.median(found[name][:, [0, -1], 0, 1], 0) for name in ("bound", "truth")]
     return middle[0], middle[1], np.median(found["chain"][:, [0, -1]], 0)
 

@@ -14,9 +14,11 @@ from subspace_lib.claims._ledger import (
     Judgement,
     register,
 )
+from subspace_lib.claims._sensitivity import CONDITIONS, COUNTEREXAMPLE, PROVED
 from subspace_lib.experiments import Result
 
 RUN = "statements"
+SETTLED = {HOLDS: PROVED, FAILS: COUNTEREXAMPLE, CONDITIONAL: CONDITIONS}
 
 
 def checked(verdict: str, *statements: str) -> Judge:
@@ -37,7 +39,7 @@ def checked(verdict: str, *statements: str) -> Judge:
                 f"{name}: {int(run['violations'][i])} violations in {int(run['instances'][i]):,} "
                 f"instances, {int(run['broken'][i])} of {int(run['controls'][i])} controls broken"
             )
-        return Judgement(verdict, "; ".join(parts))
+        return Judgement(verdict, "; ".join(parts), SETTLED[verdict])
 
     return judge
 

@@ -15,6 +15,7 @@ from subspace_lib.claims._ledger import (
     Judgement,
     register,
 )
+from subspace_lib.claims._sensitivity import tally
 from subspace_lib.experiments import Result
 
 CHAPTER = 11
@@ -73,7 +74,9 @@ def distance_falls(results: Mapping[str, Result]) -> Judgement:
     """Distance P(X*) to P(Y) in each norm, over the points that did not diverge."""
     run = results[RUN]
     chosen = finished(run)
-    counts = {n: sum(falls(run, f"clean_to_post_{n}", i) for i in chosen) for n in NORMS}
+    fallen = {n: [i for i in chosen if falls(run, f"clean_to_post_{n}", i)] for n in NORMS}
+    counts = {name: len(found) for name, found in fallen.items()}
+    some = sorted(set().union(*fallen.values()))
     listed = ", ".join(f"{name} {count}" for name, count in counts.items())
     last = run["clean_to_post_max"][chosen, -1]
     kept = float((last < run["connectivity_margin"][chosen, -1] / 2).mean())
@@ -82,6 +85,7 @@ def distance_falls(results: Mapping[str, Result]) -> Judgement:
         f"{diverging(run)}; of {len(chosen)} relative-noise settings the distance from P(X*) to "
         f"P(Y) falls by a tenth in {listed}; at the end it is below half the connectivity margin "
         f"in {kept:.0%} of the trials",
+        f"falling in some norm: {tally(run.points, chosen, some)}",
     )
 
 
@@ -128,6 +132,7 @@ def nonnegative(results: Mapping[str, Result]) -> Judgement:
         + (f" ({'; '.join(describe(run.points[i]) for i in both)})" if both else "")
         + f", the share rises in {len(worse)}; without bias it ends at "
         f"{_median(run['negative_share'][bare, -1]):.2f}; ‖Y − WX‖/‖WX‖ falls in {len(nearer)}",
+        tally(run.points, chosen, both),
     )
 
 
@@ -147,6 +152,7 @@ def no_regulariser(results: Mapping[str, Result]) -> Judgement:
         f"max distance below half the connectivity margin in {len(strict)} of {len(chosen)} "
         f"settings; 99 % of P(X*) inside the leading r + 1 directions in {len(loose)}"
         + (f" ({'; '.join(describe(run.points[i]) for i in loose)})" if loose else ""),
+        f"99 % inside the leading r + 1: {tally(run.points, chosen, loose)}",
     )
 
 
@@ -158,7 +164,8 @@ def closed_form(results: Mapping[str, Result]) -> Judgement:
     """
     run, data = results[RUN], results[DATA]
     chosen = finished(run)
-    good, before, gone = [], [], []
+    good: list[bool] = []
+    before, gone = [], []
     for i in chosen:
         point = {k: run.points[i][k] for k in ("convention", "variance")}
         base = data.at(**point)["spectral_acc"].mean()
@@ -174,6 +181,7 @@ def closed_form(results: Mapping[str, Result]) -> Judgement:
         f"{len(chosen)} settings before training and in {sum(good)} after it"
         + (f" (not: {'; '.join(gone)})" if gone else "")
         + f"; single linkage on P(Y) reaches {linked:.2f} on average",
+        tally(run.points, chosen, [i for i, fine in zip(chosen, good, strict=True) if fine]),
     )
 
 
