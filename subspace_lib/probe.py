@@ -201,7 +201,7 @@ class LayerProbe:
 
     def _record(self, row: str, columns: Tensor) -> LayerRecord:
         if row not in self.records:
-            width = 2 * max(4 * self.rank, *self.larger_ranks)
+            width = 2 * max(4 * self.rank, *self.larger_ranks, 0)  # there may be no larger ones
             self.records[row] = LayerRecord(
                 row, columns, self.reference, width, self.exact, self.seed
             )
