@@ -96,7 +96,7 @@ def test_both_objectives_start_from_the_same_layers(tiny):
 @pytest.mark.parametrize("network", ["cnn", "transformer", "random relu"])
 def test_a_stored_trial_is_a_live_one(tiny, network):
     point = next(p for p in tiny.points if p["network"] == network)
-    alone = EXPERIMENT.compute(replace(TINY, trials=1, transformer_trials=1), point, "cpu")
+    alone = EXPERIMENT.compute(replace(TINY, trials=1), point, "cpu")
     for name in ("loss", "share_r1", "clean_to_post_fro", "rank"):
         stored = tiny.at(**point)[name][..., :1]
         np.testing.assert_allclose(alone[name], stored, rtol=1e-3, atol=1e-3, err_msg=name)
