@@ -8,7 +8,9 @@ import torch
 from scipy.stats import binom
 
 import subspace_lib as sl
-from subspace_lib.experiments import find, run
+from subspace_lib import claims
+from subspace_lib.claims import nonnegative_features as judge
+from subspace_lib.experiments import find, run, save
 from subspace_lib.experiments import nonnegative_features as lab
 
 EXPERIMENT = find("nonnegative-features")
@@ -190,3 +192,70 @@ def test_an_idle_relu_is_measured_as_one(tiny):
             start = tiny.at(**BASE | {"init": init, "hidden": hidden})["negative_share"][0, 0]
             assert (start == 0).all(), init
     assert tiny.at(**BASE)["negative_share"][0, 0, 1] > 0.3
+
+
+def judged(run, tmp_path, **arrays):
+    save(replace(run, arrays=run.arrays | arrays), tmp_path)
+    return claims.judge("nonnegative-practice", tmp_path)
+
+
+def outcome(run, winners):
+    """Arrays in which the given points win on structure, speed and accuracy, the others tie."""
+    wins = np.array([winners(p) for p in run.points])
+    share = np.full_like(run["share_r1"], 0.5)
+    share[wins] = 0.9
+    held_out = np.full_like(run["held_out"], 0.8)
+    held_out[wins] = 0.9
+    reached = np.full_like(run["reached"], 10)
+    reached[wins] = 5
+    return {"share_r1": share, "held_out": held_out, "reached": reached}
+
+
+def test_the_judge_can_go_each_way(tiny, tmp_path):
+    for winners, verdict in (
+        (lambda p: p["init"] == "mean", "holds"),
+        (lambda p: p["init"] == "mean" and p["hidden"] == 3, "holds under conditions we name"),
+        (lambda p: p["init"] in ("usual", "shifted", "centred"), "fails"),
+        (lambda p: False, "fails"),
+    ):
+        found = judged(tiny, tmp_path, **outcome(tiny, winners))
+        assert found.verdict == verdict
+        assert len(found.measured) > 100
+
+
+@pytest.mark.parametrize("missing", ["share_r1", "held_out", "reached"])
+def test_a_sweet_spot_needs_all_three(tiny, tmp_path, missing):
+    arrays = outcome(tiny, lambda p: p["init"] in lab.POSITIVE)
+    assert judged(tiny, tmp_path, **arrays).verdict == "holds"
+    tied = outcome(tiny, lambda p: False)[missing]
+    assert judged(tiny, tmp_path, **arrays | {missing: tied}).verdict == "fails"
+
+
+def test_the_best_rate_is_chosen_on_the_training_loss():
+    config = replace(TINY, adam=(0.001, 0.01, 0.1))
+    found = run(EXPERIMENT, config)
+    loss, held_out = np.ones_like(found["loss"]), np.ones_like(found["held_out"])
+    for i, p in enumerate(found.points):
+        loss[i, -1] = {0.001: 0.5, 0.01: 0.2, 0.1: np.nan}.get(p["lr"], 1.0)
+        held_out[i, -1] = {0.001: 0.9, 0.01: 0.1, 0.1: 0.9}.get(p["lr"], 1.0)
+    race = judge.Race(replace(found, arrays=found.arrays | {"loss": loss, "held_out": held_out}))
+    for setting in race.settings(optimizer="adam", objective="classify"):
+        for init in race.starts(setting):
+            assert found.points[race.best(setting, init)]["lr"] == 0.01
+
+
+def test_never_counts_as_one_epoch_more(tiny):
+    reached = np.full_like(tiny["reached"], lab.NEVER)
+    race = judge.Race(replace(tiny, arrays=tiny.arrays | {"reached": reached}))
+    assert race.epochs(0, 0).tolist() == [TINY.steps + 1] * 2
+    found = race.comparisons()
+    assert all(c.never and not c.faster and not c.slower for c in found)
+    assert {c.init for c in found} == set(lab.POSITIVE)
+
+
+def test_the_target_is_where_a_tenth_is_left(tiny):
+    loss = np.array(tiny["loss"])
+    loss[:, 0], loss[:, -1] = 0.95 * np.log(3), 0.0  # a tenth left at 0.095 log 3
+    race = judge.Race(replace(tiny, arrays=tiny.arrays | {"loss": loss}))
+    for setting in race.settings():
+        assert lab.LEVELS[race.target(setting)] == 0.1

@@ -7,7 +7,7 @@ structure at the start, speed, accuracy.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,60 +31,9 @@ LEFT = 0.1
 Point = dict[str, Any]
 
 
-def settings(run: Result) -> list[Point]:
-    """The classifiers with bias on features in [0, 1]: data × depth × optimiser."""
-    keys = ("data", "scaling", "hidden", "bias", "objective", "optimizer")
-    wanted = {"scaling": "unit", "bias": True, "objective": "classify"}
-    found: list[Point] = []
-    for p in run.points:
-        point = {key: p[key] for key in keys}
-        if all(p[k] == v for k, v in wanted.items()) and point not in found:
-            found.append(point)
-    return found
-
-
-def rates(run: Result, **point: Any) -> list[float]:
-    return sorted(p["lr"] for p in run.points if point.items() <= p.items())
-
-
-def starts(run: Result, **setting: Any) -> list[str]:
-    """The initialisations that were run in a setting, the usual one first."""
-    return list(dict.fromkeys(p["init"] for p in run.points if setting.items() <= p.items()))
-
-
-def _end(run: Result, i: int) -> float:
-    """Median training loss at the end; diverged trials count as infinite."""
-    return float(median_interval(run["loss"][i, -1])[1])
-
-
-def best(run: Result, **point: Any) -> int:
-    """Index of the rate with the lowest median training loss at the end; held-out plays no part."""
-    return min(
-        (run.index(**point, lr=lr) for lr in rates(run, **point)), key=lambda i: _end(run, i)
-    )
-
-
 def chance(point: Mapping[str, Any]) -> float:
     """Loss of a constant prediction: log K, or 1 when ‖X‖² is the unit."""
     return float(np.log(CLASSES[point["data"]])) if point["objective"] == "classify" else 1.0
-
-
-def target(run: Result, **setting: Any) -> int:
-    """Index in LEVELS of the loss that is raced for.
-
-    The lowest level at or above the loss at which the usual start, at its best rate, has LEFT of
-    its way down still to go; features in [0, 1], whatever the scaling compared.
-    """
-    i = best(run, **setting | {"scaling": "unit"}, init="usual")
-    first, last = (float(median_interval(run["loss"][i, t])[1]) for t in (0, -1))
-    goal = last + LEFT * (first - last)
-    return max(k for k, level in enumerate(LEVELS) if level * chance(setting) >= goal or k == 0)
-
-
-def epochs(run: Result, i: int, level: int) -> np.ndarray:
-    """Epochs to a level, (trials,); one more than were run where it is never reached."""
-    reached = run["reached"][i, level].astype(float)
-    return np.where(reached < 0, run["steps"][i, -1] + 1, reached)
 
 
 @dataclass(frozen=True)
@@ -107,48 +56,106 @@ class Comparison:
         return self.nearer and self.faster and self.better
 
 
-def compare(run: Result, setting: Point, init: str, lr: float | None = None) -> Comparison:
-    """lr: the same rate for both, or None: each at its own best one."""
-    if lr is None:
-        i, j = (best(run, **setting, init=name) for name in (init, "usual"))
-    else:
-        i, j = (run.index(**setting, init=name, lr=lr) for name in (init, "usual"))
-    level = target(run, **setting)
-    mine, usual = epochs(run, i, level), epochs(run, j, level)
-    pace = median_interval(mine - usual)
-    # a trial that diverged answers at chance, as one that died does
-    scores = np.nan_to_num(run["held_out"][:, -1], nan=1 / CLASSES[setting["data"]])
-    gain = median_interval(scores[i] - scores[j])
-    share, other = run["share_r1"][i, 0, -1], run["share_r1"][j, 0, -1]  # last hidden layer
-    return Comparison(
-        setting,
-        init,
-        idle=bool((run["negative_share"][i, 0, :, 2] <= FREE).all()),
-        kept=bool(share[0] >= KEPT),
-        nearer=bool(share[0] > other[2]),
-        faster=bool(pace[2] < 0 and np.median(mine) <= FASTER * np.median(usual)),
-        slower=bool(pace[0] > 0 and np.median(usual) <= FASTER * np.median(mine)),
-        never=bool(np.median(mine) > run["steps"][i, -1]),
-        better=bool(gain[0] > 0 and gain[1] >= CLOSE),
-        worse=bool(gain[2] < 0 and gain[1] <= -CLOSE),
-    )
+class Race:
+    """The stored runs, looked up by setting (all of a point but init and lr), start and rate."""
+
+    def __init__(self, run: Result) -> None:
+        self.run = run
+        self.table: dict[tuple[Any, ...], dict[float, int]] = {}
+        self.seen: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for i, p in enumerate(run.points):
+            setting = {key: value for key, value in p.items() if key not in ("init", "lr")}
+            self.seen.setdefault(_key(setting), setting)
+            self.table.setdefault((p["init"], *_key(setting)), {})[p["lr"]] = i
+
+    def settings(self, **wanted: Any) -> list[Point]:
+        """By default the classifiers with bias on features in [0, 1]: data × depth × optimiser."""
+        wanted = wanted or {"scaling": "unit", "bias": True, "objective": "classify"}
+        return [s for s in self.seen.values() if wanted.items() <= s.items()]
+
+    def starts(self, setting: Point) -> list[str]:
+        """The initialisations that were run in a setting."""
+        return [init for init, *key in self.table if tuple(key) == _key(setting)]
+
+    def rates(self, setting: Point, init: str) -> dict[float, int]:
+        """Learning rate → index of the point."""
+        return self.table[(init, *_key(setting))]
+
+    def best(self, setting: Point, init: str) -> int:
+        """The rate with the lowest median training loss at the end; held-out plays no part."""
+        return min(self.rates(setting, init).values(), key=lambda i: self.median("loss", i))
+
+    def median(self, name: str, i: int, checkpoint: int = -1) -> float:
+        """Over the trials; a diverged one counts as infinite."""
+        return float(median_interval(self.run[name][i, checkpoint])[1])
+
+    def target(self, setting: Point) -> int:
+        """Index in LEVELS of the loss that is raced for.
+
+        The lowest level at or above the loss at which the usual start on features in [0, 1], at
+        its best rate, has LEFT of its way down still to go.
+        """
+        i = self.best(setting | {"scaling": "unit"}, "usual")
+        first, last = self.median("loss", i, 0), self.median("loss", i)
+        goal = (last + LEFT * (first - last)) / chance(setting)
+        return max(k for k, level in enumerate(LEVELS) if level >= goal or k == 0)
+
+    def epochs(self, i: int, level: int) -> np.ndarray:
+        """Epochs to a level, (trials,); one more than were run where it is never reached."""
+        reached = self.run["reached"][i, level].astype(float)
+        return np.where(reached < 0, self.run["steps"][i, -1] + 1, reached)
+
+    def compare(self, setting: Point, init: str, lr: float | None = None) -> Comparison:
+        """lr: the same rate for both, or None: each at its own best one."""
+        run, level = self.run, self.target(setting)
+        i, j = (
+            self.best(setting, name) if lr is None else self.rates(setting, name)[lr]
+            for name in (init, "usual")
+        )
+        mine, usual = self.epochs(i, level), self.epochs(j, level)
+        pace = median_interval(mine - usual)
+        # a trial that diverged answers at chance, as one that died does
+        scores = np.nan_to_num(run["held_out"][:, -1], nan=1 / CLASSES[setting["data"]])
+        gain = median_interval(scores[i] - scores[j])
+        share, other = run["share_r1"][i, 0, -1], run["share_r1"][j, 0, -1]  # last hidden layer
+        return Comparison(
+            setting,
+            init,
+            idle=bool((run["negative_share"][i, 0, :, 2] <= FREE).all()),
+            kept=bool(share[0] >= KEPT),
+            nearer=bool(share[0] > other[2]),
+            faster=bool(pace[2] < 0 and np.median(mine) <= FASTER * np.median(usual)),
+            slower=bool(pace[0] > 0 and np.median(usual) <= FASTER * np.median(mine)),
+            never=bool(np.median(mine) > run["steps"][i, -1]),
+            better=bool(gain[0] > 0 and gain[1] >= CLOSE),
+            worse=bool(gain[2] < 0 and gain[1] <= -CLOSE),
+        )
+
+    def comparisons(
+        self, inits: Sequence[str] = POSITIVE, equal_rates: bool = False
+    ) -> list[Comparison]:
+        """Starts against the usual one in every setting, at their own rates or at each rate."""
+        return [
+            self.compare(setting, init, lr)
+            for setting in self.settings()
+            for init in self.starts(setting)
+            if init in inits
+            for lr in (self.rates(setting, init) if equal_rates else [None])
+        ]
 
 
-def comparisons(run: Result, lr: float | None = None) -> Iterator[Comparison]:
-    """Every non-negative start in every setting; lr: only those where both ran at that rate."""
-    for setting in settings(run):
-        for init in starts(run, **setting):
-            if init in POSITIVE and (lr is None or lr in rates(run, **setting, init=init)):
-                yield compare(run, setting, init, lr)
+def _key(setting: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(sorted(setting.items()))
 
 
-def count(found: list[Comparison], name: str) -> int:
+def count(found: Sequence[Comparison], name: str) -> int:
     return sum(bool(getattr(c, name)) for c in found)
 
 
 def practice(results: Mapping[str, Result]) -> Judgement:
     """Holds: one start wins all three everywhere. Conditional: somewhere. Fails: nowhere."""
-    found = list(comparisons(results[RUN]))
+    race = Race(results[RUN])
+    found = race.comparisons()
     everywhere = [
         init for init in POSITIVE
         if (own := [c for c in found if c.init == init]) and all(c.all_three for c in own)
@@ -167,6 +174,25 @@ def practice(results: Mapping[str, Result]) -> Judgement:
         f"Uniform (0, 1) in every layer, as printed: faster in {count(printed, 'faster')} of "
         f"{len(printed)}, more accurate in {count(printed, 'better')}, less in "
         f"{count(printed, 'worse')}",
+        sensitivity=_elsewhere(race),
+    )
+
+
+def _elsewhere(race: Race) -> str:
+    """By depth, and at equal rates."""
+    depths = sorted({s["hidden"] for s in race.settings()})
+    found, equal = race.comparisons(), race.comparisons(equal_rates=True)
+    parts = [
+        f"{depth} hidden: faster {count(own, 'faster')}, more accurate {count(own, 'better')}, "
+        f"less {count(own, 'worse')} of {len(own)}"
+        for depth in depths
+        if (own := [c for c in found if c.setting["hidden"] == depth])
+    ]
+    return (
+        f"{'; '.join(parts)}; at equal rates, {len(equal)} comparisons: faster "
+        f"{count(equal, 'faster')}, slower {count(equal, 'slower')}, more accurate "
+        f"{count(equal, 'better')}, less {count(equal, 'worse')}, all three "
+        f"{count(equal, 'all_three')}"
     )
 
 

@@ -223,11 +223,12 @@ def describe(pre: Tensor, Y: Tensor, R: Tensor) -> dict[str, Tensor]:
     space = measure.factor(Y, min(r + 1, *Y.shape[-2:]))
     G = Y @ Y.mT  # Σλ and Σλ² need no decomposition
     total = Y.square().sum((-2, -1))
+    ratio = space.s[..., r - 1] / space.s[..., 0]  # NaN where all units are dead
     return {
         "dead_share": (Y == 0).all(-1).double().mean(-1),
         "negative_share": (pre < 0).double().mean((-2, -1)),
         "participation": torch.where(total > 0, total**2 / G.square().sum((-2, -1)), 0.0),
-        "condition": (space.s[..., 0] / space.s[..., r - 1]).square(),
+        "condition": torch.where(ratio > measure.EPS, ratio**-2, torch.inf),
         "share_r1": (space.V @ R.mT).square().sum((-2, -1)) / r,
     }
 
