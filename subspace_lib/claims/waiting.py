@@ -3,11 +3,6 @@
 from subspace_lib.claims._ledger import Claim, register
 
 WAITING = {
-    "depth-layerwise": (
-        13,
-        "In a five-layer ReLU network the distance falls in every layer along training, and the "
-        "clustering accuracy of every layer rises.",
-    ),
 }
 for _id, (_chapter, _says) in WAITING.items():
     register(Claim(_id, _says, _chapter))
