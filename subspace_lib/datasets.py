@@ -312,11 +312,27 @@ def _extra() -> Any:
 def _from_hub(spec: Spec, split: str, cache: str | Path | None) -> _Rows:
     hub = _extra()
     where = str(cache) if cache is not None else None
-    try:
-        table = hub.load_dataset(spec.hub, spec.config, split=split, cache_dir=where)
-    except Exception as error:
-        raise _explained(error, spec, where) from error
+    table = _loaded(
+        lambda **again: hub.load_dataset(
+            spec.hub, spec.config, split=split, cache_dir=where, **again
+        ),
+        lambda error: _explained(error, spec, where),
+    )
     return _from_table(table, spec, where or "the hub library's cache")
+
+
+def _loaded(load: Callable[..., Any], explain: Callable[[Exception], Exception]) -> Any:
+    """load(), and where that fails on a damaged cache, once more past the cache."""
+    try:
+        return load()
+    except Exception as error:
+        told = explain(error)
+        if isinstance(told, ConnectionError):
+            raise told from error
+        try:
+            return load(download_mode="force_redownload")
+        except Exception:  # the first error says what is wrong
+            raise told from error
 
 
 def _explained(error: Exception, spec: Spec, where: str | None) -> Exception:
@@ -480,13 +496,17 @@ def _from_parquet(spec: Spec, files: list[Path], cache: str | Path | None) -> _R
             end = file.read()
         if end != b"PAR1":
             raise ValueError(f"{path} is cut short or no Parquet file; delete it, fetch it again")
-    try:
-        table = hub.Dataset.from_parquet(
-            [str(path) for path in files], cache_dir=str(cache) if cache is not None else None
-        )
-    except Exception as error:
-        raise _damaged(", ".join(map(str, files)), error) from error
-    return _from_table(table, spec, str(files[0].parent))
+    names, where = [str(path) for path in files], str(cache) if cache is not None else None
+    table = _loaded(
+        lambda **again: hub.load_dataset(
+            "parquet", data_files=names, split="train", cache_dir=where, **again
+        ),
+        lambda error: _damaged(", ".join(names), error),
+    )
+    kept = where or "the hub library's cache"
+    return _from_table(
+        table, spec, f"{files[0].parent} (or its copy in {kept}: delete that folder)"
+    )
 
 
 def _from_pictures(pictures: list[Path]) -> _Rows:

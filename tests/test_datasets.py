@@ -252,6 +252,24 @@ def test_a_damaged_cache_names_the_folder(monkeypatch, tmp_path):
     assert str(tmp_path) in str(caught.value)
 
 
+class Moody:
+    """Fails until it is told to fetch everything again."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def load_dataset(self, *args, download_mode=None, **kwargs):
+        if download_mode != "force_redownload":
+            raise OSError("Parquet magic bytes not found")
+        return self.inner
+
+
+def test_a_damaged_cache_is_fetched_again(monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", Moody("a whole table"))
+    monkeypatch.setattr(module, "_from_table", lambda table, spec, where: table)
+    assert module._from_hub(module.TABLE["usps"], "test", None) == "a whole table"
+
+
 # ---- with the extra: what the hub library itself writes
 
 
@@ -312,6 +330,35 @@ def test_damaged_parquet_and_other_columns(hub, tmp_path):
     path.write_bytes(whole[:4] + bytes(len(whole) - 100) + whole[-96:])
     with pytest.raises(ValueError, match="damaged"):
         load(tmp_path, cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b[:100]])
+def test_a_damaged_cache_is_built_again(hub, tmp_path, damage):
+    pixels, labels = images()
+    folder, cache = tmp_path / "files", tmp_path / "cache"
+    folder.mkdir()
+    table(hub, pixels, labels, module.TABLE["mnist"]).to_parquet(folder / "test.parquet")
+    before = load(folder, cache=cache)
+    (path,) = cache.rglob("*.arrow")
+    path.write_bytes(damage(path.read_bytes()))
+    again = load(folder, cache=cache)
+    np.testing.assert_array_equal(again.X, before.X)
+    np.testing.assert_array_equal(again.labels, labels)
+
+
+def test_damage_inside_the_cache_is_named(hub, tmp_path):
+    """The table can be read, an image in it cannot."""
+    pixels, labels = images()
+    folder, cache = tmp_path / "files", tmp_path / "cache"
+    folder.mkdir()
+    table(hub, pixels, labels, module.TABLE["mnist"]).to_parquet(folder / "test.parquet")
+    load(folder, cache=cache)
+    (path,) = cache.rglob("*.arrow")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4000] + bytes(8000) + whole[12000:])
+    with pytest.raises(ValueError, match="is damaged") as caught:
+        load(folder, cache=cache)
+    assert f"its copy in {cache}: delete that folder" in str(caught.value)
 
 
 def test_damaged_arrow(hub, tmp_path):
