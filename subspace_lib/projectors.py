@@ -154,8 +154,7 @@ def _max_entry(V: Tensor, U: Tensor) -> Tensor:
     for i in range(0, n, tile):
         Vi, Ui = V[..., i : i + tile].mT, U[..., i : i + tile].mT
         for j in range(i, n, tile):
-            difference = Vi @ V[..., j : j + tile]
-            difference -= Ui @ U[..., j : j + tile]
+            difference = Vi @ V[..., j : j + tile] - Ui @ U[..., j : j + tile]
             entry = difference.abs_().amax((-2, -1))
             largest = torch.maximum(largest, entry)
     return largest
