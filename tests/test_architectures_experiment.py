@@ -7,8 +7,10 @@ import pytest
 import torch
 
 import subspace_lib as sl
+from subspace_lib import claims
+from subspace_lib.claims import architectures as reading
 from subspace_lib.experiments import architectures as lab
-from subspace_lib.experiments import find, run
+from subspace_lib.experiments import find, run, save
 from subspace_lib.experiments._training import paper_data
 
 EXPERIMENT = find("architectures")
@@ -143,3 +145,68 @@ def test_kmeans_finds_plain_clouds():
     labels = torch.arange(3).repeat_interleave(5)
     Y = 10 * torch.nn.functional.one_hot(labels).mT.double()[None]
     assert float(lab.kmeans_accuracy(Y, labels, 3)[0]) == 1.0
+
+
+def judged(tiny, tmp_path, claim, **arrays):
+    save(replace(tiny, arrays=tiny.arrays | arrays), tmp_path)
+    return claims.judge(claim, tmp_path)
+
+
+def shares(tiny, network, **by_objective):
+    """share_r1 = 0.8 in every control and one value in the last layer's readings of a network."""
+    values = np.where(np.isnan(tiny["share_r1"]), np.nan, 0.8)
+    for s in reading.settings(tiny, network):
+        values[s.point, -1, s.row] = by_objective[s.objective]
+    return values
+
+
+@pytest.mark.parametrize("network", ["cnn", "transformer"])
+@pytest.mark.parametrize(
+    ("reconstruct", "classify", "verdict"),
+    [
+        (0.5, 0.5, "holds"),
+        (0.995, 0.5, "holds under conditions we name"),
+        (0.75, 0.75, "fails"),  # within a tenth of the controls
+        (0.995, 0.85, "fails"),
+    ],
+)
+def test_lost_means_less_than_the_controls(tmp_path, tiny, network, reconstruct, classify, verdict):
+    values = shares(tiny, network, reconstruct=reconstruct, classify=classify)
+    found = judged(tiny, tmp_path, f"{network}-destroys", share_r1=values)
+    assert found.verdict == verdict
+    assert f"{reconstruct:.2f}" in found.measured
+
+
+def test_every_reading_has_a_random_layer_of_its_size(tiny):
+    net = lab.network_for(TINY, tiny.points[0])
+    start = net.init("usual", trials=1, seed=0)
+    X = paper_data(replace(TINY, trials=1), 0.1).X.float()
+    for network in reading.VIEWS:
+        for s in reading.settings(tiny, network):
+            net = lab.network_for(TINY, tiny.points[s.point])
+            start = net.init("usual", trials=1, seed=0)
+            assert net.layers(start, X)[s.row].post.shape[1] == reading.height(tiny, s)
+            assert 0 < reading.random_share(tiny, s) <= 1
+            assert len(reading.controls(tiny, s)) == (2 if s.view in ("maps", "tokens") else 1)
+
+
+@pytest.mark.parametrize(
+    ("direct", "other", "verdict"),
+    [
+        ({"maps", "tokens"}, {"pooled"}, "holds under conditions we name"),
+        (set(), {"maps", "tokens"}, "holds"),
+        ({"maps", "tokens"}, {"maps", "tokens"}, "fails"),
+        (set(), set(), "fails"),
+    ],
+)
+def test_another_mechanism_is_needed_where_the_projector_fails(
+    tmp_path, tiny, direct, other, verdict
+):
+    arrays = {k: np.full_like(tiny[k], 0.5) for k in (*lab.CLUSTERINGS, "kmeans")}
+    for network in reading.VIEWS:
+        for s in reading.settings(tiny, network):
+            arrays["spectral_r1"][s.point, -1, s.row] = 0.95 if s.view in direct else 0.5
+            arrays["kmeans"][s.point, -1, s.row] = 0.95 if s.view in other else 0.5
+    found = judged(tiny, tmp_path, "cnn-transformer-cluster-anyway", **arrays)
+    assert found.verdict == verdict
+    assert "of 12 readings" in found.measured
