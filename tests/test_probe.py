@@ -235,6 +235,37 @@ class Net(nn.Module):
         return self.body(x.transpose(0, 1) if self.transpose else x)
 
 
+class Named(nn.Module):
+    """A dictionary, as large libraries give it, called by keyword."""
+
+    def __init__(self, *values):
+        super().__init__()
+        self.body, self.values = nn.Linear(20, 8), values
+
+    def forward(self, x):
+        return {"loss": None, "hidden": self.body(x), **dict(enumerate(self.values))}
+
+
+def test_dictionaries_and_keywords():
+    clean, X, _ = union()
+    model = Named(torch.zeros(3)).double()
+    with sl.LayerProbe(model, ["body", ""], rank=6, reference=clean) as probe, torch.no_grad():
+        for batch in X.mT.split(40):
+            model(x=batch)
+    inner, outer = probe.table()
+    assert outer["distance_fro"] == inner["distance_fro"]
+    pick = {"": lambda output: output["hidden"] ** 2}
+    (row,) = run(model, X, [""], rank=6, reference=clean, select=pick).table()
+    assert row["distance_fro"] != inner["distance_fro"]
+    with pytest.raises(TypeError, match="tensor or a tuple that starts with one, got set"):
+        run(nn.Sequential(Opaque()), X, ["0"], rank=6, reference=clean)
+
+
+class Opaque(nn.Module):
+    def forward(self, x):
+        return {"nothing"}
+
+
 def test_convolution_maps():
     clean, X, _ = union()
     torch.manual_seed(0)
