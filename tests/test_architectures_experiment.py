@@ -155,7 +155,7 @@ def judged(tiny, tmp_path, claim, **arrays):
 def shares(tiny, network, **by_objective):
     """share_r1 = 0.8 in every control and one value in the last layer's readings of a network."""
     values = np.where(np.isnan(tiny["share_r1"]), np.nan, 0.8)
-    for s in reading.settings(tiny, network):
+    for s in reading.readings(tiny, network):
         values[s.point, -1, s.row] = by_objective[s.objective]
     return values
 
@@ -182,7 +182,7 @@ def test_every_reading_has_a_random_layer_of_its_size(tiny):
     start = net.init("usual", trials=1, seed=0)
     X = paper_data(replace(TINY, trials=1), 0.1).X.float()
     for network in reading.VIEWS:
-        for s in reading.settings(tiny, network):
+        for s in reading.readings(tiny, network):
             net = lab.network_for(TINY, tiny.points[s.point])
             start = net.init("usual", trials=1, seed=0)
             assert net.layers(start, X)[s.row].post.shape[1] == reading.height(tiny, s)
@@ -204,9 +204,9 @@ def test_another_mechanism_is_needed_where_the_projector_fails(
 ):
     arrays = {k: np.full_like(tiny[k], 0.5) for k in (*lab.CLUSTERINGS, "kmeans")}
     for network in reading.VIEWS:
-        for s in reading.settings(tiny, network):
+        for s in reading.readings(tiny, network):
             arrays["spectral_r1"][s.point, -1, s.row] = 0.95 if s.view in direct else 0.5
             arrays["kmeans"][s.point, -1, s.row] = 0.95 if s.view in other else 0.5
     found = judged(tiny, tmp_path, "cnn-transformer-cluster-anyway", **arrays)
     assert found.verdict == verdict
-    assert "of 12 readings" in found.measured
+    assert "of 16 readings" in found.measured

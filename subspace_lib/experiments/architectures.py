@@ -121,13 +121,13 @@ class Images(Network):
 class Config(Setting):
     """Points of norm about 20 (entries of order one), as layer norms and biases expect them.
 
-    Twenty trials: a hundred take the processor more than an hour, nearly all of it for the
-    Transformer. ``side_trials``: of the settings that only show how far the others reach, data of
-    norm about 1 and readouts from pooled layers; arrays are filled up with NaN.
+    Twenty trials: a hundred take the processor an hour and a half, most of it for the Transformer.
+    ``side_trials``: of data of norm about 1, which only show how far the others reach; their arrays
+    are filled up with NaN.
     """
 
     trials: int = 20
-    side_trials: int = 2
+    side_trials: int = 4
     hidden: int = 180  # as many rows as the maps of the last convolution
     steps: int = 200
     checkpoints: int = 4
@@ -142,7 +142,7 @@ class Config(Setting):
 
 
 def points(config: Config) -> list[Point]:
-    """Networks under both objectives, controls without one, and the two side settings."""
+    """Networks under both objectives, controls without one, pooled readouts, smaller data."""
     both, ours = ("reconstruct", "classify"), ("cnn", "transformer")
     main, side = config.scale, config.side_scale
     grid = [(n, o, main, "flattened") for n in (*ours, "relu 1", "relu 3") for o in both]
@@ -153,7 +153,7 @@ def points(config: Config) -> list[Point]:
 
 
 def trials_of(config: Config, point: Point) -> int:
-    side = point["readout"] == "pooled" or point["scale"] == config.side_scale
+    side = point["scale"] == config.side_scale
     return min(config.trials, config.side_trials) if side else config.trials
 
 
