@@ -2,7 +2,7 @@
 
 from subspace_lib.claims._ledger import Claim, register
 
-WAITING = {
+WAITING: dict[str, tuple[int, str]] = {
 }
 for _id, (_chapter, _says) in WAITING.items():
     register(Claim(_id, _says, _chapter))
