@@ -63,14 +63,15 @@ class Race:
         self.run = run
         self.table: dict[tuple[Any, ...], dict[float, int]] = {}
         self.seen: dict[tuple[Any, ...], dict[str, Any]] = {}
+        self.medians: dict[str, np.ndarray] = {}
         for i, p in enumerate(run.points):
             setting = {key: value for key, value in p.items() if key not in ("init", "lr")}
             self.seen.setdefault(_key(setting), setting)
             self.table.setdefault((p["init"], *_key(setting)), {})[p["lr"]] = i
 
     def settings(self, **wanted: Any) -> list[Point]:
-        """By default the classifiers with bias on features in [0, 1]: data × depth × optimiser."""
-        wanted = wanted or {"scaling": "unit", "bias": True, "objective": "classify"}
+        """By default the networks with bias on features in [0, 1], both objectives."""
+        wanted = wanted or {"scaling": "unit", "bias": True}
         return [s for s in self.seen.values() if wanted.items() <= s.items()]
 
     def starts(self, setting: Point) -> list[str]:
@@ -87,7 +88,9 @@ class Race:
 
     def median(self, name: str, i: int, checkpoint: int = -1) -> float:
         """Over the trials; a diverged one counts as infinite."""
-        return float(median_interval(self.run[name][i, checkpoint])[1])
+        if name not in self.medians:
+            self.medians[name] = median_interval(self.run[name])[1]  # (points, checkpoints)
+        return float(self.medians[name][i, checkpoint])
 
     def target(self, setting: Point) -> int:
         """Index in LEVELS of the loss that is raced for.
@@ -105,6 +108,16 @@ class Race:
         reached = self.run["reached"][i, level].astype(float)
         return np.where(reached < 0, self.run["steps"][i, -1] + 1, reached)
 
+    def scores(self, i: int) -> np.ndarray:
+        """Held-out accuracy at the end, or one less the relative error to reconstruct; (trials,).
+
+        A trial that diverged scores as one that knows nothing: chance, or an error of one.
+        """
+        point, found = self.run.points[i], self.run["held_out"][i, -1].astype(float)
+        if point["objective"] == "classify":
+            return np.nan_to_num(found, nan=1 / CLASSES[point["data"]])
+        return 1 - np.nan_to_num(found, nan=1.0)
+
     def compare(self, setting: Point, init: str, lr: float | None = None) -> Comparison:
         """lr: the same rate for both, or None: each at its own best one."""
         run, level = self.run, self.target(setting)
@@ -114,9 +127,7 @@ class Race:
         )
         mine, usual = self.epochs(i, level), self.epochs(j, level)
         pace = median_interval(mine - usual)
-        # a trial that diverged answers at chance, as one that died does
-        scores = np.nan_to_num(run["held_out"][:, -1], nan=1 / CLASSES[setting["data"]])
-        gain = median_interval(scores[i] - scores[j])
+        gain = median_interval(self.scores(i) - self.scores(j))
         share, other = run["share_r1"][i, 0, -1], run["share_r1"][j, 0, -1]  # last hidden layer
         return Comparison(
             setting,
@@ -169,8 +180,9 @@ def practice(results: Mapping[str, Result]) -> Judgement:
         f"comparisons with the usual start, more of P_r(X) is in the top r + 1 in "
         f"{count(found, 'nearer')}, 99 % of it in {count(found, 'kept')}; speed: fewer epochs in "
         f"{count(found, 'faster')}, more in {count(found, 'slower')}, the target never reached in "
-        f"{count(found, 'never')}; accuracy on held-out points: higher in "
-        f"{count(found, 'better')}, lower in {count(found, 'worse')}; all three at once in {wins}. "
+        f"{count(found, 'never')}; accuracy on held-out points (share of ‖X‖² for autoencoders): "
+        f"higher in {count(found, 'better')}, lower in {count(found, 'worse')}; all three at once "
+        f"in {wins}. "
         f"Uniform (0, 1) in every layer, as printed: faster in {count(printed, 'faster')} of "
         f"{len(printed)}, more accurate in {count(printed, 'better')}, less in "
         f"{count(printed, 'worse')}",
@@ -178,16 +190,23 @@ def practice(results: Mapping[str, Result]) -> Judgement:
     )
 
 
+def kind_of(setting: Mapping[str, Any]) -> str:
+    """What a network is trained for, and how deep it is."""
+    if setting["objective"] != "classify":
+        return "autoencoders"
+    return f"classifiers with {setting['hidden']} hidden"
+
+
 def _elsewhere(race: Race) -> str:
-    """By depth, and at equal rates."""
-    depths = sorted({s["hidden"] for s in race.settings()})
+    """By kind of network, and at equal rates."""
     found, equal = race.comparisons(), race.comparisons(equal_rates=True)
-    parts = [
-        f"{depth} hidden: faster {count(own, 'faster')}, more accurate {count(own, 'better')}, "
-        f"less {count(own, 'worse')} of {len(own)}"
-        for depth in depths
-        if (own := [c for c in found if c.setting["hidden"] == depth])
-    ]
+    parts = []
+    for kind in dict.fromkeys(kind_of(c.setting) for c in found):
+        own = [c for c in found if kind_of(c.setting) == kind]
+        parts.append(
+            f"{kind}: faster {count(own, 'faster')}, slower {count(own, 'slower')}, more accurate "
+            f"{count(own, 'better')}, less {count(own, 'worse')} of {len(own)}"
+        )
     return (
         f"{'; '.join(parts)}; at equal rates, {len(equal)} comparisons: faster "
         f"{count(equal, 'faster')}, slower {count(equal, 'slower')}, more accurate "
