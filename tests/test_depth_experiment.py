@@ -85,6 +85,20 @@ def test_what_is_stored_is_rounded_a_little():
     assert (rows & (2 ** (23 - depth.BITS) - 1) == 0).all()
 
 
+def test_stacks_of_several_depths_share_an_array():
+    experiment = find("depth-trained")
+    found = run(experiment)
+    shallow, deep = (p["layers"] for p in found.points)
+    assert shallow < deep
+    for name in depth.STACKED:
+        values = found[name]
+        assert values.shape == (2, 2, deep, 2), name
+        assert np.isnan(values[0, :, shallow:]).all(), name
+        assert not np.isnan(values[1]).any(), name
+        assert not np.isnan(values[0, :, :shallow]).any(), name
+    assert (found["loss"][:, 1] < found["loss"][:, 0]).all()
+
+
 # --- the judges -----------------------------------------------------------------------------------
 
 

@@ -131,3 +131,64 @@ register(
         compute=compute,
     )
 )
+
+
+# of every hidden layer, (points, 2, layers, trials) each: before training and after it
+STACKED = (
+    "share_r1", "clean_to_post_fro", "connectivity_margin", "two_links_bound",
+    "reference_bound_affine", "affine_to_post_spectral", "certified_share_affine",
+    "spectral_acc_r1",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class StackConfig(Setting):
+    """A narrow autoencoder with biases of up to twenty layers; Adam, orthogonal weights at first.
+
+    At the usual weights a signal shrinks too much in twenty layers for training to begin.
+    """
+
+    trials: int = 30
+    ambient_dim: int = 100
+    subspace_dim: int = 2
+    points_per_subspace: int = 40
+    hidden: int = 40
+    steps: int = 600
+    checkpoints: int = 2
+    depths: tuple[int, ...] = (1, 2, 5, 10, 20)
+    variance: float = 0.1
+    lr: float = 0.001
+
+
+def stack_points(config: StackConfig) -> list[Point]:
+    return [{"layers": layers} for layers in config.depths]
+
+
+def stack(config: StackConfig, point: Point, device: str) -> dict[str, np.ndarray]:
+    """STACKED, NaN beyond the last layer; loss (2, trials) relative to ‖X‖²; diverged (trials,)."""
+    data = paper_data(config, config.variance, device=device)
+    widths = (config.ambient_dim, *[config.hidden] * point["layers"], config.ambient_dim)
+    ends = (0, config.steps)
+    found = trained(
+        FeedForward(widths, bias=True), data, config, STACKED, device, optimizer="adam",
+        lr=config.lr, normalise="data", init="orthogonal", checkpoints=ends, certify=ends,
+        diagnostics=tuple(g for g in GROUPS if g not in ("activation", "clusters")),
+    )  # fmt: skip
+    missing = max(config.depths) - point["layers"]
+    padding = ((0, 0), (0, missing), (0, 0))
+    kept = {n: np.pad(found[n], padding, constant_values=np.nan) for n in STACKED}
+    return kept | {"loss": found["loss"], "diverged": found["diverged"]}
+
+
+register(
+    Experiment(
+        "depth-trained",
+        "Trained networks of up to twenty layers: what holds the signal, what is certified",
+        quick=StackConfig(
+            trials=2, ambient_dim=30, points_per_subspace=15, hidden=16, steps=30, depths=(1, 3)
+        ),
+        full=StackConfig(),
+        points=stack_points,
+        compute=stack,
+    )
+)
