@@ -136,7 +136,6 @@ register(
 class CertificateConfig(Setting):
     """Adam with bias at two learning rates, against the relative noise (log₁₀ of its variance)."""
 
-    trials: int = 30
     steps: int = 200
     checkpoints: int = 2
     log10_variances: tuple[float, ...] = (-6.0, -4.0, -2.0, -1.5, -1.0, -0.5, 0.0)
