@@ -80,7 +80,6 @@ def _bases(kind: str, m: int, r: int, seed: int, trials: list[int]) -> Tensor:
 class Config(Setting):
     """The paper's sizes. Every run is as long as the others."""
 
-    trials: int = 20  # 34 runs: a hundred trials of each would take an hour on one core
     steps: int = 200
     checkpoints: int = 7
     marks: tuple[int, ...] = (0, 1, 10, 30, 60, 100, 200)
