@@ -38,7 +38,6 @@ SMALL: dict[str, Any] = {
 class Config(Setting):
     """Scales multiply the paper's points, whose norm is about √(4/400) = 0.1."""
 
-    trials: int = 30
     steps: int = 200
     checkpoints: int = 6
     marks: tuple[int, ...] = (0, 10, 30, 60, 100, 200)
