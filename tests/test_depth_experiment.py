@@ -172,10 +172,8 @@ def test_the_chain_adds_up_over_layers(tmp_path, tiny):
 
 
 def test_stored_bounds_are_not_contradicted():
-    try:
-        stored = sl.load_result("depth")
-    except FileNotFoundError:
-        pytest.skip("not stored yet")
+    stored = sl.load_result("depth")
+    assert stored.points == EXPERIMENT.points(EXPERIMENT.full)
     bound, truth = (stored[k] for k in ("reference_bound_affine", "affine_to_post_spectral"))
     assert (truth <= bound * (1 + 2.0 ** (1 - depth.BITS)) + 1e-6).all()
     assert stored["share_r"].shape == (9, 7, 5, stored.config["trials"])

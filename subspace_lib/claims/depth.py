@@ -76,6 +76,7 @@ def distance_falls(results: Mapping[str, Result]) -> Judgement:
     counts = {key: int(found.all(1).sum()) for key, found in each.items()}
     of, layers = len(run.points), len(each[PAIRS[0], "fro"][0])
     post = each["previous_to_post", "fro"]
+    whole = np.asarray(post.all(1))
     listed = "; ".join(
         f"X_l to {name} " + ", ".join(f"{n} {counts[pair, n]}" for n in NORMS)
         for pair, name in zip(PAIRS, ("W_l X_l", "Y_l"), strict=True)
@@ -84,7 +85,7 @@ def distance_falls(results: Mapping[str, Result]) -> Judgement:
         _verdict(sum(counts.values()), of * len(counts)),
         f"of {of} settings the distance falls by a tenth in every layer in {listed}; to Y_l in the "
         f"Frobenius norm it falls in {int(post.sum())} of {of * layers} layers"
-        + (f", in all of one network in {int(post.all(1).sum())}{_listed(run, post.all(1))}"),
+        + (f", in all of one network in {int(whole.sum())}{_listed(run, whole)}"),
     )
 
 
@@ -92,13 +93,14 @@ def accuracy_rises(results: Mapping[str, Result]) -> Judgement:
     """In every layer; what single linkage says and whether the distances say the same beside it."""
     run = results[RUN]
     found, closer = rises(run), falls(run, "previous_to_post_fro")
+    whole = np.asarray(found.all(1))
     ends = clustered(run)
     together, apart = int((found & closer).sum()), int((found & ~closer).sum())
     return Judgement(
-        _verdict(int(found.all(1).sum()), len(run.points)),
+        _verdict(int(whole.sum()), len(run.points)),
         f"spectral clustering of P(Y_l) gains, or ends within one point in a hundred of perfect, "
-        f"in every layer in {int(found.all(1).sum())} of {len(run.points)} settings"
-        f"{_listed(run, found.all(1))}; the last layer goes from {ends[:, 0, -1].mean():.2f} to "
+        f"in every layer in {int(whole.sum())} of {len(run.points)} settings"
+        f"{_listed(run, whole)}; the last layer goes from {ends[:, 0, -1].mean():.2f} to "
         f"{ends[:, 1, -1].mean():.2f} on average; of {int(found.sum())} layers whose accuracy "
         f"rises the distance falls in {together} and does not in {apart}; single linkage ends at "
         f"{np.nanmean(run['acc'][:, -1]):.2f} on average",
