@@ -54,9 +54,9 @@ class Config(Setting):
     ambient_dim: int = 100
     points_per_subspace: int = 50
     hidden: int = 64
-    steps: int = 1500
+    steps: int = 3000
     checkpoints: int = 7
-    marks: tuple[int, ...] = (0, 5, 15, 50, 150, 500, 1500)
+    marks: tuple[int, ...] = (0, 10, 30, 100, 300, 1000, 3000)
     variance: float = 0.1  # each point has its own
     lanczos: int = 15
     penalty: float = 0.1
