@@ -41,8 +41,8 @@ def _settings(run: Result) -> str:
     rank_r = np.median(run["distance"][finite][:, :, 0], 1)
     inside = np.median(run["inside"][wide][:, :, 2], 1)
     return (
-        f"varied: {varied(run.points)} (width 0: infinite); over them the sine at rank r of finite widths "
-        f"is {rank_r.min():.2f} to {rank_r.max():.2f}, that into r + K directions at infinite "
+        f"varied: {varied(run.points)} (width 0: infinite); over them the sine at rank r of finite "
+        f"widths is {rank_r.min():.2f} to {rank_r.max():.2f}, that into r + K directions at infinite "
         f"width {inside.min():.2f} to {inside.max():.2f}"
     )
 
