@@ -6,6 +6,7 @@ stored grid is what the page shows where nothing can be computed.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -223,6 +224,16 @@ def at_the_end(arrays: Mapping[str, np.ndarray], name: str = "share_r1") -> np.n
     arrays: a result or one of its points; (…, checkpoints, trials) → (…).
     """
     return np.median(np.nan_to_num(arrays[name][..., -1, :], nan=0.0), axis=-1)
+
+
+def band(values: np.ndarray) -> np.ndarray:
+    """Smallest, median and largest over the trials that are left: (…, trials) → (3, …).
+
+    NaN where all have diverged.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return np.nanquantile(values, (0, 0.5, 1), axis=-1)
 
 
 def main_effects(
