@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from subspace_lib.projectors import row_basis, row_projector
-from subspace_lib.relations import neural_collapse, ridge_self_expression
+from subspace_lib.relations import (
+    neural_collapse,
+    ridge_self_expression,
+    sparse_self_expression,
+)
 from subspace_lib.statements import _instances as make
 from subspace_lib.statements._registry import Sides, Statement, register
 
@@ -150,28 +156,36 @@ register(
 
 
 def _one_neighbour(angle: Tensor, share: Tensor) -> Sides:
-    """Is c = (1 − share) a e_1 optimal for X, and the same of e_2 for GX? Violation of optimality.
+    """The Lasso's third column for X and for GX, against (1 − share) a e_1 and the same of e_2.
 
-    Columns e_1, e_2, (cos, sin) of ``angle`` < 45°; G = diag(1, cot²) takes the angle to 90° less.
+    Columns e_1, e_2, (cos, sin) of ``angle``, a its cosine; G = diag(1, cot²). P is compared too.
     """
-    worst = torch.zeros_like(angle)
-    for turned in (angle, torch.pi / 2 - angle):
-        aims = torch.stack([turned.cos(), turned.sin()], -1)
-        near, far = aims.amax(-1), aims.amin(-1)
-        alpha = share * near
-        # the near point carries c = near − α, and its slope is α by that; the far one's is ``far``
-        worst = torch.maximum(worst, far - alpha)
-    G = torch.stack([torch.ones_like(angle), 1 / angle.tan().square()], -1)
-    moved = G * torch.stack([angle.cos(), angle.sin()], -1)
-    target = torch.stack([angle.sin(), angle.cos()], -1)
-    off = (moved / moved.norm(dim=-1, keepdim=True) - target).norm(dim=-1)
-    return make.rounding(torch.maximum(worst, off), ROUNDING)
+    off = []
+    for phi, part in zip(angle.tolist(), share.tolist(), strict=True):
+        X = make.matrix([[1, 0, math.cos(phi)], [0, 1, math.sin(phi)]])
+        GX = make.matrix([[1, 0], [0, math.tan(phi) ** -2]]) @ X
+        carried = (1 - part) * X[0, 2]
+        nothing = torch.zeros_like(carried)
+        wanted = torch.stack([carried, nothing, nothing])
+        found = [sparse_self_expression(A, part)[:, 2] for A in (X, GX)]
+        moved = row_projector(X, 2) - row_projector(GX, 2)
+        off.append(
+            torch.stack(
+                [(found[0] - wanted).norm(), (found[1] - wanted[[1, 0, 2]]).norm(), _norm(moved)]
+            ).amax()
+        )
+    return make.rounding(torch.stack(off), ROUNDING)
 
 
 def _one_neighbour_random(seed: int, count: int) -> Sides:
     angle = make.uniform(seed, "angle", 0.05, 0.75, count)
-    return _one_neighbour(angle, angle.tan() + (1 - angle.tan()) * make.uniform(
-        seed, "share", 0, 1, count))  # fmt: skip
+    least = angle.tan()
+    return _one_neighbour(angle, least + (1 - least) * make.uniform(seed, "share", 0, 1, count))
+
+
+def _small_penalty() -> Sides:
+    """Below the share tan φ the second neighbour takes part."""
+    return _one_neighbour(torch.tensor([0.6]).double(), torch.tensor([0.1]).double())
 
 
 register(
@@ -179,11 +193,10 @@ register(
         "Counterexample 20.4",
         "X and GX with one row space: the Lasso takes the first neighbour, then the second",
         _one_neighbour_random,
-        {"penalty above tan φ": lambda: _one_neighbour(
-            torch.tensor([0.6]).double(), torch.tensor([0.1]).double())},
+        {"penalty above tan φ": _small_penalty},
         form="identity",
     )
-)  # fmt: skip
+)
 
 
 # ---------------------------------------------------------------- Theorem 20.5
@@ -216,7 +229,7 @@ def _kept_random(seed: int, count: int) -> Sides:
     counts = make.shape(seed, **{f"n{k}": (2, 5) for k in range(K)})
     half, n = max(1, count // 2), sum(counts)
     L = _indicators(counts)
-    (q,) = make.shape(seed, q=(1, min(p, K)))
+    (q,) = make.shape(seed, q=(1, min(p, n)))  # beyond K only the deviations have directions
     V = make.orthonormal(seed, "V", half, n, min(r, n)).mT
     size = make.log_uniform(seed, "size", -3, 1, half, 1, 1)
     Y = make.gaussian(seed, "M", half, p, K) @ L + size * make.gaussian(seed, "E", half, p, n)
@@ -283,53 +296,75 @@ register(
 # ---------------------------------------------------------------- Proposition 20.7
 
 
-def _curvatures(W: Tensor, D: Tensor, X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Top eigenvalues of the Hessian of ‖D relu(WX) − X‖_F², of its W and of its D block."""
+def _curvatures(W: Tensor, b: Tensor, D: Tensor, X: Tensor) -> list[Tensor]:
+    """‖D relu(WX + b1ᵀ) − X‖_F², the top eigenvalues of its Hessian and of the blocks of (W, b)
+    and of D.
+    """
     count, size = len(W), W[0].numel()
+    rows = b[0].numel()
 
     def loss(theta: Tensor, x: Tensor) -> Tensor:
-        w, d = theta[:size].view(W.shape[1:]), theta[size:].view(D.shape[1:])
-        return (d @ torch.relu(w @ x) - x).square().sum()
+        w, d = theta[:size].view(W.shape[1:]), theta[size + rows :].view(D.shape[1:])
+        Y = torch.relu(w @ x + theta[size : size + rows, None])
+        return (d @ Y - x).square().sum()
 
-    theta = torch.cat([W.reshape(count, -1), D.reshape(count, -1)], 1)
+    theta = torch.cat([W.reshape(count, -1), b, D.reshape(count, -1)], 1)
     H = torch.func.vmap(torch.func.hessian(loss))(theta, X)
-    top = [torch.linalg.eigvalsh(A)[:, -1] for A in (H, H[:, :size, :size], H[:, size:, size:])]
-    return top[0], top[1], top[2]
+    cut = size + rows
+    return [torch.func.vmap(loss)(theta, X)] + [
+        torch.linalg.eigvalsh(A)[:, -1] for A in (H, H[:, :cut, :cut], H[:, cut:, cut:])
+    ]
 
 
-def _rescaled(W: Tensor, D: Tensor, X: Tensor, c: Tensor, both: bool = True) -> Sides:
-    """max(c² λ_D, λ_W/c²) against the sharpness after (W, D) → (cW, D/c)."""
+def _rescaled(
+    W: Tensor, b: Tensor, D: Tensor, X: Tensor, c: Tensor, both: bool = True
+) -> tuple[Sides, Sides]:
+    """max(c² λ_D, λ_W/c²) against the sharpness after (W, b, D) → (cW, cb, D/c); and the change of
+    the loss and of Y/c.
+    """
     by = c[:, None, None]
-    pairs = torch.cat([W, by * W if both else W]), torch.cat([D, D / by])
-    found = _curvatures(*pairs, torch.cat([X, X]))  # one call: compiling the Hessian takes longest
-    after, lam_W, lam_D = found[0][len(c) :], found[1][: len(c)], found[2][: len(c)]
+    turned, lifted = (by * W, c[:, None] * b) if both else (W, b)
+    # one call: compiling the Hessian takes longest
+    found = _curvatures(
+        torch.cat([W, turned]), torch.cat([b, lifted]), torch.cat([D, D / by]), torch.cat([X, X])
+    )
+    loss, _, lam_W, lam_D = (values[: len(c)] for values in found)
+    new_loss, sharp = (values[len(c) :] for values in found[:2])
     left = torch.maximum(c.square() * lam_D, lam_W / c.square())
-    return Sides(left, after * (1 + ROUNDING) + ROUNDING)
+    Y, new_Y = torch.relu(W @ X + b[..., None]), torch.relu(turned @ X + lifted[..., None])
+    change = (new_loss - loss).abs() / (1 + loss) + _norm(new_Y - by * Y) / (1 + _norm(new_Y))
+    return Sides(left, sharp * (1 + ROUNDING) + ROUNDING), make.rounding(change, ROUNDING)
 
 
 def _rescaled_random(seed: int, count: int) -> Sides:
     m, h, n = make.shape(seed, m=(1, 3), h=(1, 3), n=(1, 5))
-    W, D = make.gaussian(seed, "W", count, h, m), make.gaussian(seed, "D", count, m, h)
-    c = make.log_uniform(seed, "c", -1, 1, count)
-    return _rescaled(W, D, make.gaussian(seed, "X", count, m, n), c)
+    half = max(1, count // 2)
+    W, D = make.gaussian(seed, "W", half, h, m), make.gaussian(seed, "D", half, m, h)
+    b, X = make.gaussian(seed, "b", half, h), make.gaussian(seed, "X", half, m, n)
+    return make.join(*_rescaled(W, b, D, X, make.log_uniform(seed, "c", -1, 1, half)))
+
+
+def _ones(c: float, both: bool = True) -> tuple[Sides, Sides]:
+    """One positive number, one unit, no bias."""
+    one = torch.ones(1, 1, 1, dtype=torch.float64)
+    size = torch.tensor([c], dtype=torch.float64)
+    return _rescaled(one, torch.zeros(1, 1).double(), one, one, size, both)
 
 
 def _rescaled_extremal() -> Sides:
-    """One positive number, one unit, c = 100: the readout's curvature is all there is."""
-    one = torch.ones(1, 1, 1, dtype=torch.float64)
-    return _rescaled(one, one, one, torch.tensor([100.0], dtype=torch.float64))
+    """c = 100: the readout's curvature is all there is."""
+    return _ones(100.0)[0]
 
 
 def _one_side_only() -> Sides:
     """D/c with W as it was is another function."""
-    one = torch.ones(1, 1, 1, dtype=torch.float64)
-    return _rescaled(one, one, one, torch.tensor([10.0], dtype=torch.float64), both=False)
+    return make.join(*_ones(10.0, both=False))
 
 
 register(
     Statement(
         "Proposition 20.7",
-        "(W, D) → (cW, D/c): sharpness ≥ max(c² λ_D, λ_W/c²), P_q(Y) as before",
+        "(W, b, D) → (cW, cb, D/c): same loss, Y → cY, sharpness ≥ max(c² λ_D, λ_W/c²)",
         _rescaled_random,
         {"both sides rescaled": _one_side_only},
         _rescaled_extremal,
