@@ -1,9 +1,9 @@
 """Speed, side by side in one run: ``python benchmarks/run.py [--quick] [--threads N]``.
 
 The stacked engine against a loop of ``torch.nn`` modules and against ``torch.func`` (stacked state,
-``vmap`` over the gradient), and the projector distance in tiles against n×n matrices. All three
-trainers make the same steps from the same weights; the script stops if their losses differ. Stores
-book/results/benchmarks.npz, which the book's page on performance shows.
+``vmap`` over the gradient); what a step costs; the projector distance in tiles against n×n
+matrices; memory. All three trainers make the same steps from the same weights; the script stops if
+their losses differ. Stores book/results/benchmarks.npz, which the book's page on performance shows.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,8 +29,12 @@ from subspace_lib.training import train
 
 SIZES = ((20, 50, 8), (40, 100, 16), (100, 200, 40), (400, 400, 80))  # m, n, hidden
 TRIALS = (1, 10, 100, 1000)
+STEPS = 50  # enough that drawing the weights and converting the data do not count
 LR, LARGEST = 1e-3, 4e7  # entries of all data matrices of one case: 160 MB
-POINTS = (1000, 2000, 4000, 8000)
+NAMES = ("engine", "loop", "vmap", "share")
+BASE = {"m": 100, "n": 200, "h": 40, "trials": 100}  # one of them is changed at a time
+FACTORS = (0.5, 1, 2, 4)
+POINTS, MOST = (1000, 2000, 4000, 8000), 70_000
 
 
 def union(m: int, n: int, trials: int) -> Any:
@@ -47,13 +55,13 @@ def engine(network: FeedForward, data: Any, steps: int) -> Tensor:
 
 def modules(network: FeedForward, params: dict[str, Tensor]) -> list[nn.Module]:
     m, h, out = network.widths
-    made = []
+    made: list[nn.Module] = []
     for t in range(len(params["W1"])):
-        net = nn.Sequential(nn.Linear(m, h, bias=False), nn.ReLU(), nn.Linear(h, out, bias=False))
+        first, last = nn.Linear(m, h, bias=False), nn.Linear(h, out, bias=False)
         with torch.no_grad():
-            net[0].weight.copy_(params["W1"][t])
-            net[2].weight.copy_(params["W2"][t])
-        made.append(net)
+            first.weight.copy_(params["W1"][t])
+            last.weight.copy_(params["W2"][t])
+        made.append(nn.Sequential(first, nn.ReLU(), last))
     return made
 
 
@@ -111,29 +119,34 @@ def training(m: int, n: int, h: int, trials: int, repeats: int) -> dict[str, flo
     """Trial-steps per second of the three trainers, and the engine's share of the product rate."""
     network, data = FeedForward((m, h, m)), union(m, n, trials)
     work = 2 * 5 * m * n * h  # forward 2, backward 3 products of m·n·h multiply-adds each
-    steps = int(np.clip(1e9 / (work * trials), 2, 100))
     X = data.X.float().mT.contiguous()
     start = network.init("usual", trials=trials, seed=2)
     found = {}
     rates = {}
     # fresh modules each time: both trainers start from the same weights
     cases = {
-        "engine": lambda: engine(network, data, steps),
-        "loop": lambda: loop(modules(network, start), X, steps),
-        "vmap": lambda: mapped(modules(network, start), X, steps),
+        "engine": lambda: engine(network, data, STEPS),
+        "loop": lambda: loop(modules(network, start), X, STEPS),
+        "vmap": lambda: mapped(modules(network, start), X, STEPS),
     }
     for name, function in cases.items():
         seconds, found[name] = best(function, repeats)
-        rates[name] = trials * steps / seconds
+        rates[name] = trials * STEPS / seconds
     for name in ("loop", "vmap"):
         torch.testing.assert_close(found[name].double(), found["engine"], rtol=1e-3, atol=1e-6)
     rates["share"] = rates["engine"] * work / product_rate()
     return rates
 
 
+def pair(n: int) -> tuple[Tensor, Tensor]:
+    streams = (torch.Generator().manual_seed(i) for i in (0, 1))
+    A, B = (torch.randn(16, n, generator=g).double() for g in streams)
+    return A, B
+
+
 def distance(n: int, repeats: int) -> tuple[float, float]:
     """Seconds of the largest entry of P − Q in tiles and from n×n matrices, rank 16."""
-    A, B = (torch.randn(16, n, generator=torch.Generator().manual_seed(i)).double() for i in (0, 1))
+    A, B = pair(n)
     tiles, value = best(lambda: sl.projection_distance(A, B, 16), repeats)
 
     def whole() -> Tensor:
@@ -144,38 +157,114 @@ def distance(n: int, repeats: int) -> tuple[float, float]:
     return tiles, dense
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small cases, nothing stored")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    begin, repeats = time.perf_counter(), 1 if options.quick else 2
-    sizes, trials = (SIZES[:2], TRIALS[:2]) if options.quick else (SIZES, TRIALS)
-    names = ("engine", "loop", "vmap", "share")
-    training(*sizes[0], 2, 1)  # the first call of each trainer pays for what is loaded lazily
-    speed = np.full((len(sizes), len(trials), len(names)), np.nan)
+def speeds(quick: bool) -> np.ndarray:
+    """Trial-steps per second of the trainers and the engine's share: (sizes, trials, NAMES)."""
+    training(*SIZES[0], 2, 1)  # the first call of each trainer pays for what is loaded lazily
+    sizes, trials = (SIZES[:2], TRIALS[:2]) if quick else (SIZES, TRIALS)
+    found = np.full((len(sizes), len(trials), len(NAMES)), np.nan)
     for i, (m, n, h) in enumerate(sizes):
         for j, count in enumerate(trials):
             if m * n * count > LARGEST:
                 continue
-            rates = training(m, n, h, count, repeats)
-            speed[i, j] = [rates[name] for name in names]
+            rates = training(m, n, h, count, 1 if quick else 3)
+            found[i, j] = [rates[name] for name in NAMES]
             print(f"m {m:3} n {n:3} h {h:2} trials {count:4}: " + ", ".join(
-                f"{name} {rates[name]:.3g}" for name in names), flush=True)  # fmt: skip
-    points = POINTS[:2] if options.quick else POINTS
-    seconds = np.array([distance(n, repeats) for n in points])
-    for n, (tiles, dense) in zip(points, seconds, strict=True):
-        print(f"distance, n = {n}: tiles {tiles:.3f} s, n×n {dense:.3f} s")
-    if options.quick:
-        return
-    A, B = (torch.randn(16, 70_000).double() for _ in range(2))
-    large, _ = best(lambda: sl.projection_distance(A, B, 16), 1)
-    print(f"distance, n = 70000: tiles {large:.1f} s")
-    made = provenance("cpu", time.perf_counter() - begin) | {"threads": options.threads}
-    arrays = {"speed": speed[None], "distance": seconds[None], "large": np.array([large])}
-    config = {"sizes": sizes, "trials": trials, "names": names, "points": points, "lr": LR}
-    print(save(Result("benchmarks", config, [{}], arrays, made), results_folder()))
+                f"{name} {rates[name]:.3g}" for name in NAMES), flush=True)  # fmt: skip
+    return found
+
+
+def costs(quick: bool) -> np.ndarray:
+    """Seconds per step of the engine, one of BASE changed at a time: (|BASE|, |FACTORS|)."""
+    found = np.empty((len(BASE), len(FACTORS)))
+    for i, name in enumerate(BASE):
+        for j, factor in enumerate(FACTORS):
+            size = BASE | {name: round(BASE[name] * factor * (0.1 if quick else 1))}
+            data = union(size["m"], size["n"], size["trials"])
+            network = FeedForward((size["m"], size["h"], size["m"]))
+            run = partial(engine, network, data, STEPS)
+            found[i, j] = best(run, 1 if quick else 3)[0] / STEPS
+        print(f"seconds per step against {name}: {found[i].round(4)}", flush=True)
+    return found
+
+
+def grown(function: Callable[..., Any], arguments: tuple[Any, ...]) -> float:
+    """Bytes by which a call raises this process's peak; NaN where Linux's /proc is missing."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return float("nan")
+
+    def read(name: str) -> int:
+        line = next(line for line in status.read_text().splitlines() if line.startswith(name))
+        return int(line.split()[1]) * 1024
+
+    tiled_distance(50)
+    trained(1)  # what is loaded lazily does not count
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins again from what is used now
+    before = read("VmRSS")
+    function(*arguments)
+    return read("VmHWM") - before
+
+
+def peak(function: Callable[..., Any], *arguments: Any) -> float:
+    """``grown`` in a fresh process, so that nothing earlier hides it."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(grown, function, arguments).result()
+
+
+def tiled_distance(n: int) -> None:
+    sl.projection_distance(*pair(n), 16)
+
+
+def dense_distance(n: int) -> None:
+    A, B = pair(n)
+    (sl.row_projector(A, 16) - sl.row_projector(B, 16)).abs().max()
+
+
+def trained(trials: int) -> None:
+    """Float64 data, float32 training: what a run holds beside its data is the difference."""
+    engine(FeedForward((100, 40, 100)), union(100, 200, trials), 2)
+
+
+def only_data(trials: int) -> None:
+    union(100, 200, trials)
+
+
+def memory(quick: bool) -> dict[str, np.ndarray]:
+    """Bytes: of the distance, tiles and n×n, (|POINTS|, 2); of training and its data alone."""
+    points, trials = (POINTS[:1], TRIALS[:1]) if quick else (POINTS, TRIALS)
+    distances = [[peak(f, n) for f in (tiled_distance, dense_distance)] for n in points]
+    runs = [[peak(f, t) for f in (trained, only_data)] for t in trials]
+    print(f"MB of a distance: {np.array(distances) // 10**6}")
+    print(f"MB of training: {np.array(runs) // 10**6}")
+    return {"distance_memory": np.array(distances), "training_memory": np.array(runs)}
+
+
+def measured(quick: bool) -> dict[str, np.ndarray]:
+    points, most = (POINTS[:2], 7_000) if quick else (POINTS, MOST)
+    arrays = {"speed": speeds(quick), "cost": costs(quick)}
+    arrays["distance"] = np.array([distance(n, 1 if quick else 3) for n in points])
+    arrays["large"] = np.array(best(lambda: sl.projection_distance(*pair(most), 16), 1)[0])
+    print(
+        f"seconds of a distance: {arrays['distance'].round(3)}, n = {most}: {arrays['large']:.1f}"
+    )
+    return {k: v[None] for k, v in (arrays | memory(quick)).items()}
+
+
+def main(arguments: list[str] | None = None) -> Result:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small cases, nothing stored")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    wall, cpu = time.perf_counter(), time.process_time()
+    arrays = measured(options.quick)
+    made = provenance("cpu", time.perf_counter() - wall, time.process_time() - cpu)
+    config = {"sizes": SIZES, "trials": TRIALS, "names": NAMES, "points": POINTS, "most": MOST,
+              "steps": STEPS, "base": BASE, "factors": FACTORS, "lr": LR}  # fmt: skip
+    result = Result("benchmarks", config, [{}], arrays, made | {"threads": options.threads})
+    if not options.quick:
+        print(save(result, results_folder()))
+    return result
 
 
 if __name__ == "__main__":
