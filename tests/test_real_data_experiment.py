@@ -93,19 +93,6 @@ def test_singular_values_are_those_of_the_matrix():
         np.testing.assert_allclose(module.singular_values(A), expected, rtol=1e-6)
 
 
-def test_cross_energy_is_what_lies_outside_the_blocks():
-    V = sl.row_basis(torch.randn(6, 30, generator=torch.Generator().manual_seed(0)).double(), 6)
-    labels = torch.arange(30) // 10
-    P = V.mT @ V
-    off = labels[:, None] != labels[None, :]
-    expected = P[off].square().sum() / P.square().sum()
-    torch.testing.assert_close(module.cross_energy(V, labels), expected)
-    union = sl.sample_union(
-        ambient_dim=20, n_subspaces=3, subspace_dim=2, points_per_subspace=10, seed=0
-    )
-    assert module.cross_energy(sl.row_basis(union.X, 6), union.labels).abs() < 1e-12
-
-
 def test_layers_are_measured_as_the_library_measures_them():
     split = module.preprocess(module.halves(sl.load_dataset("wine"), 0), "unit")
     X = torch.from_numpy(split.train)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from subspace_lib import _diagnostics as measure
 from subspace_lib._random import generator
-from subspace_lib.clustering import clustering_scores
+from subspace_lib.clustering import clustering_scores, cross_energy
 from subspace_lib.data import ObservedData, observe
 from subspace_lib.datasets import EMBEDDED, TABLE, Dataset, load_dataset
 from subspace_lib.experiments._sweep import Experiment, Point, register
@@ -179,15 +179,6 @@ def rank_choices(X: np.ndarray, classes: int, seed: int = 0) -> dict[str, int]:
 
 
 # ---------------------------------------------------------------------------- the measuring
-
-
-def cross_energy(V: Tensor, labels: Tensor) -> Tensor:
-    """Σ P_ij²/Σ P_ij² over pairs of different classes, over all pairs; P = VᵀV, V: (…, q, n)."""
-    within = sum(
-        (V[..., labels == k] @ V[..., labels == k].mT).square().sum((-2, -1))
-        for k in range(int(labels.max()) + 1)
-    )
-    return 1 - within / (V @ V.mT).square().sum((-2, -1))
 
 
 def cluster_scores(V: Tensor, labels: Tensor) -> Tensor:

@@ -8,8 +8,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import minimum_spanning_tree
 from torch import Tensor
 
-from subspace_lib.clustering import accuracy, single_linkage
-from subspace_lib.experiments.real_data import cross_energy
+from subspace_lib.clustering import accuracy, cross_energy, single_linkage
 from subspace_lib.projectors import row_basis
 from subspace_lib.statements import _instances as make
 from subspace_lib.statements._registry import Sides, Statement, register
