@@ -34,6 +34,7 @@ LR, LARGEST = 1e-3, 4e7  # entries of all data matrices of one case: 160 MB
 NAMES = ("engine", "loop", "vmap", "share")
 BASE = {"m": 100, "n": 200, "h": 40, "trials": 100}  # one of them is changed at a time
 FACTORS = (0.5, 1, 2, 4)
+DEPTHS = (1, 5)
 POINTS, MOST = (1000, 2000, 4000, 8000), 70_000
 
 
@@ -187,6 +188,27 @@ def costs(quick: bool) -> np.ndarray:
     return found
 
 
+def shares(quick: bool) -> np.ndarray:
+    """Share of a run that its diagnostics take, all of them, by default: (|DEPTHS|, bias no, yes).
+
+    At the paper's size, with Adam; of a quick run only the kind of the answer means anything.
+    """
+    found = np.empty((len(DEPTHS), 2))
+    m, n, h = SIZES[0] if quick else SIZES[-1]
+    for i, depth in enumerate(DEPTHS):
+        for bias in (False, True):
+            network = FeedForward((m, *[h] * depth, m), bias=bias)
+            more: dict[str, Any] = {"steps": 20} if quick else {}
+            run = train(
+                network, union(m, n, 10), optimizer="adam", lr=0.003, normalise="data",
+                progress=False, **more,
+            )  # fmt: skip
+            both = run.seconds_diagnostics + run.seconds_training
+            found[i, int(bias)] = run.seconds_diagnostics / both
+    print(f"share of the diagnostics: {found.round(3)}", flush=True)
+    return found
+
+
 def grown(function: Callable[..., Any], arguments: tuple[Any, ...]) -> float:
     """Bytes by which a call raises this process's peak; NaN where Linux's /proc is missing."""
     status = Path("/proc/self/status")
@@ -241,7 +263,7 @@ def memory(quick: bool) -> dict[str, np.ndarray]:
 
 def measured(quick: bool) -> dict[str, np.ndarray]:
     points, most = (POINTS[:2], 7_000) if quick else (POINTS, MOST)
-    arrays = {"speed": speeds(quick), "cost": costs(quick)}
+    arrays = {"speed": speeds(quick), "cost": costs(quick), "diagnostics": shares(quick)}
     arrays["distance"] = np.array([distance(n, 1 if quick else 3) for n in points])
     arrays["large"] = np.array(best(lambda: sl.projection_distance(*pair(most), 16), 1)[0])
     print(
@@ -260,7 +282,8 @@ def main(arguments: list[str] | None = None) -> Result:
     arrays = measured(options.quick)
     made = provenance("cpu", time.perf_counter() - wall, time.process_time() - cpu)
     config = {"sizes": SIZES, "trials": TRIALS, "names": NAMES, "points": POINTS, "most": MOST,
-              "steps": STEPS, "base": BASE, "factors": FACTORS, "lr": LR}  # fmt: skip
+              "steps": STEPS, "base": BASE, "factors": FACTORS,
+              "depths": DEPTHS, "lr": LR}  # fmt: skip
     result = Result("benchmarks", config, [{}], arrays, made | {"threads": options.threads})
     if not options.quick:
         print(save(result, results_folder()))

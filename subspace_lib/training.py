@@ -136,7 +136,7 @@ def train(
     trials: int | None = None,
     target: str = "noisy",
     normalise: str = "sum",
-    checkpoints: int | Sequence[int] = 11,
+    checkpoints: int | Sequence[int] = 9,
     diagnostics: bool | Sequence[str] = True,
     certify: Sequence[int] | None = None,
     dtype: torch.dtype = torch.float32,

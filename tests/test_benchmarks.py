@@ -19,7 +19,7 @@ def test_quick_benchmark(monkeypatch):
     result = script.main(["--quick", "--threads", str(threads)])
     assert stored.read_bytes() == before
     assert result["speed"].shape[-1] == len(result.config["names"])
-    for name in ("speed", "cost", "distance", "large"):
+    for name in ("speed", "cost", "diagnostics", "distance", "large"):
         assert np.isfinite(result[name]).all()
         assert (result[name] > 0).all()
     dense = result["distance_memory"][0, 0, 1]
