@@ -173,7 +173,7 @@ def _other_minimum() -> Sides:
 register(
     Statement(
         "Theorem 11.4",
-        "a minimiser of ‖DWX − X‖_F has P_p(WX) = P_p(X), a balanced one P_q(WX) = P_q(X) for q ≤ p",
+        "minimisers of ‖DWX − X‖_F: P_p(WX) = P_p(X); balanced ones: P_q(WX) = P_q(X) for q ≤ p",
         _linear,
         {"balanced": _other_minimum, "a minimiser": lambda: _linear(3, 5, optimal=False)},
         form="identity",
