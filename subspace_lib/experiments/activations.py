@@ -49,7 +49,6 @@ class Config(Setting):
 class RecurrentConfig(Setting):
     """Hidden size 20, eight pieces of 50 entries: 160 rows when all states are stacked."""
 
-    trials: int = 12
     hidden: int = 20
     steps: int = 200
     checkpoints: int = 5
