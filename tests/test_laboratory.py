@@ -100,6 +100,21 @@ def test_main_effects_split_the_variance():
         lab.main_effects(crossed, axes)
 
 
+def test_interactions_are_what_the_main_effects_leave():
+    axes = {"a": [0, 1], "b": [0, 1, 2], "c": [0, 1]}
+    a, b, c = np.meshgrid([-1.0, 1.0], [-1.0, 0.0, 1.0], [-1.0, 1.0], indexing="ij")
+    crossed = lab.interactions((a * c + b).ravel(), axes)
+    assert next(iter(crossed)) == ("a", "c")
+    np.testing.assert_allclose(list(crossed.values()), [0.6, 0, 0], atol=1e-12)  # 1 of 1 + 2/3
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=6)
+    two = {"a": [0, 1], "b": [0, 1, 2]}
+    shares = [*lab.main_effects(values, two)[1].values(), *lab.interactions(values, two).values()]
+    assert sum(shares) == pytest.approx(1)  # with two controls nothing else is left
+    with pytest.raises(ValueError, match="one entry per point"):
+        lab.interactions(values, axes)
+
+
 def test_the_grid_is_complete_and_every_setting_is_one_of_its_own(stored):
     assert stored.points == lab.points(lab.Config())
     assert stored.config == find("laboratory").full.__dict__ | {

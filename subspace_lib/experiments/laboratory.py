@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -254,6 +254,24 @@ def main_effects(
     }
     total = float(cube.var()) or 1.0
     return means, {name: float(mean.var()) / total for name, mean in means.items()}
+
+
+def interactions(
+    values: np.ndarray, axes: Mapping[str, Sequence[Any]]
+) -> dict[tuple[str, str], float]:
+    """Pair of controls → the share of the variance that only the two together explain, sorted.
+
+    That is the variance of their mean table after the mean of each row and column is removed.
+    values, axes: as in ``main_effects``, whose shares and these add up to at most 1.
+    """
+    means, _ = main_effects(values, axes)  # checks the sizes
+    cube, names = values.reshape([len(v) for v in axes.values()]), list(means)
+    total, found = float(cube.var()) or 1.0, {}
+    for i, j in combinations(range(cube.ndim), 2):
+        table = cube.mean(axis=tuple(k for k in range(cube.ndim) if k not in (i, j)))
+        rest = table - means[names[i]][:, None] - means[names[j]] + table.mean()
+        found[names[i], names[j]] = float(rest.var()) / total
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
 @dataclass(frozen=True)
