@@ -39,7 +39,7 @@ def exercises(path: Path) -> list[Exercise]:
         if "exercise-stub" not in tags:
             continue
         statement, check, solution = cells[i - 1].source, cells[i + 1].source, cells[i + 2].source
-        number = re.findall(r"### Exercise (\d+\.\d+) ", statement)[-1]
+        number = re.findall(r"### Exercise (\w+\.\d+) ", statement)[-1]
         fence = re.search(r"```python\n(.*?)```", solution, re.S)
         code = fence[1] if fence else ""
         found.append(Exercise(path, number, statement, cell.source, check, code))

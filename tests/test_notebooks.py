@@ -127,7 +127,7 @@ def run(imports, *parts):
     return eval(last, space)
 
 
-ALL = [e for path in CHAPTERS for e in exercises(path)]
+ALL = [e for path in NOTEBOOKS for e in exercises(path)]
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
