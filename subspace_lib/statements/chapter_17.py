@@ -39,12 +39,12 @@ def _symmetric(A: Tensor) -> Tensor:
 
 
 def _linkage(seed: int, count: int) -> Sides:
-    """Blocks and noise; the other matrix further and further away."""
+    """Blocks and noise; the other matrix near enough to agree or, more often, too far."""
     n, K = make.shape(seed, n=(4, 12), K=(2, 3))
     labels = torch.arange(n) % K
     same = (labels[:, None] == labels[None, :]).double()
     P = same + 0.3 * _symmetric(make.gaussian(seed, "P", count, n, n))
-    size = make.log_uniform(seed, "size", -3, 1, count, 1, 1)
+    size = make.log_uniform(seed, "size", -0.5, 1, count, 1, 1)
     return _moved(P, P + size * _symmetric(make.gaussian(seed, "Q", count, n, n)), K)
 
 
