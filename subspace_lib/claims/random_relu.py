@@ -41,9 +41,9 @@ def _settings(run: Result) -> str:
     rank_r = np.median(run["distance"][finite][:, :, 0], 1)
     inside = np.median(run["inside"][wide][:, :, 2], 1)
     return (
-        f"varied: {varied(run.points)} (width 0: infinite); over them the sine at rank r of finite "
-        f"widths is {rank_r.min():.2f} to {rank_r.max():.2f}, that into r + K directions at infinite "
-        f"width {inside.min():.2f} to {inside.max():.2f}"
+        f"varied: {varied(run.points)} (width 0: infinite); over them the sine at rank r of "
+        f"finite widths is {rank_r.min():.2f} to {rank_r.max():.2f}, that into r + K directions at "
+        f"infinite width {inside.min():.2f} to {inside.max():.2f}"
     )
 
 
