@@ -121,12 +121,10 @@ class Images(Network):
 class Config(Setting):
     """Points of norm about 20 (entries of order one), as layer norms and biases expect them.
 
-    Twenty trials: a hundred take the processor an hour and a half, most of it for the Transformer.
     ``side_trials``: of data of norm about 1, which only show how far the others reach; their arrays
     are filled up with NaN.
     """
 
-    trials: int = 20
     side_trials: int = 4
     hidden: int = 180  # as many rows as the maps of the last convolution
     steps: int = 200
