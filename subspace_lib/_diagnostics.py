@@ -10,7 +10,8 @@ Elsewhere Gram matrices give only the *largest* singular value, to full relative
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -344,14 +345,29 @@ class Yardstick:
         seen = network.layers(one, self.X[:1])
         found = {name: np.full((len(seen), trials), np.nan) for name in self.names}
         usable = finite.nonzero()[:, 0]
-        n = self.X.shape[-1]
-        chunk = CPU_TRIALS if not self.X.is_cuda else max(1, CUDA_BYTES // (64 * n * n))
-        for part in usable.split(chunk) if len(usable) else ():
+
+        def look(part: Tensor) -> list[dict[str, Tensor]]:
             own = {name: p[part].double() for name, p in params.items()}
-            for i, values in enumerate(self._trials(network, own, part, certify)):
+            with torch.no_grad():  # a mode of the thread
+                return self._trials(network, own, part, certify)
+
+        parts = self._parts(usable)
+        for part, layers in zip(parts, _side_by_side(look, parts), strict=True):
+            for i, values in enumerate(layers):
                 for name, value in values.items():
                     found[name][i, part.cpu().numpy()] = value.double().cpu().numpy()
         return tuple(layer.name for layer in seen), found
+
+    def _parts(self, usable: Tensor) -> list[Tensor]:
+        """Trials that are measured together: few enough for the memory, and for every core some."""
+        if not len(usable):
+            return []
+        n, most = self.X.shape[-1], CPU_TRIALS
+        if self.X.is_cuda:
+            most = max(1, CUDA_BYTES // (64 * n * n))
+        else:
+            most = min(most, -(-len(usable) // torch.get_num_threads()))
+        return list(usable.split(most))
 
     def _trials(
         self, network: Network, params: Params, part: Tensor, certify: bool
@@ -503,6 +519,23 @@ class Yardstick:
             R_i = R[0] if len(R) == 1 else R[i]
             share[i] = certify_clusters(Y[i], R_i, self.labels).certified_share
         return share
+
+
+def _side_by_side(
+    look: Callable[[Tensor], list[dict[str, Tensor]]], parts: list[Tensor]
+) -> list[list[dict[str, Tensor]]]:
+    """look(part) for every part, on the processor one part per core at a time.
+
+    Batched factorisations of small matrices run on one core, however many there are.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1 or len(parts) < 2 or parts[0].is_cuda:
+        return [look(part) for part in parts]
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return list(pool.map(look, parts))
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _of(value: Tensor, part: Tensor) -> Tensor:
