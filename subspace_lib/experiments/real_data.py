@@ -25,9 +25,9 @@ from subspace_lib.training import train
 
 DATA = "SUBSPACE_DATA"  # a folder with one folder per data set, named as ``load_dataset`` does
 GRID = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 30, 40)  # ranks at which distances are kept
-LARGEST = 40  # rank: half of the hidden units, so that the top 2r directions exist as well
+LARGEST = 40  # rank: half of the hidden units
 METHODS = ("linkage", "spectral")
-GRIDS = ("share_r", "share_r1", "share_2r", "spectral")
+GRIDS = ("share_r", "share_r1", "spectral")
 SCORES = ("acc", "nmi", "ari")
 SETS = ("train", "held-out")
 CRITERIA = ("energy 90 %", "energy 95 %", "energy 99 %", "largest ratio", "hard threshold",
@@ -194,17 +194,17 @@ def cluster_scores(V: Tensor, labels: Tensor) -> Tensor:
 def describe(Y: Tensor, V: Tensor, labels: Tensor, ranks: tuple[int, int]) -> dict[str, Tensor]:
     """Layers Y (L, p, n) against the data's leading right singular vectors V (q, n).
 
-    At the ranks of GRID, NaN above q: share of P_r(X) in the top r, r + 1 and 2r directions of Y,
+    At the ranks of GRID, NaN above q: share of P_r(X) in the top r and r + 1 directions of Y,
     spectral distance ‖P_r(X) − P_r(Y)‖. At the two ranks: distance in the largest entry,
     cross-class energy.
     """
-    U = measure.factor(Y, 2 * LARGEST).V  # (L, 80, n), zero beyond the rank of Y
+    U = measure.factor(Y, LARGEST + 1).V  # (L, 41, n), zero beyond the rank of Y
     weight = (U @ V.mT).square().cumsum(1).cumsum(2)  # [q − 1, r − 1] = ‖V_q V_rᵀ‖_F²
     grids = {k: torch.full((len(Y), len(GRID)), torch.nan, dtype=Y.dtype) for k in GRIDS}
     for j, r in enumerate(GRID):
         if r > len(V):
             break
-        for name, q in (("share_r", r), ("share_r1", r + 1), ("share_2r", 2 * r)):
+        for name, q in (("share_r", r), ("share_r1", r + 1)):
             grids[name][:, j] = weight[:, q - 1, r - 1] / r
         grids["spectral"][:, j] = measure.distance(V[None, :r], U[:, :r])["spectral"]
     two: dict[str, list[Tensor]] = {"max": [], "cross": [], "share": [], "share1": []}
