@@ -528,3 +528,35 @@ def test_two_checkpoints_are_the_first_and_the_last_step():
         assert run.steps[0] == 0
         assert run.steps[-1] == 9
         assert len(run.steps) == count
+
+
+def test_measuring_on_every_core_changes_nothing():
+    """Trials are shared among threads; the caller's number of threads is as before."""
+    data, before = union(trials=7), torch.get_num_threads()
+    start = NET.init("usual", trials=7, seed=0)
+    found = {}
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found[threads] = sl.diagnose(NET, start, data)[1]
+            assert torch.get_num_threads() == threads
+            assert torch.is_grad_enabled()
+    finally:
+        torch.set_num_threads(before)
+    for name, value in found[1].items():
+        np.testing.assert_allclose(found[3][name], value, rtol=1e-8, atol=1e-10, err_msg=name)
+
+
+def test_an_error_in_a_thread_reaches_the_caller():
+    before = torch.get_num_threads()
+
+    def broken(part):
+        raise ArithmeticError(str(part.tolist()))
+
+    try:
+        torch.set_num_threads(2)
+        with pytest.raises(ArithmeticError):
+            dg._side_by_side(broken, [torch.tensor([0]), torch.tensor([1])])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
