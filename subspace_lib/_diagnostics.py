@@ -25,7 +25,7 @@ from subspace_lib.clustering import connectivity_margin, minimum_margin
 from subspace_lib.data import UnionOfSubspaces
 from subspace_lib.estimator import _spectral_labels, neighbour_graph
 from subspace_lib.networks import Layer, Network, Params, check_columns
-from subspace_lib.reference import _sine, _tangent, certify_clusters
+from subspace_lib.reference import _sine, _tangent, certified_share
 
 EPS = torch.finfo(torch.float64).eps
 NORMS = ("max", "spectral", "fro")
@@ -495,7 +495,7 @@ class Yardstick:
             if "reference" in self.groups:
                 values[f"reference_bound{suffix}"] = bound
             if "certified" in self.groups and certify:
-                values[f"certified_share{suffix}"] = self._certified(Y, R, bound)
+                values[f"certified_share{suffix}"] = self._certified(Y, post, R, bound)
         if affine is not None and "reference" in self.groups:
             found = distance(affine, post.V[..., : affine.shape[-2], :])
             values |= {f"affine_to_post_{norm}": value for norm, value in found.items()}
@@ -509,15 +509,15 @@ class Yardstick:
         return {
             "reference_bound_profile": bound,
             "profile_to_post_spectral": distance(R, post.V[..., : R.shape[-2], :])["spectral"],
-            "certified_share_profile": self._certified(Y, R, bound),
+            "certified_share_profile": self._certified(Y, post, R, bound),
         }
 
-    def _certified(self, Y: Tensor, R: Tensor, bound: Tensor) -> Tensor:
+    def _certified(self, Y: Tensor, post: Space, R: Tensor, bound: Tensor) -> Tensor:
         """Certified share; 0 without a look where the reference bound is vacuous already."""
         share = torch.zeros_like(bound)
         for i in (bound < INF).nonzero()[:, 0].tolist():
             R_i = R[0] if len(R) == 1 else R[i]
-            share[i] = certify_clusters(Y[i], R_i, self.labels).certified_share
+            share[i] = certified_share(Y[i], R_i, self.labels, post.s[i])
         return share
 
 

@@ -31,6 +31,7 @@ DENSE = 1024  # up to here an n×n matrix is small, and single_linkage does the 
 # A weak link between all points keeps the graph connected, so that its leading eigenvectors are
 # determined; at a thousandth of the mean degree no cluster notices.
 WEAK_LINK = 1e-3
+LANCZOS = 60  # vectors: one pass mostly suffices, and every restart costs as much as half of it
 
 
 class ProjectorClustering(ClusterMixin, BaseEstimator):
@@ -179,8 +180,7 @@ def neighbour_graph(F: np.ndarray, n_neighbors: int) -> csr_matrix:
     n = len(F)
     k = min(n_neighbors, n - 1)
     weights, columns = _largest(F, F, k, skip_self=True)
-    rows = np.repeat(np.arange(n), k)
-    graph = csr_matrix((weights.ravel(), (rows, columns.ravel())), shape=(n, n))
+    graph = csr_matrix((weights.ravel(), columns.ravel(), np.arange(n + 1) * k), shape=(n, n))
     return graph + graph.T
 
 
@@ -213,7 +213,8 @@ def _leading_vectors(graph: csr_matrix, count: int, random: Any) -> np.ndarray:
         return np.linalg.eigh(dense)[1][:, -count:]
     operator = LinearOperator((n, n), matvec=multiply, dtype=np.float64)
     start = random.standard_normal(n)
-    return eigsh(operator, k=count, ncv=min(n, max(2 * count + 1, 40)), which="LA", v0=start)[1]
+    basis = min(n, max(2 * count + 1, LANCZOS))
+    return eigsh(operator, k=count, ncv=basis, tol=1e-10, which="LA", v0=start)[1]
 
 
 def _linkage_labels(factor: np.ndarray, n_clusters: int) -> np.ndarray:

@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from subspace_lib import _checks as check
@@ -86,7 +84,8 @@ def _tangent(length: Tensor, s: Tensor, t: Tensor, slack: Tensor) -> tuple[Tenso
     return slope, torch.where(open_, 3 * slack / low / share, infinite)
 
 
-def _parts(Y: Any, R: Any, q: int | None) -> tuple[_Parts, int]:
+def _parts(Y: Any, R: Any, q: int | None, values: Tensor | None = None) -> tuple[_Parts, int]:
+    """values: the leading singular values of Y, q + 1 at least, where they are known already."""
     Y, R = check.matrix(Y, "Y"), check.matrix(R, "R")
     check.same_columns(Y, R, ("Y", "R"))
     R = _orthonormal(R.double())
@@ -99,7 +98,7 @@ def _parts(Y: Any, R: Any, q: int | None) -> tuple[_Parts, int]:
     U, sigma, Oh = torch.linalg.svd(coordinates, full_matrices=False)
     E = Y - coordinates @ R
     E = E - (E @ R.mT) @ R  # the second pass removes what rounding left along R
-    values = torch.linalg.svdvals(Y)
+    values = torch.linalg.svdvals(Y) if values is None else values / scale[..., None]
     s, t = _entry(sigma, k), _entry(values, q + 1)
     slack = 10 * max(Y.shape[-2:]) * EPS * values[..., 0]
     # a quotient beyond the range of doubles is vacuous in any case
@@ -313,8 +312,8 @@ class _Entries:
     upper: Tensor
 
 
-def _entries(Y: Any, R: Any) -> tuple[_Entries, _Parts]:
-    parts, _ = _parts(Y, R, None)
+def _entries(Y: Any, R: Any, values: Tensor | None = None) -> tuple[_Entries, _Parts]:
+    parts, _ = _parts(Y, R, None, values)
     V, F0 = parts.V, parts.F0
     s = (parts.s - parts.slack).clamp(min=torch.finfo(V.dtype).tiny)[..., None]
     sine, t = parts.sine.clamp(max=1)[..., None], (parts.t + parts.slack)[..., None]
@@ -329,21 +328,27 @@ def _entries(Y: Any, R: Any) -> tuple[_Entries, _Parts]:
     eta = (1 + x) * sine**2 * gamma + ratio * sine * e + rounding * (1 + gamma)
     p = torch.linalg.vector_norm(V, dim=-1)  # √P_ii
 
-    def both(a: Tensor) -> Tensor:
-        return p[..., :, None] * a[..., None, :] + a[..., :, None] * p[..., None, :]
-
-    # The last term is for forming P, L and Q in floating point.
-    square = gamma[..., :, None] * gamma[..., None, :] + rounding[..., None]
-    square = square + sine[..., None] ** 2 * p[..., :, None] * p[..., None, :]
-    P, linear = V @ V.mT, V @ F0.mT + F0 @ V.mT
-    remainder = torch.where(vacuous, INF, both(eta) + square)
-    direct = torch.where(vacuous, INF, both(gamma) + square)
+    one = torch.ones_like(p)
+    # The last term of either is for forming P, L and Q in floating point.
+    square = (gamma, gamma), (sine**2 * p, p), (rounding * one, one)
+    remainder = _sum_of_outer((p, eta), (eta, p), *square)
+    direct = _sum_of_outer((p, gamma), (gamma, p), *square)
+    P, linear = V @ V.mT, torch.cat([V, F0], -1) @ torch.cat([F0, V], -1).mT
+    if vacuous.any():
+        remainder, direct = (torch.where(vacuous, INF, A) for A in (remainder, direct))
     first, zeroth = (P + linear).abs(), P.abs()
     lower = torch.maximum(first - remainder, zeroth - direct).clamp(min=0)
     upper = torch.minimum(first + remainder, zeroth + direct)
-    lower, upper = torch.where(vacuous, 0.0, lower), torch.where(vacuous, INF, upper)
+    if vacuous.any():
+        lower, upper = torch.where(vacuous, 0.0, lower), torch.where(vacuous, INF, upper)
     lower, upper = torch.minimum(lower, lower.mT), torch.maximum(upper, upper.mT)  # rounding
     return _Entries(linear, remainder, direct, lower, upper), parts
+
+
+def _sum_of_outer(*pairs: tuple[Tensor, Tensor]) -> Tensor:
+    """Σ a bᵀ over pairs of vectors (..., n), as one matrix product."""
+    left, right = (torch.stack(vectors, -1) for vectors in zip(*pairs, strict=True))
+    return left @ right.mT
 
 
 def entrywise_bound(Y: Tensor, R: Tensor) -> Certificate:
@@ -411,8 +416,7 @@ def certify_clusters(
     y = check.label_vector(labels, n)
     across = torch.from_numpy(y[:, None] != y[None, :]).to(entries.lower.device)
     threshold = torch.where(across, entries.upper, 0.0).amax((-2, -1))
-    lower = entries.lower.cpu().numpy().reshape(-1, n, n)
-    upper = entries.upper.cpu().numpy().reshape(-1, n, n)
+    lower, upper = (A.cpu().numpy().reshape(-1, n, n) for A in (entries.lower, entries.upper))
     gap = torch.from_numpy(_weakest_edges(lower, y)).to(threshold).reshape(threshold.shape)
     holds = (gap > 0) & (gap > threshold)
     certified = holds[..., None].expand(*holds.shape, n)
@@ -439,6 +443,21 @@ def certify_clusters(
     )  # fmt: skip
 
 
+def certified_share(Y: Tensor, R: Tensor, labels: Any, values: Tensor | None = None) -> Tensor:
+    """``certify_clusters(Y, R, labels).certified_share`` (...), without what it does not need.
+
+    values: (..., j) the leading singular values of Y, more than R has rows, where they are known.
+    """
+    y = check.label_vector(labels, Y.shape[-1])
+    n = len(y)
+    if y.max() + 1 == n:  # no cluster has an edge to look at
+        return certify_clusters(Y, R, y).certified_share
+    entries, _ = _entries(Y, R, values)
+    lower, upper = (A.cpu().numpy().reshape(-1, n, n) for A in (entries.lower, entries.upper))
+    found = [_certified_points(low, up, y)[0].mean() for low, up in zip(lower, upper, strict=True)]
+    return torch.tensor(found, dtype=torch.float64).to(Y.device).reshape(entries.lower.shape[:-2])
+
+
 @check.numpy_in_numpy_out
 def entrywise_margin(P: Tensor, labels: Any) -> Tensor:
     """ε = ε_conn(P) − max |P_ij| across clusters, for P that need not be block diagonal.
@@ -459,26 +478,31 @@ def entrywise_margin(P: Tensor, labels: Any) -> Tensor:
 def _weakest_edges(weights: np.ndarray, y: np.ndarray) -> np.ndarray:
     """``connectivity_margin`` of every matrix (batch, n, n) at once: Prim's algorithm, batched."""
     weakest = np.full(len(weights), INF)
-    for k in range(y.max() + 1):
-        points = np.flatnonzero(y == k)
-        tree = _tree_edges(weights[:, points[:, None], points])
-        weakest = np.minimum(weakest, tree.min(-1, initial=INF))
+    for mine in _classes(y):
+        edges, _ = _spanning_trees(weights[:, mine[:, None], mine])
+        weakest = np.minimum(weakest, edges.min(-1, initial=INF))
     return weakest
 
 
-def _tree_edges(weights: np.ndarray) -> np.ndarray:
-    """Edges of a maximum spanning tree of each complete graph: (batch, m, m) → (batch, m − 1)."""
+def _spanning_trees(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Maximum spanning trees of complete graphs (batch, m, m), weights not negative, by Prim.
+
+    edges: (batch, m − 1) and order: (batch, m), in the order in which the points are reached. An
+    edge ≤ c is taken only when no edge > c leaves the tree, so the components of the graph of
+    the edges > c are the runs of ``order`` between the edges ≤ c.
+    """
     batch, m = np.arange(len(weights)), weights.shape[-1]
     reach, edges = weights[:, 0].copy(), np.empty((len(weights), m - 1))
-    reach[:, 0] = -1  # −1 marks the points already in the tree; weights are not negative
-    outside = np.ones((len(weights), m), dtype=bool)
-    outside[:, 0] = False
+    order = np.zeros((len(weights), m), dtype=np.int64)
+    reach[:, 0] = -INF  # marks the points already in the tree
+    taken = np.zeros_like(reach)
+    taken[:, 0] = -INF
     for i in range(m - 1):
-        j = reach.argmax(-1)
+        order[:, i + 1] = j = reach.argmax(-1)
         edges[:, i] = reach[batch, j]
-        outside[batch, j] = False
-        reach = np.where(outside, np.maximum(reach, weights[batch, j]), -1)
-    return edges
+        taken[batch, j] = -INF
+        reach = np.maximum(reach, weights[batch, j]) + taken
+    return edges, order
 
 
 COARSE, FINE = 10, 6  # thresholds tried over all edges, and again around the best of them
@@ -493,19 +517,24 @@ def _certified_points(
     nothing is gained inside the clusters, and a larger c excludes more edges across.
     """
     nothing = np.zeros(len(y), dtype=bool), float("nan")
-    if not np.isfinite(upper).all():
+    if not np.isfinite(upper).all() or not _conceivable(lower, upper, y):
         return nothing
-    trees = [_tree_edges(lower[None][:, p[:, None], p])[0] for p in _classes(y)]
-    edges = np.unique(np.concatenate(trees))
+    trees = []
+    for mine in _classes(y):
+        (own,), (order,) = _spanning_trees(lower[None][:, mine[:, None], mine])
+        trees.append((own, mine[order]))
+    edges = np.unique(np.concatenate([own for own, _ in trees]))
     edges = edges[edges > 0]
     if len(edges) == 0:
         return nothing
     tried: dict[int, np.ndarray] = {}
+    inside, across = ~np.eye(len(y), dtype=bool) & (y[:, None] == y), y[:, None] != y
 
     def size(i: int) -> int:
         if i not in tried:
             c = np.nextafter(edges[i], 0)
-            tried[i] = _kept(lower > c, upper > c, y)
+            main = _main_components(trees, c, y)
+            tried[i] = _kept(main, (lower > c) & inside, (upper > c) & across, y)
         return int(tried[i].sum())
 
     # geometric, because the first few edges matter where the whole nearly holds
@@ -518,28 +547,59 @@ def _certified_points(
         return nothing
     # However the set was found, the two conditions are evaluated afresh for it.
     alive = np.flatnonzero(tried[best])
-    across = y[alive][:, None] != y[alive]
     weakest = float(_weakest_edges(lower[None][:, alive[:, None], alive], y[alive])[0])
-    possible = float(upper[np.ix_(alive, alive)][across].max(initial=0))
+    among = np.ix_(alive, alive)
+    possible = float(upper[among][across[among]].max(initial=0))
     c = min(possible + (weakest - possible) / 2, np.nextafter(weakest, 0))
     return (tried[best], c) if possible <= c < weakest else nothing
+
+
+def _conceivable(lower: np.ndarray, upper: np.ndarray, y: np.ndarray) -> bool:
+    """False if no c leaves each cluster a certain edge and each two clusters a harmless pair.
+
+    A certified set has both, so that False rules every set out, at the cost of one look.
+    """
+    classes = _classes(y)
+    certain, harmless = INF, 0.0
+    for k, mine in enumerate(classes):
+        block = lower[np.ix_(mine, mine)]
+        np.fill_diagonal(block, 0)
+        certain = min(certain, block.max() if len(mine) > 1 else INF)
+        for other in classes[:k]:
+            harmless = max(harmless, upper[np.ix_(mine, other)].min())
+    return certain > harmless
 
 
 def _classes(y: np.ndarray) -> list[np.ndarray]:
     return [np.flatnonzero(y == k) for k in range(y.max() + 1)]
 
 
-def _kept(certain: np.ndarray, possible: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _main_components(
+    trees: list[tuple[np.ndarray, np.ndarray]], c: float, y: np.ndarray
+) -> np.ndarray:
+    """In each cluster the largest group connected by edges > c: mask (n,)."""
+    chosen = np.zeros(len(y), dtype=bool)
+    for edges, order in trees:
+        cuts = np.concatenate([[0], 1 + np.flatnonzero(edges <= c), [len(order)]])
+        longest = int(np.diff(cuts).argmax())
+        chosen[order[cuts[longest] : cuts[longest + 1]]] = True
+    return chosen
+
+
+def _kept(main: np.ndarray, certain: np.ndarray, wrong: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Points without a possible edge across, each cluster connected by certain edges.
 
-    Points outside the main component of their cluster go first, then the worst offenders, then
-    what has lost its connection; last, every point that has become harmless is taken back. Nothing
-    is kept where a cluster would be left without two points (or its only one).
+    main: the main component of each cluster, to begin with; certain: (n, n) edges inside the
+    clusters, wrong: across; boolean, symmetric, without diagonal. The worst offenders go first,
+    then what has lost its connection; last, every point that has become harmless is taken back.
+    Nothing is kept where a cluster would be left without two points (or its only one).
     """
-    same = y[:, None] == y[None, :]
-    certain, wrong = certain & same, possible & ~same
-    kept = _main_components(certain, y, np.ones(len(y), dtype=bool))
-    kept = _main_components(certain, y, _without_wrong_pairs(wrong, kept))
+    kept = _without_wrong_pairs(wrong, main)
+    degree = kept.astype(np.float32) @ certain.astype(np.float32)  # sums of booleans are slow
+    for k in range(y.max() + 1):
+        mine = kept & (y == k)
+        if mine.any():
+            kept = kept & ~mine | _largest_component(certain, mine, degree)
     blocked, reached = wrong[kept].any(0), certain[kept].any(0)
     while (free := reached & ~blocked & ~kept).any():
         j = int(np.flatnonzero(free)[wrong[free].sum(1).argmin()])
@@ -552,27 +612,27 @@ def _kept(certain: np.ndarray, possible: np.ndarray, y: np.ndarray) -> np.ndarra
 
 def _without_wrong_pairs(wrong: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """Greedy: remove the point with the most possible edges across clusters, until none is left."""
-    kept = kept.copy()
-    count = wrong[kept].sum(0) * kept
-    while count.max() > 0:
-        j = int(count.argmax())
+    kept, rows = kept.copy(), wrong.astype(np.float32)
+    count = np.where(kept, kept.astype(np.float32) @ rows, -INF)
+    while count[j := int(count.argmax())] > 0:
         kept[j] = False
-        count -= wrong[j]
-        count[~kept] = 0
+        count -= rows[j]
+        count[j] = -INF
     return kept
 
 
-def _main_components(edges: np.ndarray, y: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """In each cluster the largest connected group of the kept points."""
-    alive = np.flatnonzero(kept)
-    chosen = np.zeros(len(y), dtype=bool)
-    if len(alive) == 0:
-        return chosen
-    names = connected_components(csr_matrix(edges[np.ix_(alive, alive)]), directed=False)[1]
-    size = np.bincount(names)  # no edge joins two clusters, so a component lies in one
-    for k in range(y.max() + 1):
-        mine = y[alive] == k
-        if mine.any():
-            main = names[mine][size[names[mine]].argmax()]
-            chosen[alive[names == main]] = True
-    return chosen
+def _largest_component(edges: np.ndarray, points: np.ndarray, degree: np.ndarray) -> np.ndarray:
+    """Mask of the largest connected group of the points (at least one), all masks (n,)."""
+    best = np.arange(len(points)) == points.argmax()  # where no point has a neighbour
+    rest = points & (degree > 0)
+    while rest.sum() > best.sum():
+        group = np.zeros_like(rest)
+        group[np.where(rest, degree, 0).argmax()] = True
+        front = group
+        while front.any():  # the points one step further, until there are none
+            front = edges[front].any(0) & points & ~group
+            group = group | front
+        rest &= ~group
+        if group.sum() > best.sum():
+            best = group
+    return best

@@ -158,8 +158,8 @@ def train(
     trials: for data without a trial axis, how many networks to train on them; otherwise leave it.
     checkpoints: how many (geometrically spaced, with 0 and the last step), or the steps.
     diagnostics: True for all of ``diagnose``, False for none, or names of its groups.
-    certify: the checkpoints (steps) at which the expensive cluster certificates are evaluated;
-      None: the first and the last.
+    certify: the checkpoints (steps) at which the groups marked expensive are evaluated; None: the
+      last, so that measuring stays a small part of the run.
     device: None follows the data. progress: a line on stderr; None: only on a terminal.
 
     The same trial gives the same result alone or among 100, up to the order in which a matrix
@@ -200,7 +200,7 @@ def train(
     if diagnostics is not False:
         chosen = tuple(GROUPS) if diagnostics is True else tuple(diagnostics)
         run.yardstick = Yardstick(data, groups=chosen, device=where)
-        run.certified = {marks[0], marks[-1]} if certify is None else set(certify)
+        run.certified = {marks[-1]} if certify is None else set(certify)
     interrupted = run.go(first, set(marks), _progress_line(progress, steps))
     return run.trajectory(config, interrupted, before)
 

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
 import subspace_lib as sl
-from subspace_lib.reference import _certified_points, _entries, _weakest_edges
+from subspace_lib.reference import (
+    _certified_points,
+    _entries,
+    _spanning_trees,
+    _weakest_edges,
+    certified_share,
+)
 
 F64 = torch.float64
 
@@ -242,6 +248,35 @@ def test_kept_points_satisfy_the_conditions_and_never_beat_the_best_set(seed):
     cuts = np.nextafter(np.unique(lower[lower > 0]), 0)
     best = max((s.sum() for s in subsets for c in cuts if fine(s, c)), default=0)
     assert kept.sum() <= best
+
+
+@pytest.mark.parametrize("variance", [1e-6, 1e-3, 1e-2, 1.0])
+@pytest.mark.parametrize("singular_values", [False, True])
+def test_the_share_alone_is_the_share_of_the_certificate(variance, singular_values):
+    data, Y = union(variance)
+    R = sl.row_basis(data.clean, 6)
+    values = torch.linalg.svdvals(Y)[..., :9] if singular_values else None
+    for y in (data.labels, torch.arange(60) % 3, torch.arange(60)):  # right, wrong, single points
+        found = certified_share(Y, R, y, values)
+        assert torch.equal(found, sl.certify_clusters(Y, R, y).certified_share)
+    noise = torch.randn(3, 20, 60, generator=torch.Generator().manual_seed(0), dtype=F64)
+    assert (certified_share(noise, R, data.labels) == 0).all()
+
+
+@given(st.integers(0, 10**5), st.integers(1, 9))
+@settings(max_examples=30, deadline=None)
+def test_components_are_runs_of_the_spanning_tree(seed, m):
+    """For every threshold, ties among the weights included, against SciPy's components."""
+    weights = np.random.default_rng(seed).integers(0, 6, size=(3, m, m)) / 5
+    weights = np.maximum(weights, weights.transpose(0, 2, 1))
+    edges, order = _spanning_trees(weights)
+    for w, own, visits in zip(weights, edges, order, strict=True):
+        for c in np.unique(w):
+            _, expected = connected_components(w > c, directed=False)
+            found = np.empty(m, dtype=int)
+            found[visits] = np.concatenate([[0], (own <= c).cumsum()])
+            pairs = found[:, None] == found
+            assert np.array_equal(pairs, expected[:, None] == expected)
 
 
 def test_the_share_falls_with_the_noise():

@@ -416,7 +416,7 @@ def test_bounds_at_checkpoints_are_never_violated(seed, exponent):
 
 def test_a_linear_network_keeps_the_row_space_of_clean_data_through_training():
     net = FeedForward((30, 12, 30), "identity")
-    run = sl.train(net, union(0.0), steps=40, lr=0.05, normalise="data")
+    run = sl.train(net, union(0.0), steps=40, lr=0.05, normalise="data", certify=[0, 40])
     for norm in dg.NORMS:
         assert run[f"clean_to_post_{norm}"].max() < 1e-9
     assert run["rank"].max() == 4
@@ -474,8 +474,8 @@ def test_a_layer_narrower_than_the_rank():
 def test_certificates_are_evaluated_where_asked():
     data, options = union(0.0), QUICK | {"checkpoints": [0, 5, 10, 20]}
     default = sl.train(NET, data, **options)["certified_share"]
-    assert np.isfinite(default[[0, -1]]).all()
-    assert np.isnan(default[1:-1]).all()
+    assert np.isfinite(default[-1]).all()
+    assert np.isnan(default[:-1]).all()
     chosen = sl.train(NET, data, **options, certify=[5])["certified_share"]
     assert np.isfinite(chosen[1]).all()
     assert np.isnan(chosen[[0, 2, 3]]).all()
