@@ -107,7 +107,7 @@ def compute(config: Config, point: Point, device: str) -> dict[str, Any]:
             scores[i, :, j, : len(trials)] = found
             shares[i, j, : len(trials)] = share
             if j == 0:
-                zeros[i, : len(trials)] = (case.Y == 0).double().mean((-2, -1))
+                zeros[i, : len(trials)] = (case.Y == 0).double().mean((-2, -1)).cpu()
     with np.errstate(over="ignore"):  # beyond single precision is ∞
         return {"scores": scores.astype(np.float32), "shares": shares, "zeros": zeros}
 

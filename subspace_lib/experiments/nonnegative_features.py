@@ -255,7 +255,7 @@ def clusters(V: Tensor, labels: Tensor) -> Tensor:
 def legs(
     network: FeedForward, data: ObservedData, first: Params, marks: Sequence[int], **options: Any
 ) -> list[tuple[Params, Trajectory | None]]:
-    """Parameters at step 0 and at each further mark, with the run so far."""
+    """Parameters at step 0 and at each further mark, where the data are, with the run so far."""
     found: list[tuple[Params, Trajectory | None]] = [(first, None)]
     run: Any = first
     for t in marks[1:]:
@@ -263,7 +263,7 @@ def legs(
             network, data, init=run, steps=t, checkpoints=sorted({0, t}), normalise="data",
             diagnostics=False, progress=False, **options,
         )  # fmt: skip
-        found.append((run.params, run))
+        found.append(({key: p.to(data.X.device) for key, p in run.params.items()}, run))
     return found
 
 

@@ -120,7 +120,7 @@ def follow(
     network: FeedForward, data: UnionOfSubspaces, marks: Sequence[int], seed: int, **options: Any
 ) -> list[Snapshot]:
     """The network at step 0 and at each further mark; every leg continues the last."""
-    start = network.init("usual", trials=data.trials, seed=seed)
+    start = network.init("usual", trials=data.trials, seed=seed, device=data.X.device)
     run: Any = start
     found: list[Snapshot] = []
     for t in marks[1:]:
