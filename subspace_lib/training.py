@@ -162,8 +162,9 @@ def train(
       last, so that measuring stays a small part of the run.
     device: None follows the data. progress: a line on stderr; None: only on a terminal.
 
-    The same trial gives the same result alone or among 100, up to the order in which a matrix
-    product is summed: relative 1e-4 in the loss while training is stable. A trial whose loss is no
+    The same trial gives the same result alone or among 100, on the processor or on a GPU, up to the
+    order in which a matrix product is summed (in single precision: PyTorch's default, without
+    TF32): relative 1e-4 in the loss while training is stable. A trial whose loss is no
     longer finite becomes NaN, is reported in ``diverged``, and leaves the others alone. Ctrl-C
     returns what was done up to the last checkpoint, marked ``interrupted``.
 

@@ -1,5 +1,7 @@
 """Training of many networks at once, and what is measured on the way."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -122,6 +124,41 @@ def test_a_trial_alone_is_the_trial_among_many(optimizer, device, monkeypatch):
     for name in ("clean_to_post_spectral", "share_2r", "negative_share"):
         assert np.allclose(many[name][..., 7], alone[name][..., 0], atol=1e-3)
     assert not np.allclose(many.history[:, 7], many.history[:, 6], rtol=1e-4)
+
+
+@pytest.mark.parametrize("optimizer", ["gd", "adam"])
+def test_the_order_of_summation_stays_within_the_tolerance(optimizer):
+    """What another device does to a product: features, hidden units and points change places."""
+    settings_ = dict(optimizer=optimizer, lr=0.01, steps=100, normalise="data")
+    data, start = union(trials=8), NET.init("usual", trials=8, seed=5)
+    m, h, n = 30, start["W1"].shape[1], data.X.shape[-1]
+    features, units, points = (torch.randperm(k, generator=torch.Generator().manual_seed(k))
+                               for k in (m, h, n))  # fmt: skip
+    moved = replace(
+        data, X=data.X[:, features][..., points], clean=data.clean[:, features][..., points],
+        bases=data.bases[..., features, :], labels=data.labels[points],
+    )  # fmt: skip
+    placed = {
+        "W1": start["W1"][:, units][..., features],
+        "W2": start["W2"][:, features][..., units],
+    }
+    here = sl.train(NET, data, init=start, **settings_)
+    there = sl.train(NET, moved, init=placed, **settings_)
+    assert not np.array_equal(here.history, there.history)
+    assert np.allclose(here.history, there.history, rtol=1e-4)
+    for name in ("clean_to_post_spectral", "share_2r", "negative_share"):
+        assert np.allclose(here[name], there[name], atol=1e-3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("optimizer", ["gd", "adam"])
+def test_processor_and_gpu_agree(optimizer):
+    settings_ = dict(optimizer=optimizer, lr=0.01, steps=100, normalise="data", seed=5)
+    here = sl.train(NET, union(trials=8), **settings_)
+    there = sl.train(NET, union(trials=8), device="cuda", **settings_)
+    assert np.allclose(here.history, there.history, rtol=1e-4)
+    for name in ("clean_to_post_spectral", "share_2r", "negative_share"):
+        assert np.allclose(here[name], there[name], atol=1e-3)
 
 
 def test_a_diverged_trial_is_reported_and_leaves_the_others_alone():
