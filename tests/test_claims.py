@@ -152,6 +152,19 @@ def test_where_nothing_was_varied_it_says_so():
     assert "width 0 to 5, 6 values" in found
 
 
+def test_a_verdict_at_half_the_size_is_another_judgement(tmp_path, monkeypatch):
+    whole, half = toy(middle=5.0), toy(trials=4, middle=5.0, hidden=4)
+    same = assured(positive, {"toy": whole}, {"toy": half}).sensitivity
+    assert same.endswith("; the same verdict at half the size (hidden 4; 4 trials)")
+    other = assured(positive, {"toy": whole}, {"toy": toy(trials=4, middle=-5.0)}).sensitivity
+    assert "another verdict, fails, at half the size (hidden 8; 4 trials)" in other
+    claim = claims.Claim("toy", "positive", 1, ("toy",), positive)
+    save(whole, tmp_path)
+    assert "one size only (hidden 8)" in claims.judge(claim, tmp_path).sensitivity
+    save(replace(half, name="toy-half"), tmp_path)
+    assert claims.judge(claim, tmp_path).sensitivity == same
+
+
 def test_what_a_judge_says_replaces_the_list_of_settings():
     def judge(results):
         return claims.Judgement("fails", "", "said by the judge")

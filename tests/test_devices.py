@@ -8,6 +8,7 @@ from torch import nn
 
 import subspace_lib as sl
 from subspace_lib.experiments import EXPERIMENTS
+from subspace_lib.experiments.half_size import SUFFIX
 
 F64 = torch.float64
 NETWORKS = [
@@ -17,8 +18,12 @@ NETWORKS = [
     sl.Convolutional(inputs=24, outputs=24, channels=(3, 4)),
     sl.Transformer(inputs=24, outputs=24, tokens=4, width=6, blocks=1, heads=3, mlp=7),
 ]
-# Not here: the statements take no device's tensors, the image sets need files.
-SWEEPS = sorted(EXPERIMENTS.keys() - {"statements", "real-data-hub"})
+# Not here: the statements take no device's tensors, the image sets need files, and the half sizes
+# are the same when they are quick.
+SWEEPS = sorted(
+    name for name in EXPERIMENTS.keys() - {"statements", "real-data-hub"}
+    if not name.endswith(SUFFIX)
+)  # fmt: skip
 
 
 def union(device="cpu"):

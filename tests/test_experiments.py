@@ -26,6 +26,7 @@ from subspace_lib.experiments import (
 )
 from subspace_lib.experiments import __main__ as command
 from subspace_lib.experiments._sweep import Parts
+from subspace_lib.experiments.half_size import SUFFIX
 from subspace_lib.experiments.theorem import DeepSetting, Setting
 
 SMALL = {
@@ -336,6 +337,23 @@ def test_names_are_unique_and_known(toy):
         register(toy)
     with pytest.raises(ValueError, match=r"unknown experiment 'tory'; known: .*toy"):
         find("tory")
+
+
+def test_the_half_sizes_are_half_and_otherwise_the_same():
+    for name in [n for n in EXPERIMENTS if n.endswith(SUFFIX)]:
+        whole, half = find(name.removesuffix(SUFFIX)), find(name)
+        assert half.compute is whole.compute
+        assert half.quick == whole.quick
+        for key in ("subspace_dim", "points_per_subspace"):
+            assert 2 * getattr(half.full, key) == getattr(whole.full, key)
+        if hasattr(whole.full, "steps"):
+            assert half.full.steps == whole.full.steps
+        if hasattr(whole.full, "hidden") and not hasattr(whole.full, "channels"):
+            assert 2 * half.full.hidden == whole.full.hidden
+        kept = [{k: v for k, v in p.items() if k != "scale"} for p in half.points(half.full)]
+        assert kept == [
+            {k: v for k, v in p.items() if k != "scale"} for p in whole.points(whole.full)
+        ]
 
 
 # the command

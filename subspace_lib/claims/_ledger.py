@@ -9,6 +9,7 @@ from pathlib import Path
 
 from subspace_lib.claims._sensitivity import sensitivity
 from subspace_lib.experiments import Result, load_result
+from subspace_lib.experiments.half_size import SUFFIX
 
 HOLDS = "holds"
 CONDITIONAL = "holds under conditions we name"
@@ -79,15 +80,29 @@ def judge(claim: Claim | str, folder: Path | str | None = None) -> Judgement:
         results = {name: load_result(name, folder) for name in claim.needs}
     except FileNotFoundError as missing:
         return Judgement(UNTESTED, f"needs a result: {missing}")
-    return assured(claim.judge, results)
+    return assured(claim.judge, results, _half_size(claim, folder))
 
 
-def assured(judge: Judge, results: Mapping[str, Result]) -> Judgement:
+def _half_size(claim: Claim, folder: Path | str | None) -> dict[str, Result]:
+    """The results that the claim needs, at half the size; {} where one of them is not stored."""
+    try:
+        return {name: load_result(name + SUFFIX, folder) for name in claim.needs}
+    except FileNotFoundError:
+        return {}
+
+
+def assured(
+    judge: Judge, results: Mapping[str, Result], half: Mapping[str, Result] | None = None
+) -> Judgement:
     """The judgement with its sensitivity."""
     found = judge(results)
     if found.verdict == UNTESTED:
         return found
-    text = sensitivity(lambda part: judge(part).verdict, results, found.verdict, found.sensitivity)
+
+    def verdict(part: Mapping[str, Result]) -> str:
+        return judge(part).verdict
+
+    text = sensitivity(verdict, results, found.verdict, found.sensitivity, half)
     return replace(found, sensitivity=text)
 
 

@@ -9,6 +9,8 @@ import numpy as np
 
 from subspace_lib.experiments import Result
 
+Results = Mapping[str, Result]
+Verdict = Callable[[Results], str]
 GROUPS = {2: "halves", 10: "tenths"}  # numbers of groups → what one is called
 SMALLEST = 2  # trials in a group
 SIZES = (
@@ -87,9 +89,7 @@ def _split_points(result: Result, count: int) -> list[Result] | None:
     ]
 
 
-def seeds(
-    verdict: Callable[[Mapping[str, Result]], str], results: Mapping[str, Result], whole: str
-) -> str:
+def seeds(verdict: Verdict, results: Results, whole: str) -> str:
     """Whether the verdict stays on halves and on tenths of the trials, as a sentence; "" without.
 
     Every trial has seeds of its own for data, noise and weights. A result without trials takes part
@@ -155,37 +155,44 @@ def tally(points: Sequence[Mapping[str, Any]], chosen: Sequence[int], good: Sequ
     return f"true in {len(good)} of {len(chosen)} settings: {'; '.join(parts)}"
 
 
-def sizes(results: Mapping[str, Result]) -> str:
-    """Whether more than one size was measured; "" where the points vary one (``varied`` tells)."""
+def sizes(verdict: Verdict, results: Results, whole: str, half: Results) -> str:
+    """What another size says; "" where the points vary the size already (``varied`` tells)."""
     points = [p for result in results.values() for p in result.points]
-    if any(len(values(points, key)) > 1 for key in SIZES):
+    if any(len(values(points, key)) > 1 for key in SIZES) or not (own := _size(results)):
         return ""
+    if not half:
+        return f"one size only ({own})"
+    found = verdict(half)
+    says = "the same verdict" if found == whole else f"another verdict, {found},"
+    listed = " and ".join(str(t) for t in sorted({trials(r) for r in half.values()}))
+    return f"{says} at half the size ({_size(half)}; {listed} trials)"
+
+
+def _size(results: Results) -> str:
+    """The sizes in the configs: "ambient dim 400, hidden 80"."""
     found = {
         key: value for result in results.values() for key, value in result.config.items()
         if key in ("hidden", "width", "ambient_dim", "m") and isinstance(value, int)
     }  # fmt: skip
-    if not found:
-        return ""
-    return f"one size only ({', '.join(f'{_text(k)} {v}' for k, v in sorted(found.items()))})"
+    return ", ".join(f"{_text(key)} {value}" for key, value in sorted(found.items()))
 
 
 def sensitivity(
-    verdict: Callable[[Mapping[str, Result]], str],
-    results: Mapping[str, Result],
-    whole: str,
-    said: str = "",
+    verdict: Verdict, results: Results, whole: str, said: str = "", half: Results | None = None
 ) -> str:
     """Everything the stored results say about how far a verdict depends on what was chosen.
 
     said: what the judge itself has to say about the settings, in place of their list; where there
-    are no trials either (a proof), it is all there is to say.
+    are no trials either (a proof), it is all there is to say. half: the same experiments at half
+    the size, where they are stored.
     """
     points = [p for result in results.values() for p in result.points]
     settings = said or (f"varied: {listed}" if (listed := varied(points)) else "")
     tried = seeds(verdict, results, whole)
     if said and not tried:
         return said
-    parts = [tried or "seeds were not varied", settings or "no setting was varied", sizes(results)]
+    parts = [tried or "seeds were not varied", settings or "no setting was varied"]
+    parts.append(sizes(verdict, results, whole, half or {}))
     return "; ".join(part for part in parts if part)
 
 

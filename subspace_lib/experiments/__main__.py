@@ -89,17 +89,17 @@ def connected(address: str) -> Any:
 
 def listed(folder: Path) -> list[str]:
     """Every experiment with the size and the computing time of its stored result, and the sum."""
-    lines = [f"{'name':<22}{'trials':>6}{'points':>8}{'seconds':>9}  title; device"]
+    lines = [f"{'name':<26}{'trials':>6}{'points':>8}{'seconds':>9}  title; device"]
     total = 0.0
     for name, experiment in sorted(EXPERIMENTS.items()):
         try:
             stored = load_result(name, folder)
         except FileNotFoundError:
-            lines.append(f"{name:<22}{'–':>6}{'–':>8}{'–':>9}  {experiment.title}; not stored")
+            lines.append(f"{name:<26}{'–':>6}{'–':>8}{'–':>9}  {experiment.title}; not stored")
             continue
         total += stored.seconds
         lines.append(
-            f"{name:<22}{stored.config.get('trials', '–'):>6}{len(stored.points):>8}"
+            f"{name:<26}{stored.config.get('trials', '–'):>6}{len(stored.points):>8}"
             f"{stored.seconds:>9.0f}  {experiment.title}; {stored.provenance['device']}"
         )
     return [
