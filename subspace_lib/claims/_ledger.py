@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -128,24 +128,61 @@ class Ledger:
         )
 
     def _repr_html_(self) -> str:
-        head = "".join(
-            f"<th scope='col'>{name}</th>"
-            for name in ("what is claimed", "chapter", "what was measured", "verdict", "how sure")
+        columns = ("what is claimed", "chapter", "what was measured", "verdict", "how sure")
+        caption = "Every claim, its measurement and its verdict"
+        return _table("ledger", caption, columns, (_row(c, found) for c, found in self.rows))
+
+
+@dataclass(frozen=True)
+class SizeComparison:
+    """Claims with the judgements at the paper's size and at half of it; displays as a table."""
+
+    rows: tuple[tuple[Claim, Judgement, Judgement], ...]
+
+    def __repr__(self) -> str:
+        return "\n".join(
+            f"{claim.id}: {whole.verdict} ({whole.measured}); at half the size: {half.verdict} "
+            f"({half.measured})"
+            for claim, whole, half in self.rows
         )
-        body = "".join(_row(claim, found) for claim, found in self.rows)
-        return (
-            "<table class='ledger' tabindex='0'>"
-            "<caption>Every claim, its measurement and its verdict</caption>"
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        )
+
+    def _repr_html_(self) -> str:
+        columns = ("what is claimed", "at full size", "at half the size", "verdict there")
+        caption = "The same judges on smaller networks and data"
+        return _table("ledger sizes", caption, columns, (
+            _cells(f"{c.id}{SUFFIX}", half.verdict,
+                   (c.says, whole.measured, half.measured, half.verdict))
+            for c, whole, half in self.rows
+        ))  # fmt: skip
+
+
+def compare_sizes(folder: Path | str | None = None) -> SizeComparison:
+    """Judge every claim whose results are also stored at half the size, there too."""
+    rows = []
+    for claim, whole in ledger(folder).rows:
+        if claim.judge and (results := _half_size(claim, folder)):
+            rows.append((claim, whole, claim.judge(results)))
+    return SizeComparison(tuple(rows))
 
 
 def _row(claim: Claim, found: Judgement) -> str:
     where = "–" if found.verdict == UNTESTED else str(claim.chapter)
     cells = (claim.says, where, found.measured, found.verdict, found.sensitivity or "–")
+    return _cells(claim.id, found.verdict, cells)
+
+
+def _cells(anchor: str, verdict: str, cells: tuple[str, ...]) -> str:
     kind = {HOLDS: "holds", FAILS: "fails", VACUOUS: "vacuous", UNTESTED: "untested"}
     inner = "".join(f"<td>{html.escape(text)}</td>" for text in cells)
-    return f"<tr id='{claim.id}' class='{kind.get(found.verdict, 'conditional')}'>{inner}</tr>"
+    return f"<tr id='{anchor}' class='{kind.get(verdict, 'conditional')}'>{inner}</tr>"
+
+
+def _table(kind: str, caption: str, columns: tuple[str, ...], rows: Iterable[str]) -> str:
+    head = "".join(f"<th scope='col'>{name}</th>" for name in columns)
+    return (
+        f"<table class='{kind}' tabindex='0'><caption>{caption}</caption>"
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    )
 
 
 def ledger(folder: Path | str | None = None) -> Ledger:

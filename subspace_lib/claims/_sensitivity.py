@@ -156,12 +156,11 @@ def tally(points: Sequence[Mapping[str, Any]], chosen: Sequence[int], good: Sequ
 
 
 def sizes(verdict: Verdict, results: Results, whole: str, half: Results) -> str:
-    """What another size says; "" where the points vary the size already (``varied`` tells)."""
-    points = [p for result in results.values() for p in result.points]
-    if any(len(values(points, key)) > 1 for key in SIZES) or not (own := _size(results)):
-        return ""
+    """What half the size says. Without it: "" where the points vary the size (``varied`` tells)."""
     if not half:
-        return f"one size only ({own})"
+        points = [p for result in results.values() for p in result.points]
+        varies = any(len(values(points, key)) > 1 for key in SIZES)
+        return f"one size only ({own})" if (own := _size(results)) and not varies else ""
     found = verdict(half)
     says = "the same verdict" if found == whole else f"another verdict, {found},"
     listed = " and ".join(str(t) for t in sorted({trials(r) for r in half.values()}))

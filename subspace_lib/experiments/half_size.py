@@ -3,6 +3,7 @@
 Half the features, dimensions of the subspaces, points and units; as many subspaces, layers, steps
 and rates. The ratios on which a layer's geometry depends (units to rank, points to rank) stay, so
 that a verdict that changes depends on the size itself, or on a rate that was found for the other.
+Of real data only the units can be halved.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from subspace_lib.experiments import (
     data_clusters,
     depth,
     nonnegative,
+    nonnegative_features,
     objective,
+    real_data,
     relations,
 )
 from subspace_lib.experiments._sweep import find, register
@@ -40,7 +43,12 @@ SMALLER: dict[Any, dict[str, dict[str, Any]]] = {
     data_clusters: {"data-clusters": DATA},
     depth: {"depth": LAYER},
     nonnegative: {"nonnegative": LAYER},
+    nonnegative_features: {"nonnegative-features": {"width": 16}},
     objective: {"objective": LAYER},
+    real_data: {
+        "real-data": {"hidden": 40},
+        "real-data-hub": {"hidden": 40, "trials": 10, "limit": 2000},
+    },
     relations: {"relations": UNION},
 }
 
