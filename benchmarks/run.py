@@ -22,8 +22,7 @@ import torch
 from torch import Tensor, nn
 
 import subspace_lib as sl
-from subspace_lib.experiments import Result, results_folder, save
-from subspace_lib.experiments._store import provenance
+from evidence.results import Result, provenance, results_folder, save
 from subspace_lib.networks import FeedForward
 from subspace_lib.training import train
 

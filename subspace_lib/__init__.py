@@ -16,7 +16,6 @@ from subspace_lib.bounds import (
     theorem_3_1,
     wedin_bound,
 )
-from subspace_lib.claims import ledger
 from subspace_lib.clustering import (
     accuracy,
     cluster_by_threshold,
@@ -26,11 +25,7 @@ from subspace_lib.clustering import (
     single_linkage,
 )
 from subspace_lib.data import ObservedData, UnionOfSubspaces, add_noise, observe, sample_union
-from subspace_lib.datasets import Dataset, known_datasets, load_dataset
 from subspace_lib.estimator import ProjectorClustering
-from subspace_lib.exercises import check, close
-from subspace_lib.experiments import Result, load_result
-from subspace_lib.explore import explore
 from subspace_lib.kernels import (
     LostAngle,
     infinite_layer,
@@ -39,7 +34,6 @@ from subspace_lib.kernels import (
     relu_kernel,
     relu_kernel_parts,
 )
-from subspace_lib.mode import book_mode, by_mode, mode_note
 from subspace_lib.networks import Convolutional, FeedForward, Recurrent, Transformer
 from subspace_lib.probe import LayerProbe
 from subspace_lib.projectors import (
@@ -80,7 +74,6 @@ __all__ = [
     "ClusterCertificate",
     "Collapse",
     "Convolutional",
-    "Dataset",
     "DirectionCertificate",
     "FeedForward",
     "LayerProbe",
@@ -88,18 +81,13 @@ __all__ = [
     "ObservedData",
     "ProjectorClustering",
     "Recurrent",
-    "Result",
     "Trajectory",
     "Transformer",
     "UnionOfSubspaces",
     "accuracy",
     "add_noise",
     "affine_reference",
-    "book_mode",
-    "by_mode",
     "certify_clusters",
-    "check",
-    "close",
     "cluster_by_threshold",
     "clustering_scores",
     "connectivity_margin",
@@ -109,20 +97,14 @@ __all__ = [
     "direction_bounds",
     "entrywise_bound",
     "entrywise_margin",
-    "explore",
     "figures",
     "infinite_layer",
-    "known_datasets",
     "label_reference",
-    "ledger",
     "lemma_4_1",
     "lemma_4_2",
     "lemma_4_3",
-    "load_dataset",
-    "load_result",
     "lost_angle",
     "minimum_margin",
-    "mode_note",
     "neural_collapse",
     "norm_profile_reference",
     "numerical_rank",

@@ -1,67 +1,23 @@
-"""Drawing on the caller's axes, in one style; ``show`` puts a figure with its text on the page."""
+"""Drawing on the caller's axes, in one style."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from cycler import cycler
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from subspace_lib._image import webp_uri
 from subspace_lib._palette import BOUND, CLUSTERS, NETWORK, NOISE, SECOND, SIGNAL, THEORY
 from subspace_lib.clustering import connectivity_margin, minimum_margin
 
 __all__ = [
     "BOUND", "CLUSTERS", "NETWORK", "NOISE", "SECOND", "SIGNAL", "THEORY",
     "block_edges", "plot_bands", "plot_chain", "plot_margins", "plot_points_3d", "plot_projector",
-    "plot_sorted", "plot_spectrum", "plot_threshold_graph", "show", "statement_table", "use_style",
+    "plot_sorted", "plot_spectrum", "plot_threshold_graph",
 ]  # fmt: skip
-
-
-def use_style() -> None:
-    """The book's style: white, few lines, text that stays readable on a phone."""
-    plt.rcParams.update(
-        {
-            "figure.figsize": (7.0, 3.6),
-            "figure.dpi": 100,
-            "figure.constrained_layout.use": True,
-            "figure.facecolor": "white",
-            "axes.facecolor": "white",
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.prop_cycle": cycler(color=list(CLUSTERS)),
-            "axes.titlesize": 12,
-            "axes.labelsize": 12,
-            "font.size": 11.5,
-            "legend.frameon": False,
-            "lines.linewidth": 2,
-            "image.interpolation": "nearest",
-        }
-    )
-
-
-def show(fig: Figure, *, alt: str, dpi: int = 120) -> Any:
-    """The figure as an image with alternative text; use it as the last line of a cell.
-
-    alt: what the figure shows, in a sentence. Raises ValueError when it is empty.
-    """
-    from IPython.display import HTML
-
-    if not isinstance(alt, str) or not alt.strip():
-        raise ValueError("alt must say in a sentence what the figure shows, got an empty text")
-    width, height = (round(float(side) * 100) for side in fig.get_size_inches())
-    uri = webp_uri(fig, dpi)
-    plt.close(fig)
-    return HTML(
-        f'<img class="dark-light" width="{width}" height="{height}" '
-        f'style="max-width:100%;height:auto;background:#fff" src="{uri}" alt="{html.escape(alt)}">'
-    )
 
 
 def _axes(ax: Axes | None) -> Axes:
@@ -209,29 +165,3 @@ def plot_sorted(values: Sequence[float], *, ax: Axes | None = None, label: str =
     ax.plot(x, np.arange(1, len(x) + 1) / len(x), label=label)
     ax.set(ylabel="share of instances", ylim=(0, 1.02))
     return ax
-
-
-def statement_table(run: Any) -> Any:
-    """The stored run of the statement checkers as a table."""
-    from IPython.display import HTML
-
-    names = ("statement", "instances", "violations", "largest left/right", "extremal", "controls")
-    head = "".join(f"<th scope='col'>{name}</th>" for name in names)
-    body = "".join(_statement_row(run, i) for i in range(len(run.points)))
-    # a table that scrolls sideways must take the keyboard's focus
-    table = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
-    note = f"<p>{html.escape(run.note())}</p>"
-    return HTML(f"<table class='statements' tabindex='0'>{table}</table>{note}")
-
-
-def _statement_row(run: Any, i: int) -> str:
-    extremal = float(run["extremal"][i])
-    cells = (
-        run.points[i]["statement"],
-        f"{int(run['instances'][i]):,}",
-        str(int(run["violations"][i])),
-        f"{float(run['tightest'][i]):.3f}",
-        "–" if np.isnan(extremal) else f"{extremal:.4f}",
-        f"{int(run['broken'][i])} of {int(run['controls'][i])} broken",
-    )
-    return "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"

@@ -1,8 +1,5 @@
 """Deterministic property tests; torch on one thread, since pytest runs in parallel."""
 
-import sys
-from pathlib import Path
-
 import matplotlib
 import torch
 from hypothesis import settings
@@ -11,5 +8,3 @@ matplotlib.use("agg")
 torch.set_num_threads(1)
 settings.register_profile("book", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("book")
-sys.path.insert(0, str(Path(__file__).parents[1] / "book" / "_ext"))
-sys.path.insert(0, str(Path(__file__).parent))

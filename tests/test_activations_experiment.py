@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import evidence
 import subspace_lib as sl
-from subspace_lib import claims
-from subspace_lib.experiments import activations as module
-from subspace_lib.experiments import find, load_result, run, save
+from evidence.ch14 import experiment as module
+from evidence.experiment import find, run
+from evidence.results import load_result, save
 
 EXPERIMENT, RECURRENT = find("activations"), find("recurrent")
 TINY = replace(EXPERIMENT.quick, trials=2, steps=4, marks=(0, 2, 4))
@@ -78,7 +79,7 @@ def test_the_random_layers_have_as_many_rows(tiny):
 
 @pytest.mark.parametrize("name", ["gelu-silu-preserve", "pointwise-class", "lstm-preserves"])
 def test_every_claim_is_judged(stored, name):
-    found = claims.judge(name, stored)
+    found = evidence.judge(name, stored)
     assert found.verdict != "not tested yet"
     assert len(found.measured) > 40
 
@@ -87,14 +88,14 @@ def test_every_claim_is_judged(stored, name):
 def test_half_a_distance_is_preserved(stored, distance, verdict):
     changed(stored, "activations", clean_to_post_spectral=distance)
     for name in ("gelu-silu-preserve", "pointwise-class"):
-        assert claims.judge(name, stored).verdict == verdict
+        assert evidence.judge(name, stored).verdict == verdict
 
 
 def test_one_scale_is_a_condition(stored, tiny):
     near = np.array([0.1 if p["scale"] == 1 else 1.0 for p in tiny.points])
     changed(stored, "activations", clean_to_post_spectral=near[:, None, None, None])
     for name in ("gelu-silu-preserve", "pointwise-class"):
-        assert claims.judge(name, stored).verdict == "holds under conditions we name"
+        assert evidence.judge(name, stored).verdict == "holds under conditions we name"
 
 
 @pytest.mark.parametrize(
@@ -104,4 +105,4 @@ def test_dead_states_do_not_count_as_a_fall(stored, last, rank, verdict):
     curve = np.linspace(1, last, 3)[None, :, None, None]
     norms = {f"clean_to_post_{n}": curve for n in ("max", "spectral", "fro")}
     changed(stored, "recurrent", rank=rank, **norms)
-    assert claims.judge("lstm-preserves", stored).verdict == verdict
+    assert evidence.judge("lstm-preserves", stored).verdict == verdict

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+import evidence
 import subspace_lib as sl
-from subspace_lib import claims
-from subspace_lib.claims import architectures as reading
-from subspace_lib.experiments import architectures as lab
-from subspace_lib.experiments import find, run, save
-from subspace_lib.experiments._training import paper_data
+from evidence.ch15 import claims as reading
+from evidence.ch15 import experiment as lab
+from evidence.experiment import find, run
+from evidence.results import save
+from evidence.setting import paper_data
 
 EXPERIMENT = find("architectures")
 TINY = replace(EXPERIMENT.quick, steps=8, marks=(0, 3, 8))
@@ -149,7 +150,7 @@ def test_kmeans_finds_plain_clouds():
 
 def judged(tiny, tmp_path, claim, **arrays):
     save(replace(tiny, arrays=tiny.arrays | arrays), tmp_path)
-    return claims.judge(claim, tmp_path)
+    return evidence.judge(claim, tmp_path)
 
 
 def shares(tiny, network, **by_objective):

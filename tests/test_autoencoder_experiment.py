@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import evidence
 import subspace_lib as sl
-from subspace_lib import claims
-from subspace_lib.claims import training as judges
-from subspace_lib.experiments import autoencoder as module
-from subspace_lib.experiments import find, load_result, run, save
-from subspace_lib.experiments._training import paper_data
+from evidence.ch11 import claims as judges
+from evidence.ch11 import experiment as module
+from evidence.experiment import find, run
+from evidence.results import load_result, save
+from evidence.setting import paper_data
 
 EXPERIMENT, CERTIFICATES = find("autoencoder"), find("trained-certificates")
 TINY = replace(
@@ -67,7 +68,7 @@ def test_it_resumes(tmp_path, monkeypatch, tiny):
         return module.compute(config, point, device)
 
     broken = replace(EXPERIMENT, compute=interrupted)
-    monkeypatch.setattr("subspace_lib.experiments._sweep._source", lambda compute: "one source")
+    monkeypatch.setattr("evidence.experiment._source", lambda compute: "one source")
     with pytest.raises(KeyboardInterrupt):
         run(broken, TINY, parts=tmp_path)
     done = list(calls)
@@ -152,7 +153,7 @@ def curve(result, first, last):
 
 @pytest.mark.parametrize("name", IDS)
 def test_every_claim_is_judged(stored, name):
-    found = claims.judge(name, stored)
+    found = evidence.judge(name, stored)
     assert found.verdict != "not tested yet"
     assert len(found.measured) > 40
 
@@ -160,13 +161,13 @@ def test_every_claim_is_judged(stored, name):
 @pytest.mark.parametrize(("last", "verdict"), [(0.5, "holds"), (0.95, "fails"), (2.0, "fails")])
 def test_the_distance_must_fall_by_a_tenth(stored, tiny, last, verdict):
     changed(stored, **{f"clean_to_post_{n}": curve(tiny, 1, last) for n in judges.NORMS})
-    assert claims.judge("training-distance-falls", stored).verdict == verdict
+    assert evidence.judge("training-distance-falls", stored).verdict == verdict
 
 
 def test_one_norm_of_three_is_a_condition(stored, tiny):
     others = {f"clean_to_post_{n}": curve(tiny, 1, 1) for n in ("max", "spectral")}
     changed(stored, clean_to_post_fro=curve(tiny, 1, 0.5), **others)
-    verdict = claims.judge("training-distance-falls", stored).verdict
+    verdict = evidence.judge("training-distance-falls", stored).verdict
     assert verdict == "holds under conditions we name"
 
 
@@ -176,14 +177,14 @@ def test_one_norm_of_three_is_a_condition(stored, tiny):
 )
 def test_a_condition_that_never_holds_is_vacuous(stored, tiny, first, last, verdict):
     changed(stored, printed_holds=curve(tiny, first, last))
-    assert claims.judge("training-condition-rises", stored).verdict == verdict
+    assert evidence.judge("training-condition-rises", stored).verdict == verdict
 
 
 def test_both_halves_of_non_negativity(stored, tiny):
     falls, stays = curve(tiny, 0.5, 0.1), curve(tiny, 0.5, 0.5)
     for share, energy, verdict in ((falls, falls, "holds"), (falls, stays, "fails")):
         changed(stored, negative_share=share, energy_removed=energy)
-        assert claims.judge("training-nonnegative-preactivations", stored).verdict == verdict
+        assert evidence.judge("training-nonnegative-preactivations", stored).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -195,7 +196,7 @@ def test_preservation_in_two_senses(stored, tiny, distance, share, verdict):
         stored, clean_to_post_max=curve(tiny, 1, distance), share_r1=curve(tiny, 0.5, share),
         connectivity_margin=curve(tiny, 0.1, 0.1),
     )  # fmt: skip
-    assert claims.judge("training-no-regulariser", stored).verdict == verdict
+    assert evidence.judge("training-no-regulariser", stored).verdict == verdict
 
 
 @pytest.mark.parametrize(("accuracy", "verdict"), [(1.0, "holds"), (0.1, "fails")])
@@ -205,4 +206,4 @@ def test_clustering_is_compared_with_the_data(stored, tiny, accuracy, verdict):
     # the data of this size have accuracies of their own: set them to 0.9
     data = load_result("data-clusters", stored)
     save(replace(data, arrays=data.arrays | {"spectral_acc": 0 * data["acc"] + 0.9}), stored)
-    assert claims.judge("closed-form-clustering", stored).verdict == verdict
+    assert evidence.judge("closed-form-clustering", stored).verdict == verdict

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from subspace_lib.experiments import results_folder
+from evidence.results import results_folder
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 

@@ -7,7 +7,7 @@ import execute_book
 import nbformat
 import pytest
 
-import subspace_lib as sl
+import page
 
 
 def test_repository_from_environment_remote_or_not_at_all(tmp_path, monkeypatch):
@@ -52,10 +52,10 @@ def test_a_failing_cell_names_chapter_and_cell(tmp_path):
 
 def test_mode(monkeypatch):
     monkeypatch.delenv("BOOK_MODE", raising=False)
-    assert sl.by_mode(quick=1, full=2) == 1
+    assert page.by_mode(quick=1, full=2) == 1
     monkeypatch.setenv("BOOK_MODE", "full")
-    assert sl.by_mode(quick=1, full=2) == 2
-    assert sl.mode_note(trials=3) == "full mode: trials 3"
+    assert page.by_mode(quick=1, full=2) == 2
+    assert page.mode_note(trials=3) == "full mode: trials 3"
     monkeypatch.setenv("BOOK_MODE", "huge")
     with pytest.raises(ValueError, match="'quick', 'full'"):
-        sl.book_mode()
+        page.book_mode()

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from chapters import CHAPTERS, text
 
-from subspace_lib import claims
-from subspace_lib.claims import _sensitivity as sensitivity
-from subspace_lib.claims._ledger import assured
-from subspace_lib.experiments import Result, load_result, save
+import evidence
+from evidence import sensitivity
+from evidence.claim import assured
+from evidence.results import Result, load_result, save
 
 LINE = r"\*\*Verdict \(([A-Za-z0-9-]+)\): (.+?)\.\*\*"
 STATED = [(p, *found) for p in CHAPTERS for found in re.findall(LINE, text(p))]
@@ -23,31 +23,31 @@ def contradictions(stated, verdicts):
 
 def test_chapters_state_the_verdicts_of_the_ledger():
     assert STATED
-    assert contradictions(STATED, claims.ledger().verdicts()) == []
+    assert contradictions(STATED, evidence.ledger().verdicts()) == []
 
 
 def test_every_tested_claim_is_stated_in_its_chapter():
     stated = {(int(p.name[:2]), claim) for p, claim, _ in STATED}
-    tested = [c for c, found in claims.ledger().rows if found.verdict != "not tested yet"]
+    tested = [c for c, found in evidence.ledger().rows if found.verdict != "not tested yet"]
     assert [c.id for c in tested if (c.chapter, c.id) not in stated] == []
 
 
 def test_the_comparison_sees_another_verdict():
     path, claim, verdict = STATED[0]
-    other = next(v for v in claims.VERDICTS if v != verdict)
-    assert contradictions([(path, claim, other)], claims.ledger().verdicts())
-    assert contradictions([(path, "no-such-claim", verdict)], claims.ledger().verdicts())
+    other = next(v for v in evidence.VERDICTS if v != verdict)
+    assert contradictions([(path, claim, other)], evidence.ledger().verdicts())
+    assert contradictions([(path, "no-such-claim", verdict)], evidence.ledger().verdicts())
 
 
 def test_without_results_nothing_is_claimed(tmp_path):
-    verdicts = claims.ledger(tmp_path).verdicts()
+    verdicts = evidence.ledger(tmp_path).verdicts()
     assert set(verdicts.values()) == {"not tested yet"}
 
 
 def test_a_damaged_result_is_an_error(tmp_path):
     (tmp_path / "statements.npz").write_bytes(b"PK truncated")
     with pytest.raises(ValueError, match="damaged or truncated"):
-        claims.judge("denoising", tmp_path)
+        evidence.judge("denoising", tmp_path)
 
 
 @pytest.mark.parametrize("passed", [True, False])
@@ -60,7 +60,7 @@ def test_a_failed_check_takes_the_verdict_away(tmp_path, passed):
         "passed": np.array([passed]),
     }
     save(Result("statements", {}, [{"statement": "Lemma 4.1"}], arrays), tmp_path)
-    found = claims.judge("denoising", tmp_path)
+    found = evidence.judge("denoising", tmp_path)
     assert (found.verdict == "holds") == passed
 
 
@@ -78,7 +78,7 @@ def toy(trials=20, middle=0.0, **config):
 def positive(results):
     run = results["toy"]
     good = (run["scores"] > 0).mean() > 0.4
-    return claims.Judgement("holds" if good else "fails", f"{len(run.arrays)} arrays")
+    return evidence.Judgement("holds" if good else "fails", f"{len(run.arrays)} arrays")
 
 
 def test_groups_of_trials_are_disjoint_and_complete():
@@ -107,7 +107,7 @@ def test_an_axis_is_not_guessed(monkeypatch):
 
 
 def test_every_stored_result_of_a_claim_can_be_split():
-    names = {name for c in claims.CLAIMS.values() if c.judge for name in c.needs}
+    names = {name for c in evidence.CLAIMS.values() if c.judge for name in c.needs}
     stuck = []
     for name in sorted(names):
         try:
@@ -158,23 +158,23 @@ def test_a_verdict_at_half_the_size_is_another_judgement(tmp_path, monkeypatch):
     assert same.endswith("; the same verdict at half the size (hidden 4; 4 trials)")
     other = assured(positive, {"toy": whole}, {"toy": toy(trials=4, middle=-5.0)}).sensitivity
     assert "another verdict, fails, at half the size (hidden 8; 4 trials)" in other
-    claim = claims.Claim("toy", "positive", 1, ("toy",), positive)
+    claim = evidence.Claim("toy", "positive", 1, ("toy",), positive)
     save(whole, tmp_path)
-    assert "one size only (hidden 8)" in claims.judge(claim, tmp_path).sensitivity
+    assert "one size only (hidden 8)" in evidence.judge(claim, tmp_path).sensitivity
     save(replace(half, name="toy-half"), tmp_path)
-    assert claims.judge(claim, tmp_path).sensitivity == same
+    assert evidence.judge(claim, tmp_path).sensitivity == same
 
 
 def test_what_a_judge_says_replaces_the_list_of_settings():
     def judge(results):
-        return claims.Judgement("fails", "", "said by the judge")
+        return evidence.Judgement("fails", "", "said by the judge")
 
     found = assured(judge, {"toy": toy()}).sensitivity
     assert "tenths of 20 trials; said by the judge; one size only" in found
     assert "rate" not in found
     proof = assured(judge, {"toy": Result("toy", {}, [{"statement": "a"}, {"statement": "b"}], {})})
     assert proof.sensitivity == "said by the judge"
-    untested = assured(lambda results: claims.Judgement("not tested yet", "–"), {"toy": toy()})
+    untested = assured(lambda results: evidence.Judgement("not tested yet", "–"), {"toy": toy()})
     assert untested.sensitivity == ""
 
 
@@ -187,25 +187,25 @@ def test_settings_are_counted_by_their_values():
 
 
 def test_every_tested_claim_says_how_sure_it_is():
-    for claim, found in claims.ledger().rows:
+    for claim, found in evidence.ledger().rows:
         assert (found.sensitivity == "") == (found.verdict == "not tested yet"), claim.id
-    sure = {c.id: f.sensitivity for c, f in claims.ledger().rows if claims.CLAIMS[c.id].needs}
+    sure = {c.id: f.sensitivity for c, f in evidence.ledger().rows if evidence.CLAIMS[c.id].needs}
     assert sure["denoising"].startswith("proved")
     assert sure["linear-rank"].startswith("settled by a counterexample")
     assert re.search(r"of 2 halves .* of \d+ trials", sure["implicit-bias"])
 
 
 def test_ledger_displays():
-    table = claims.ledger()
+    table = evidence.ledger()
     page = table._repr_html_()
-    assert page.count("<tr id=") == len(claims.CLAIMS)
-    assert sum(table.counts().values()) == len(claims.CLAIMS)
+    assert page.count("<tr id=") == len(evidence.CLAIMS)
+    assert sum(table.counts().values()) == len(evidence.CLAIMS)
     assert "denoising" in repr(table)
     assert page.count("<th scope='col'>") == 5
-    assert page.count("<td>") == 5 * len(claims.CLAIMS)
+    assert page.count("<td>") == 5 * len(evidence.CLAIMS)
     assert "how sure" in page
     assert "10 of 10 tenths" in page
     with pytest.raises(ValueError, match="unknown claim"):
-        claims.judge("no-such-claim")
+        evidence.judge("no-such-claim")
     with pytest.raises(ValueError, match="verdict must be one of"):
-        claims.Judgement("maybe", "")
+        evidence.Judgement("maybe", "")

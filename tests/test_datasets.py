@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-import subspace_lib as sl
-from subspace_lib import datasets as module
+import evidence
+from evidence import datasets as module
 
 MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist"
 
@@ -36,7 +36,7 @@ def write_idx(folder, pixels, labels, prefix="t10k", packed=True):
 
 
 def load(folder, name="mnist", split="test", **options):
-    return sl.load_dataset(name, split=split, directory=folder, check_counts=False, **options)
+    return evidence.load_dataset(name, split=split, directory=folder, check_counts=False, **options)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def load(folder, name="mnist", split="test", **options):
     [("digits", (64, 1797), 10), ("wine", (13, 178), 3), ("breast cancer", (30, 569), 2)],
 )
 def test_embedded(name, shape, classes):
-    data = sl.load_dataset(name)
+    data = evidence.load_dataset(name)
     assert data.X.shape == shape == (data.card.n_features, data.card.n_samples)
     assert data.X.dtype == np.float64
     assert data.X.min() >= 0
@@ -57,22 +57,22 @@ def test_embedded(name, shape, classes):
 
 
 def test_columns_are_samples_in_the_original_order():
-    data, (X, y) = sl.load_dataset("digits"), load_digits(return_X_y=True)
+    data, (X, y) = evidence.load_dataset("digits"), load_digits(return_X_y=True)
     np.testing.assert_array_equal(data.X.T, X)
     np.testing.assert_array_equal(data.labels, y)
 
 
 def test_limit_is_stratified_and_repeatable():
-    full = sl.load_dataset("wine")
-    part, again = (sl.load_dataset("wine", limit=50, seed=3) for _ in range(2))
+    full = evidence.load_dataset("wine")
+    part, again = (evidence.load_dataset("wine", limit=50, seed=3) for _ in range(2))
     assert part.X.shape == (13, 50)
     np.testing.assert_array_equal(part.X, again.X)
     share = np.bincount(full.labels) * 50 / 178
     assert np.abs(np.bincount(part.labels) - share).max() < 1
-    other = sl.load_dataset("wine", limit=50, seed=4)
+    other = evidence.load_dataset("wine", limit=50, seed=4)
     assert not np.array_equal(part.X, other.X)
     assert "50 drawn with seed 3" in part.card.preprocessing
-    assert sl.load_dataset("wine", limit=1000).X.shape == (13, 178)
+    assert evidence.load_dataset("wine", limit=1000).X.shape == (13, 178)
     at = [np.flatnonzero(np.equal(full.X, column[:, None]).all(0))[0] for column in part.X.T]
     assert at == sorted(at)
 
@@ -114,13 +114,13 @@ def test_idx_labels_from_one_and_other_prefixes(tmp_path):
 
 @pytest.mark.skipif(not MNIST.exists(), reason="the MNIST files are not beside this checkout")
 def test_the_real_mnist_files():
-    data = sl.load_dataset("mnist", split="test", directory=MNIST, progress=False)
+    data = evidence.load_dataset("mnist", split="test", directory=MNIST, progress=False)
     assert data.X.shape == (784, 10000)
     assert (data.X.min(), data.X.max()) == (0, 1)
     assert data.labels[:5].tolist() == [7, 2, 1, 0, 4]
     counts = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     assert np.bincount(data.labels).tolist() == counts
-    part = sl.load_dataset("mnist", split="test", directory=MNIST, limit=200, progress=False)
+    part = evidence.load_dataset("mnist", split="test", directory=MNIST, limit=200, progress=False)
     assert part.X.shape == (784, 200)
 
 
@@ -190,7 +190,7 @@ def test_counts_are_checked(tmp_path):
     pixels, labels = images()
     write_idx(tmp_path, pixels, labels)
     with pytest.raises(ValueError, match=r"10000 samples in 10 classes, got 40 in 10"):
-        sl.load_dataset("mnist", split="test", directory=tmp_path)
+        evidence.load_dataset("mnist", split="test", directory=tmp_path)
     whole = {"counts": {"test": 40}}
     spec = dataclasses.replace(module.TABLE["mnist"], **whole)
     module._check_labels(spec, "test", labels, True)
@@ -204,25 +204,25 @@ def test_bad_requests(tmp_path):
     with pytest.raises(
         ValueError, match=r"one of digits, wine, breast_cancer, mnist, .*'imagenet'"
     ):
-        sl.load_dataset("imagenet")
+        evidence.load_dataset("imagenet")
     with pytest.raises(TypeError, match="name must be a string, got int"):
-        sl.load_dataset(3)
+        evidence.load_dataset(3)
     with pytest.raises(ValueError, match="'train', 'test', got 'validation'"):
-        sl.load_dataset("mnist", split="validation")
+        evidence.load_dataset("mnist", split="validation")
     with pytest.raises(ValueError, match="digits has one split"):
-        sl.load_dataset("digits", split="test")
+        evidence.load_dataset("digits", split="test")
     with pytest.raises(ValueError, match="limit must be at least 1"):
-        sl.load_dataset("digits", limit=0)
+        evidence.load_dataset("digits", limit=0)
     with pytest.raises(FileNotFoundError, match="which holds nothing; directory=… reads IDX"):
-        sl.load_dataset("mnist", directory=tmp_path)
+        evidence.load_dataset("mnist", directory=tmp_path)
     with pytest.raises(FileNotFoundError, match="must be a folder"):
-        sl.load_dataset("mnist", directory=tmp_path / "none")
+        evidence.load_dataset("mnist", directory=tmp_path / "none")
 
 
 def test_a_missing_extra_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ImportError, match=r"pip install 'subspace-lib\[data\]'"):
-        sl.load_dataset("mnist")
+        evidence.load_dataset("mnist")
 
 
 class Hub:
@@ -242,13 +242,13 @@ def test_no_network_says_what_to_do(monkeypatch):
     for error in (outer, ConnectionError("refused"), TimeoutError()):
         monkeypatch.setitem(sys.modules, "datasets", Hub(error))
         with pytest.raises(ConnectionError, match=r"save_to_disk\('DIR'\)"):
-            sl.load_dataset("mnist")
+            evidence.load_dataset("mnist")
 
 
 def test_a_damaged_cache_names_the_folder(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "datasets", Hub(OSError("Parquet magic bytes not found")))
     with pytest.raises(ValueError, match="delete that folder and load again") as caught:
-        sl.load_dataset("mnist", cache=tmp_path)
+        evidence.load_dataset("mnist", cache=tmp_path)
     assert str(tmp_path) in str(caught.value)
 
 
@@ -377,6 +377,6 @@ def test_the_hub_library_offline(hub, tmp_path):
     library_config.HF_HUB_OFFLINE = True
     try:
         with pytest.raises(ConnectionError, match="With a network, run"):
-            sl.load_dataset("usps", cache=tmp_path)
+            evidence.load_dataset("usps", cache=tmp_path)
     finally:
         library_config.HF_HUB_OFFLINE = before

@@ -5,11 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import evidence
 import subspace_lib as sl
-from subspace_lib import claims
-from subspace_lib.claims import depth as judges
-from subspace_lib.experiments import depth, find, run, save
-from subspace_lib.experiments._training import paper_data
+from evidence.ch13 import claims as judges
+from evidence.ch13 import experiment as depth
+from evidence.experiment import find, run
+from evidence.results import save
+from evidence.setting import paper_data
 
 EXPERIMENT = find("depth")
 TINY = replace(EXPERIMENT.quick, trials=2)
@@ -122,7 +124,7 @@ def test_a_distance_falls_in_every_layer(tmp_path, tiny, factor, points, verdict
             values[:points, -1] = factor
             arrays[f"{pair}_{norm}"] = values
     with_arrays(tiny, tmp_path, **arrays)
-    assert claims.judge("depth-layerwise", tmp_path).verdict == verdict
+    assert evidence.judge("depth-layerwise", tmp_path).verdict == verdict
 
 
 def test_four_layers_are_not_every_layer(tmp_path, tiny):
@@ -133,7 +135,7 @@ def test_four_layers_are_not_every_layer(tmp_path, tiny):
             values[:, -1, :4] = 0.5
             arrays[f"{pair}_{norm}"] = values
     with_arrays(tiny, tmp_path, **arrays)
-    found = claims.judge("depth-layerwise", tmp_path)
+    found = evidence.judge("depth-layerwise", tmp_path)
     assert found.verdict == "fails"
     assert "in 36 of 45 layers" in found.measured
 
@@ -151,28 +153,28 @@ def test_accuracy_rises_or_is_perfect(tmp_path, tiny, before, after, verdict):
     values = np.full_like(tiny["spectral_acc"], np.nan)
     values[:, 0], values[:, -1] = before, after
     with_arrays(tiny, tmp_path, spectral_acc=values, spectral_acc_r1=0 * values)
-    assert claims.judge("depth-layer-accuracy", tmp_path).verdict == verdict
+    assert evidence.judge("depth-layer-accuracy", tmp_path).verdict == verdict
     values[0, -1, 4] = 0.1  # one layer of one network
     with_arrays(tiny, tmp_path, spectral_acc=values, spectral_acc_r1=0 * values)
     expected = "holds under conditions we name" if verdict == "holds" else "fails"
-    assert claims.judge("depth-layer-accuracy", tmp_path).verdict == expected
+    assert evidence.judge("depth-layer-accuracy", tmp_path).verdict == expected
 
 
 def test_the_chain_adds_up_over_layers(tmp_path, tiny):
     margin = tiny["connectivity_margin"]
     fifth = np.broadcast_to(margin / 11, margin.shape).copy()
     with_arrays(tiny, tmp_path, two_links_bound=fifth)
-    assert claims.judge("depth-chain-trained", tmp_path).verdict == "holds"
+    assert evidence.judge("depth-chain-trained", tmp_path).verdict == "holds"
     with_arrays(tiny, tmp_path, two_links_bound=1.2 * fifth)  # 6/11 of the margin at layer five
-    found = claims.judge("depth-chain-trained", tmp_path)
+    found = evidence.judge("depth-chain-trained", tmp_path)
     assert found.verdict == "holds under conditions we name"
     assert "certifies 72 of 90 trained layers" in found.measured
     with_arrays(tiny, tmp_path, two_links_bound=np.full_like(fifth, np.inf))
-    assert claims.judge("depth-chain-trained", tmp_path).verdict == "vacuous at this size"
+    assert evidence.judge("depth-chain-trained", tmp_path).verdict == "vacuous at this size"
 
 
 def test_stored_bounds_are_not_contradicted():
-    stored = sl.load_result("depth")
+    stored = evidence.load_result("depth")
     assert stored.points == EXPERIMENT.points(EXPERIMENT.full)
     bound, truth = (stored[k] for k in ("reference_bound_affine", "affine_to_post_spectral"))
     assert (truth <= bound * (1 + 2.0 ** (1 - depth.BITS)) + 1e-6).all()

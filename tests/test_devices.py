@@ -7,8 +7,8 @@ from other_device import other_device
 from torch import nn
 
 import subspace_lib as sl
-from subspace_lib.experiments import EXPERIMENTS
-from subspace_lib.experiments.half_size import SUFFIX
+from evidence.experiment import EXPERIMENTS
+from evidence.half_size import SUFFIX
 
 F64 = torch.float64
 NETWORKS = [

@@ -14,20 +14,11 @@ import pytest
 import torch
 
 import subspace_lib as sl
-from subspace_lib.experiments import (
-    EXPERIMENTS,
-    Experiment,
-    Result,
-    find,
-    load_result,
-    register,
-    run,
-    save,
-)
-from subspace_lib.experiments import __main__ as command
-from subspace_lib.experiments._sweep import Parts
-from subspace_lib.experiments.half_size import SUFFIX
-from subspace_lib.experiments.theorem import DeepSetting, Setting
+from evidence import command
+from evidence.ch07.experiment import DeepSetting, Setting
+from evidence.experiment import EXPERIMENTS, Experiment, Parts, find, register, run
+from evidence.half_size import SUFFIX
+from evidence.results import Result, load_result, save
 
 SMALL = {
     "trials": 3, "relative": (-20, -2), "m": 20, "n_subspaces": 2, "subspace_dim": 2,
@@ -101,7 +92,7 @@ def test_provenance_is_complete(toy):
 
 
 def test_missing_file_names_the_command(tmp_path, monkeypatch):
-    with pytest.raises(FileNotFoundError, match=r"experiments run toy --full"):
+    with pytest.raises(FileNotFoundError, match=r"python -m evidence run toy --full"):
         load_result("toy", tmp_path)
     monkeypatch.setenv("BOOK_RESULTS", str(tmp_path))
     with pytest.raises(FileNotFoundError, match=str(tmp_path)):
@@ -212,7 +203,7 @@ def test_other_configs_and_other_code_do_not_share_points(toy, tmp_path, monkeyp
     run(toy, parts=tmp_path)
     run(toy, replace(toy.quick, seed=1), parts=tmp_path)
     assert CALLS == [1, 2, 3] * 2
-    monkeypatch.setattr("subspace_lib.experiments._sweep._source", lambda compute: "edited")
+    monkeypatch.setattr("evidence.experiment._source", lambda compute: "edited")
     run(toy, parts=tmp_path)
     assert CALLS == [1, 2, 3] * 3
 

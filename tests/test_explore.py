@@ -9,6 +9,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
+import page
 import subspace_lib as sl
 
 
@@ -20,7 +21,7 @@ def draw(noise, rank=1):
 
 def static(**changes):
     options = {"alt": "Two bars.", "static": True, "noise": [0.0, 0.5, 1.0], "rank": [1, 2]}
-    return sl.explore(draw, **{**options, **changes}).data
+    return page.explore(draw, **{**options, **changes}).data
 
 
 def test_static_page_holds_every_frame_and_says_what_it_shows():
@@ -40,7 +41,9 @@ def test_static_page_is_reproducible_and_starts_where_told():
 
 
 def test_live_widget_changes_picture_and_text():
-    box = sl.explore(draw, alt="Two bars.", static=False, noise=[0.0, 0.5], labels={"noise": "s²"})
+    box = page.explore(
+        draw, alt="Two bars.", static=False, noise=[0.0, 0.5], labels={"noise": "s²"}
+    )
     slider, picture = box.children
     before = picture.value
     slider.value = 1
@@ -64,16 +67,16 @@ def test_bad_input(change, kind, message):
 
 def test_render_must_return_a_figure_and_axes_are_needed():
     with pytest.raises(TypeError, match="matplotlib Figure"):
-        sl.explore(lambda a: None, alt="x", static=True, a=[1])
+        page.explore(lambda a: None, alt="x", static=True, a=[1])
     with pytest.raises(ValueError, match="at least one axis"):
-        sl.explore(draw, alt="x")
+        page.explore(draw, alt="x")
 
 
 def test_show_needs_alternative_text():
     fig, _ = draw(1.0)
     with pytest.raises(ValueError, match="alt must say"):
-        sl.figures.show(fig, alt="")
-    assert 'alt="a &lt; b"' in sl.figures.show(fig, alt="a < b").data
+        page.show(fig, alt="")
+    assert 'alt="a &lt; b"' in page.show(fig, alt="a < b").data
 
 
 def test_figures_draw_on_the_callers_axes():
@@ -102,7 +105,7 @@ def test_figures_draw_on_the_callers_axes():
     ],
 )
 def test_close_says_what_is_wrong(answer, message):
-    outcome = sl.check("9.9", lambda: sl.close(answer, [[1.0, 2.0], [3.0, 4.0]]))
+    outcome = page.check("9.9", lambda: page.close(answer, [[1.0, 2.0], [3.0, 4.0]]))
     assert bool(outcome) == (message is None)
     assert message is None or message in outcome.message
 
@@ -111,9 +114,9 @@ def test_check_reports_any_failure():
     def stub():
         raise NotImplementedError
 
-    assert "not answered yet" in sl.check("1", stub).message
-    assert "ZeroDivisionError" in sl.check("1", lambda: 1 / 0).message
-    assert "Exercise 1" in sl.check("1", stub)._repr_html_()
+    assert "not answered yet" in page.check("1", stub).message
+    assert "ZeroDivisionError" in page.check("1", lambda: 1 / 0).message
+    assert "Exercise 1" in page.check("1", stub)._repr_html_()
 
 
 def bars(**heights):
@@ -124,10 +127,10 @@ def bars(**heights):
 
 def test_a_writer_of_its_own_also_writes_text():
     def named(**options):
-        page = sl.explore(
+        shown = page.explore(
             lambda kind: bars(**{kind: 1}), alt="x", static=True, kind=["a", "b"], **options
         ).data
-        return json.loads(re.search(r'application/json">(.*?)</script>', page)[1])["axes"]
+        return json.loads(re.search(r'application/json">(.*?)</script>', shown)[1])["axes"]
 
     assert named(fmt={"kind": str.upper}) == [{"name": "kind", "labels": ["A", "B"]}]
     assert named(fmt=str.upper) == [{"name": "kind", "labels": ["a", "b"]}]
@@ -137,9 +140,9 @@ FOUR = {"a": [1, 2], "b": [1, 2], "c": [1, 2], "d": [1, 2]}
 
 
 def test_many_sliders_stand_beside_the_picture():
-    assert 'class="fx fx-many"' in sl.explore(bars, alt="Bars.", static=True, **FOUR).data
+    assert 'class="fx fx-many"' in page.explore(bars, alt="Bars.", static=True, **FOUR).data
     assert 'class="fx"' in static()
-    picture, sliders = sl.explore(bars, alt="Bars.", static=False, **FOUR).children
+    picture, sliders = page.explore(bars, alt="Bars.", static=False, **FOUR).children
     before = picture.value
     sliders.children[3].value = 1
     assert picture.value != before
@@ -154,7 +157,7 @@ def test_the_old_picture_is_dimmed_while_the_new_one_is_made():
         return bars(a=a)
 
     boxes = []
-    boxes.append(sl.explore(slow, alt="Bars.", static=False, a=[1, 2]))
+    boxes.append(page.explore(slow, alt="Bars.", static=False, a=[1, 2]))
     boxes[0].children[0].value = 1
     assert len(seen) == 1
     assert "opacity" in seen[0]
@@ -167,8 +170,8 @@ def test_few_colours_keep_the_lines_apart_and_take_less_room():
         left.set_title("a coarse heat map")
         for k, colour in enumerate(sl.figures.CLUSTERS[:4]):
             right.plot([0, 1], [k, k + 1], color=colour)
-        page = sl.explore(lambda a: fig, alt="x", static=True, a=[1], **options).data
-        data = json.loads(re.search(r'application/json">(.*?)</script>', page)[1])
+        shown = page.explore(lambda a: fig, alt="x", static=True, a=[1], **options).data
+        data = json.loads(re.search(r'application/json">(.*?)</script>', shown)[1])
         raw = base64.b64decode(data["frames"][0].split(",")[1])
         return len(raw), np.asarray(Image.open(io.BytesIO(raw)).convert("RGB"), dtype=float)
 

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+import evidence
 import subspace_lib as sl
-from subspace_lib import claims
-from subspace_lib.experiments import Result, find, headline, run, save
+from evidence.ch09 import experiment as headline
+from evidence.experiment import find, run
+from evidence.results import Result, save
 
 SMALL = headline.Config(
     40, 20, 20, trials=3, chunk=2, n_subspaces=2, subspace_dim=2, log_variance=(-14, -6, -3, -1, 1)
@@ -107,7 +109,7 @@ def test_half_point(values, expected):
 
 
 def test_the_stored_result_is_the_full_experiment():
-    stored = sl.load_result("headline")
+    stored = evidence.load_result("headline")
     config = find("headline").full
     assert stored.config["log_variance"] == list(config.log_variance)
     assert headline.stacked(stored).shape[-1] == config.trials == 100
@@ -123,7 +125,7 @@ def fake(tmp_path, printed):
     scores[:, :, 0] = np.where(np.array(levels) <= printed, 0.5, np.inf)[None, None, :, None]
     config = {"log_variance": levels}
     save(Result("headline", config, [{"first": 0, "trials": 1}], {"scores": scores}), tmp_path)
-    return claims.judge("condition-reach", tmp_path)
+    return evidence.judge("condition-reach", tmp_path)
 
 
 def test_the_verdict_follows_the_numbers(tmp_path):

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 import subspace_lib as sl
-from subspace_lib.experiments import find, load_result
-from subspace_lib.experiments import laboratory as lab
-from subspace_lib.experiments._training import paper_data
+from evidence import laboratory as lab
+from evidence.experiment import find
+from evidence.results import load_result
+from evidence.setting import paper_data
 
 SMALL = lab.Config()
 SHORT = replace(SMALL, trials=3, marks=(0, 3, 30), steps=30, checkpoints=3)

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+import evidence
 import subspace_lib as sl
-from subspace_lib import claims
-from subspace_lib.claims import nonnegative as judges
-from subspace_lib.experiments import find, load_result, run, save
-from subspace_lib.experiments import nonnegative as module
-from subspace_lib.experiments import nonnegative_hessian as second
+from evidence.ch12 import claims as judges
+from evidence.ch12 import experiment as module
+from evidence.ch12 import hessian as second
+from evidence.experiment import find, run
+from evidence.results import load_result, save
 
 EXPERIMENT, HESSIAN = find("nonnegative"), find("nonnegative-hessian")
 SIZES = {"ambient_dim": 40, "n_subspaces": 3, "subspace_dim": 2, "points_per_subspace": 20}
@@ -179,7 +180,7 @@ def changed(folder, name, **arrays):
 
 @pytest.mark.parametrize("name", IDS)
 def test_every_claim_is_judged(stored, name):
-    found = claims.judge(name, stored)
+    found = evidence.judge(name, stored)
     assert found.verdict != "not tested yet"
     assert len(found.measured) > 40
 
@@ -188,14 +189,14 @@ def test_every_claim_is_judged(stored, name):
 def test_near_zero_in_the_spectral_norm_is_enough(stored, tiny, distance, verdict):
     far = np.ones_like(tiny["loss"])
     changed(stored, "nonnegative", clean_to_post_max=far, clean_to_post_spectral=distance * far)
-    assert claims.judge("nonnegative-free", stored).verdict == verdict
+    assert evidence.judge("nonnegative-free", stored).verdict == verdict
 
 
 def test_some_kinds_of_data_are_a_condition(stored, tiny):
     far = np.ones_like(tiny["loss"])
     far[[i for i, p in enumerate(tiny.points) if p["data"] == "nonnegative"]] = 0
     changed(stored, "nonnegative", clean_to_post_max=0 * far + 1, clean_to_post_spectral=far)
-    verdict = claims.judge("nonnegative-free", stored).verdict
+    verdict = evidence.judge("nonnegative-free", stored).verdict
     assert verdict == "holds under conditions we name"
 
 
@@ -216,7 +217,7 @@ def test_an_optimum_is_flat_and_curved_upwards(
         stored, "nonnegative-hessian", gradient=gradient * ones, negatives=negatives * ones,
         zeros=0 * ones, readout_gradient=readout * ones, readout_lowest=ones,
     )  # fmt: skip
-    assert claims.judge("nonnegative-optimum", stored).verdict == verdict
+    assert evidence.judge("nonnegative-optimum", stored).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -234,7 +235,7 @@ def test_faster_and_better(stored, tiny, steps, accuracy, verdict):
     usual = [i for i, p in enumerate(tiny.points) if p["init"] == "usual"]
     reached[usual], share[usual] = 20, 0.5
     changed(stored, "nonnegative", reached=reached, spectral_acc=share, spectral_acc_r1=share)
-    assert claims.judge("nonnegative-faster", stored).verdict == verdict
+    assert evidence.judge("nonnegative-faster", stored).verdict == verdict
 
 
 def test_each_start_is_compared_with_the_usual_one_of_its_kind(tiny):

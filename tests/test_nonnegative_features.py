@@ -7,11 +7,12 @@ import pytest
 import torch
 from scipy.stats import binom
 
+import evidence
 import subspace_lib as sl
-from subspace_lib import claims
-from subspace_lib.claims import nonnegative_features as judge
-from subspace_lib.experiments import find, run, save
-from subspace_lib.experiments import nonnegative_features as lab
+from evidence.ch18 import claims as judge
+from evidence.ch18 import experiment as lab
+from evidence.experiment import find, run
+from evidence.results import save
 
 EXPERIMENT = find("nonnegative-features")
 TINY = replace(EXPERIMENT.quick, trials=2, steps=6, marks=(0, 2, 6))
@@ -196,7 +197,7 @@ def test_an_idle_relu_is_measured_as_one(tiny):
 
 def judged(run, tmp_path, **arrays):
     save(replace(run, arrays=run.arrays | arrays), tmp_path)
-    return claims.judge("nonnegative-practice", tmp_path)
+    return evidence.judge("nonnegative-practice", tmp_path)
 
 
 def outcome(run, winners):

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+import evidence
 import subspace_lib as sl
-from subspace_lib import claims
-from subspace_lib.experiments import find, load_result, objective, run, save
-from subspace_lib.experiments._training import paper_data
+from evidence.ch16 import experiment as objective
+from evidence.experiment import find, run
+from evidence.results import load_result, save
+from evidence.setting import paper_data
 
 EXPERIMENT = find("objective")
 TINY = replace(EXPERIMENT.quick, trials=2, steps=20, marks=(0, 5, 20))
@@ -93,6 +95,6 @@ def test_a_bias_of_the_network_shows_under_both(tmp_path, tiny, reconstruct, cla
     shares[::2], shares[1::2] = reconstruct, classify
     save(replace(tiny, arrays=tiny.arrays | {"share_r1": shares}), tmp_path)
     assert load_result("objective", tmp_path).points == tiny.points
-    found = claims.judge("implicit-bias", tmp_path)
+    found = evidence.judge("implicit-bias", tmp_path)
     assert found.verdict == verdict
     assert len(found.measured) > 40

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 import subspace_lib as sl
-from subspace_lib.experiments import find, load_result, probe_digits, run
+from evidence.ch19 import experiment as probe_digits
+from evidence.experiment import find, run
+from evidence.results import load_result
 
 EXPERIMENT = find("probe-digits")
 TINY = replace(EXPERIMENT.quick, held_out=200)

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+import evidence
 import subspace_lib as sl
-from subspace_lib import claims
-from subspace_lib.experiments import find, run, save
-from subspace_lib.experiments import real_data as module
+from evidence.ch17 import experiment as module
+from evidence.experiment import find, run
+from evidence.results import save
 
 EXPERIMENT, HUB = find("real-data"), find("real-data-hub")
 TINY = replace(EXPERIMENT.quick, trials=4, marks=(0, 3, 6), limit=60)
@@ -35,7 +36,7 @@ def tiny():
 
 
 def test_halves_share_no_sample_and_lose_none():
-    data = sl.load_dataset("wine")
+    data = evidence.load_dataset("wine")
     first, again, other = (module.halves(data, t) for t in (0, 0, 1))
     np.testing.assert_array_equal(first.train, again.train)
     assert not np.array_equal(first.train, other.train)
@@ -49,7 +50,7 @@ def test_halves_share_no_sample_and_lose_none():
 
 
 def test_preprocessing_uses_the_training_half_only():
-    split = module.halves(sl.load_dataset("digits"), 0)
+    split = module.halves(evidence.load_dataset("digits"), 0)
     moved = replace(split, test=split.test + 5)
     for scaling in module.SCALINGS:
         a, b = module.preprocess(split, scaling), module.preprocess(moved, scaling)
@@ -94,7 +95,7 @@ def test_singular_values_are_those_of_the_matrix():
 
 
 def test_layers_are_measured_as_the_library_measures_them():
-    split = module.preprocess(module.halves(sl.load_dataset("wine"), 0), "unit")
+    split = module.preprocess(module.halves(evidence.load_dataset("wine"), 0), "unit")
     X = torch.from_numpy(split.train)
     y = torch.from_numpy(split.train_labels)
     W = torch.randn(2, 20, len(X), generator=torch.Generator().manual_seed(0)).double()
@@ -172,7 +173,7 @@ def test_image_sets_are_read_from_the_folder_that_is_named(monkeypatch, tmp_path
 
     def record(name, **options):
         seen.update(options, name=name)
-        return sl.load_dataset("digits", limit=60)
+        return evidence.load_dataset("digits", limit=60)
 
     monkeypatch.setattr(module, "load_dataset", record)
     (tmp_path / "food101").mkdir()
@@ -220,7 +221,7 @@ def judged(tmp_path, tiny, share=0.5, scores=0.5, hub=True, one=None):
     n = len(tiny.points)
     ran = {"ran": np.array([hub and one is None] * n)}
     save(replace(run, name="real-data-hub", arrays=arrays | ran), tmp_path)
-    return [claims.judge(c, tmp_path) for c in ("real-data-preserve", "real-data-scores")]
+    return [evidence.judge(c, tmp_path) for c in ("real-data-preserve", "real-data-scores")]
 
 
 @pytest.mark.parametrize(

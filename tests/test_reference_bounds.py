@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import evidence
 import subspace_lib as sl
-from subspace_lib import claims, experiments
-from subspace_lib.experiments import reference
+from evidence.ch08 import experiment as reference
 from subspace_lib.reference import (
     affine_reference,
     direction_bounds,
@@ -248,8 +248,8 @@ def test_the_depth_experiment_agrees_with_the_corollary_and_is_rigorous():
 
 
 def test_the_verdict_on_depth_follows_the_numbers():
-    claim = claims.CLAIMS["depth-needs-epsilon-over-L"]
-    run = experiments.load_result("reference-depth")
+    claim = evidence.CLAIMS["depth-needs-epsilon-over-L"]
+    run = evidence.load_result("reference-depth")
 
     def verdict(**arrays):
         return claim.judge(

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 import subspace_lib as sl
-from subspace_lib.experiments import find, relations, run
-from subspace_lib.experiments.objective import indicators, share_inside
+from evidence.ch16.experiment import indicators, share_inside
+from evidence.ch20 import experiment as relations
+from evidence.experiment import find, run
 
 EXPERIMENT = find("relations")
 TINY = replace(EXPERIMENT.quick, trials=2, steps=20, marks=(0, 20))

@@ -7,9 +7,9 @@ import pytest
 import torch
 from chapters import CHAPTERS, text
 
-from subspace_lib.experiments import load_result
-from subspace_lib.statements import STATEMENTS, Sides, Statement, register, run
-from subspace_lib.statements.__main__ import main
+from evidence.check import main
+from evidence.results import load_result
+from evidence.statement import STATEMENTS, Sides, Statement, register, run
 
 KINDS = "Lemma|Theorem|Proposition|Corollary|Counterexample"
 SHARP = [s.id for s in STATEMENTS.values() if s.extremal is not None]
@@ -37,7 +37,7 @@ def test_every_checker_has_a_statement():
 
 
 def test_the_stored_full_run_covers_every_statement():
-    """A new checker needs ``python -m subspace_lib.experiments run statements --full``."""
+    """A new checker needs ``python -m evidence run statements --full``."""
     stored = load_result("statements")
     assert {point["statement"] for point in stored.points} == set(STATEMENTS)
     assert stored["passed"].all()

@@ -54,7 +54,11 @@ def cache_key(root: Path = ROOT) -> str:
     digest.update(platform.python_version().encode())
     for name in LIBRARIES:
         digest.update(f"{name} {version(name)}".encode())
-    for path in sorted((root / "subspace_lib").rglob("*.py")):
+    for path in sorted(
+        p
+        for name in ("subspace_lib", "book/evidence", "book/page")
+        for p in (root / name).rglob("*.py")
+    ):
         digest.update(path.name.encode() + path.read_bytes())
     for path in sorted(
         (root / "book" / "results").glob("*.npz")

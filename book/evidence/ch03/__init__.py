@@ -1,0 +1,1 @@
+"""Chapter 3, How row spaces move."""

@@ -1,0 +1,369 @@
+"""Chapter 3, How row spaces move."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from evidence import instances as make
+from evidence.statement import Sides, Statement, register
+from subspace_lib.bounds import singular_value, wedin_bound
+from subspace_lib.projectors import row_projector, sin_theta
+
+ROUNDING = 1e-10
+
+
+def pair(seed: int, count: int) -> tuple[Tensor, Tensor, int]:
+    """A (count, m, n) with values in [0.1, 10], B = A + E with ‖E‖ from 1e-3 to 10 times a unit."""
+    m, n = make.shape(seed, m=(1, 8), n=(1, 16))
+    k = min(m, n)
+    (r,) = make.shape(seed, r=(1, k))
+    spectrum = make.log_uniform(seed, "spectrum", -1, 1, count, k).sort(-1, descending=True).values
+    size = make.log_uniform(seed, "size", -3, 1, count, 1, 1)
+    A = make.with_spectrum(seed, "A", m, n, spectrum)
+    return A, A + size * make.gaussian(seed, "E", count, m, n), r
+
+
+def turned(theta: float) -> tuple[Tensor, Tensor]:
+    """A = diag(1, 0) and B = cos θ · e₁(cos θ, sin θ): Wedin with equality."""
+    c, s = math.cos(theta), math.sin(theta)
+    return make.matrix([[1, 0], [0, 0]]), make.matrix([[c * c, c * s], [0, 0]])
+
+
+def _projectors(seed: int, count: int) -> Sides:
+    A, B, r = pair(seed, count)
+    P, Q = row_projector(A, r), row_projector(B, r)
+    sines = sin_theta(A, B, r)
+    difference = P - Q
+    spectral = (torch.linalg.matrix_norm(difference, 2) - sines[:, 0]).abs()
+    fro = torch.linalg.matrix_norm(difference) - 2**0.5 * torch.linalg.vector_norm(sines, dim=-1)
+    entry = (difference.abs().amax((-2, -1)) - sines[:, 0]).clamp(min=0)
+    worst = torch.stack([spectral, fro.abs(), entry, _other_rank(seed, P, B, r)]).amax(0)
+    return make.rounding(worst)
+
+
+def _other_rank(seed: int, P: Tensor, B: Tensor, r: int) -> Tensor:
+    """Deviation of ‖P − Q‖ from 1 for a Q of another rank; 0 where there is no other rank."""
+    (q,) = make.shape(seed, q=(1, min(B.shape[-2:])))
+    if q == r:
+        return torch.zeros(len(P), dtype=P.dtype)
+    return (torch.linalg.matrix_norm(P - row_projector(B, q), 2) - 1).abs()
+
+
+def _unequal_ranks() -> Sides:
+    """Ranks 1 and 2: the distance is 1 although the smaller space lies in the larger."""
+    P, Q = make.matrix([[1, 0], [0, 0]]), make.matrix([[1, 0], [0, 1]])
+    return make.one(torch.linalg.matrix_norm(P - Q, 2), ROUNDING)
+
+
+def _oblique_ranks() -> Sides:
+    """Oblique projectors of ranks 1 and 2 are further than 1 apart."""
+    P, Q = make.matrix([[1, 1], [0, 0]]), make.matrix([[1, 0], [0, 1]])
+    return make.one((torch.linalg.matrix_norm(P - Q, 2) - 1).abs(), ROUNDING)
+
+
+def _not_orthogonal() -> Sides:
+    """Oblique projectors onto one line: no angle between the ranges, yet they differ."""
+    P, Q = make.matrix([[1, 1], [0, 0]]), make.matrix([[1, 0], [0, 0]])
+    return make.one(torch.linalg.matrix_norm(P - Q, 2), ROUNDING)
+
+
+register(
+    Statement(
+        "Proposition 3.2",
+        "‖P − Q‖ = ‖sin Θ‖, ‖P − Q‖_F = √2 ‖sin Θ‖_F, ‖·‖_max ≤ ‖·‖; ranks differ ⇒ 1",
+        _projectors,
+        {
+            "equal ranks": _unequal_ranks,
+            "orthogonal projectors": _not_orthogonal,
+            "orthogonal projectors (different ranks)": _oblique_ranks,
+        },
+        form="identity",
+    )
+)
+
+
+def two_sides(A: Tensor, B: Tensor, r: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Singular values of sin Θ, of EV₁ and of EᵀU₁, each (count, r), zeros appended."""
+    U, _, Vh = torch.linalg.svd(A, full_matrices=False)
+    E = B - A
+    found = [torch.linalg.svdvals(E @ Vh[..., :r, :].mT), torch.linalg.svdvals(E.mT @ U[..., :r])]
+    right, left = (torch.nn.functional.pad(s, (0, r - s.shape[-1])) for s in found)
+    return sin_theta(A, B, r), right, left
+
+
+def norms(values: Tensor) -> Tensor:
+    """Ky Fan norms (the first is spectral, the last nuclear) and Frobenius: (count, r + 1)."""
+    fro = torch.linalg.vector_norm(values, dim=-1, keepdim=True)
+    return torch.cat([values.cumsum(-1), fro], -1)
+
+
+def _wedin(seed: int, count: int) -> Sides:
+    """In the spectral, Frobenius, nuclear and all Ky Fan norms; the worst ratio of each instance.
+
+    The spectral one also against the library's certificate, which must not be smaller.
+    """
+    A, B, r = pair(seed, count)
+    gap = singular_value(A, r) - singular_value(B, r + 1)
+    sines, right, left = two_sides(A, B, r)
+    bound = torch.maximum(norms(right), norms(left)) / gap[:, None]
+    ratio = norms(sines) / (bound * (1 + 1e-9) + 1e-12)
+    certificate = sines[:, 0] / wedin_bound(A, B, r, "one-sided").bound
+    worst = torch.maximum(ratio.amax(-1), certificate)[gap > 1e-9]
+    return Sides(worst, torch.ones_like(worst))
+
+
+def _wedin_extremal() -> Sides:
+    A, B = turned(0.3)
+    return make.one(sin_theta(A, B, 1)[0], wedin_bound(A, B, 1, "one-sided").bound)
+
+
+def _not_leading() -> Sides:
+    """The trailing triple of A in place of the leading one: no disturbance, and a right angle."""
+    A = make.matrix([[1, 0], [0, 0.1]])
+    trailing = make.matrix([[0, 1]])
+    return make.one(sin_theta(trailing, A, 1)[0], 0.0)
+
+
+def _one_side_only() -> Sides:
+    """‖EV₁‖ alone: E maps e₂ to e₁, so EV₁ = 0, and the row space turns."""
+    A, B = make.matrix([[1, 0], [0, 0]]), make.matrix([[1, 0.5], [0, 0]])
+    sines, right, _ = two_sides(A[None], B[None], 1)
+    return make.one(sines[0, 0], right[0, 0] / (1 - 0))
+
+
+def _entrywise_norm() -> Sides:
+    """The largest entry is no unitarily invariant norm: a disturbance over four points is ½."""
+    A = torch.zeros(2, 5, dtype=torch.float64)
+    A[0, 0] = 1
+    E = torch.zeros_like(A)
+    E[0, 1:] = 0.25  # EᵀU₁ has norm ½ and largest entry ¼; EV₁ = 0
+    return make.one(sin_theta(A, A + E, 1)[0], E.abs().max() / 1.0)
+
+
+def _no_gap() -> Sides:
+    """δ < 0: the leading direction is exchanged, and |δ| in place of δ is no bound."""
+    A, B = make.matrix([[1, 0], [0, 0.9]]), make.matrix([[0.94, 0], [0, 0.96]])
+    E, gap = torch.linalg.matrix_norm(B - A, 2), abs(1 - 0.9)
+    return make.one(sin_theta(A, B, 1)[0], E / gap)
+
+
+register(
+    Statement(
+        "Theorem 3.3",
+        "‖sin Θ‖ ≤ max(‖EV₁‖, ‖EᵀU₁‖)/δ in the unitarily invariant norms",
+        _wedin,
+        {
+            "δ = s_r(A) − s_{r+1}(B), not the gap of A alone": _no_gap,
+            "leading triples of A": _not_leading,
+            "both sides, EV₁ and EᵀU₁": _one_side_only,
+            "a unitarily invariant norm": _entrywise_norm,
+        },
+        _wedin_extremal,
+    )
+)
+
+
+def _forms(seed: int, count: int) -> Sides:
+    A, B, r = pair(seed, count)
+    sines = sin_theta(A, B, r)
+    spectral, fro = wedin_bound(A, B, r).bound, wedin_bound(A, B, r, "fro").bound
+    keep = spectral < math.inf
+    sizes = sines[keep, 0], torch.linalg.vector_norm(sines[keep], dim=-1)
+    worst = torch.maximum(sizes[0] / spectral[keep], sizes[1] / fro[keep])
+    return Sides(worst, torch.ones_like(worst))
+
+
+def _two_turns(theta: float) -> tuple[Tensor, Tensor]:
+    """Two rotations side by side: r = 2, both sines equal."""
+    A, B = turned(theta)
+    return torch.block_diag(A, A), torch.block_diag(B, B)
+
+
+def _forms_extremal() -> Sides:
+    """Both forms tight on two equal rotations; the less tight one counts."""
+    A, B = _two_turns(0.3)
+    sines = sin_theta(A, B, 2)
+    spectral = sines[0] / wedin_bound(A, B, 2).bound
+    fro = torch.linalg.vector_norm(sines) / wedin_bound(A, B, 2, "fro").bound
+    return make.one(torch.minimum(spectral, fro), 1.0)
+
+
+def _without_root() -> Sides:
+    A, B = _two_turns(0.3)
+    return make.one(torch.linalg.vector_norm(sin_theta(A, B, 2)), wedin_bound(A, B, 2).bound)
+
+
+register(
+    Statement(
+        "Corollary 3.4",
+        "‖sin Θ‖ ≤ ‖E‖/δ, ‖sin Θ‖_F ≤ √r ‖E‖/δ",
+        _forms,
+        {
+            "δ = s_r(A) − s_{r+1}(B), not the gap of A alone": _no_gap,
+            "the factor √r": _without_root,
+        },
+        _forms_extremal,
+    )
+)
+
+
+def _equality(seed: int, count: int) -> Sides:
+    thetas = make.uniform(seed, "θ", 0.01, 1.5, count).tolist()
+    errors = []
+    for theta in thetas:
+        A, B = turned(theta)
+        gap = singular_value(A, 1) - singular_value(B, 2)
+        errors.append(float(sin_theta(A, B, 1)[0] - torch.linalg.matrix_norm(B - A, 2) / gap))
+    left = torch.tensor(errors, dtype=torch.float64).abs()
+    return Sides(left, torch.full_like(left, ROUNDING))
+
+
+def _unscaled() -> Sides:
+    """Without the factor cos θ in front there is no equality."""
+    A, B = turned(0.5)
+    B = B / math.cos(0.5)
+    return make.one(torch.linalg.matrix_norm(B - A, 2) - sin_theta(A, B, 1)[0], ROUNDING)
+
+
+register(
+    Statement(
+        "Proposition 3.5",
+        "‖sin Θ‖ = ‖E‖/δ for A = diag(1, 0), B = cos θ · e₁(cos θ, sin θ)",
+        _equality,
+        {"the factor cos θ": _unscaled},
+        form="identity",
+    )
+)
+
+
+def _false_variant(seed: int, count: int) -> Sides:
+    """The family diag(1, 1−g) + diag(−a, a), a slightly over g/2: the false bound is beaten."""
+    g = make.uniform(seed, "gap", 0.01, 0.5, count)
+    a = g * make.uniform(seed, "a", 0.5001, 0.99, count)
+    # ‖E‖/δ' = a/g < 1 while the leading direction is exchanged: the sine is 1
+    A = torch.diag_embed(torch.stack([torch.ones_like(g), 1 - g], -1))
+    B = A + torch.diag_embed(torch.stack([-a, a], -1))
+    return Sides(a / g, sin_theta(A, B, 1)[:, 0])
+
+
+def _small_disturbance() -> Sides:
+    """Below half the gap nothing is exchanged, and the false bound is not beaten."""
+    A = make.matrix([[1, 0], [0, 0.9]])
+    B = A + make.matrix([[-0.04, 0], [0, 0.04]])
+    return make.one(0.04 / 0.1, sin_theta(A, B, 1)[0])
+
+
+register(
+    Statement(
+        "Counterexample 3.6",
+        "‖E‖/δ' < ‖sin Θ‖ when the disturbance exceeds half the gap of A",
+        _false_variant,
+        {"‖E‖ > δ'/2": _small_disturbance},
+        loose="the statement is that an inequality fails, by any factor",
+    )
+)
+
+
+def _factor_two(seed: int, count: int) -> Sides:
+    A, B, r = pair(seed, count)
+    gap = singular_value(A, r) - singular_value(A, r + 1)
+    keep = gap > 1e-9
+    bound = 2 * torch.linalg.matrix_norm(B - A, 2) / gap.clamp(min=1e-300)
+    return Sides(sin_theta(A, B, r)[keep, 0], bound[keep] * (1 + 1e-12))
+
+
+def _factor_two_extremal() -> Sides:
+    """diag(1, 1−g) with the disturbance just over half the gap: 2‖E‖/δ' just over 1, sine 1."""
+    A = make.matrix([[1, 0], [0, 0.5]])
+    B = A + make.matrix([[-0.2501, 0], [0, 0.2501]])
+    return make.one(sin_theta(A, B, 1)[0], 2 * 0.2501 / 0.5)
+
+
+def _gap_elsewhere() -> Sides:
+    """The gap behind the first value, where r = 2 needs the one behind the second."""
+    A = make.matrix([[1, 0, 0], [0, 0.5, 0], [0, 0, 0.49]])
+    B = A + torch.diag(torch.tensor([0, -0.01, 0.01], dtype=torch.float64))
+    return make.one(sin_theta(A, B, 2)[0], 2 * 0.01 / 0.5)
+
+
+def _factor_one() -> Sides:
+    A = make.matrix([[1, 0], [0, 0.9]])
+    B = A + make.matrix([[-0.051, 0], [0, 0.051]])
+    return make.one(sin_theta(A, B, 1)[0], 0.051 / 0.1)
+
+
+register(
+    Statement(
+        "Proposition 3.7",
+        "‖sin Θ‖ ≤ 2‖E‖/(s_r(A) − s_{r+1}(A))",
+        _factor_two,
+        {"the factor 2": _factor_one, "the gap behind s_r": _gap_elsewhere},
+        _factor_two_extremal,
+    )
+)
+
+
+def _not_unique(seed: int, count: int) -> Sides:
+    """B = I/2: two choices of a leading direction are as far apart as the angle between them."""
+    angle = make.uniform(seed, "angle", 0.1, 1.5, count)
+    v = torch.stack([torch.cos(angle), torch.sin(angle)], -1)
+    B = 0.5 * torch.eye(2, dtype=torch.float64)
+    residual = torch.linalg.vector_norm(v @ B - 0.5 * v, dim=-1)  # both are singular vectors for ½
+    distance = torch.sin(angle)  # from (1, 0)
+    return Sides(residual + 0.05, distance)
+
+
+def _unique() -> Sides:
+    """A simple leading value leaves one choice: distance zero."""
+    A = make.matrix([[1, 0], [0, 0.5]])
+    return make.one(0.05, sin_theta(A, A, 1)[0])
+
+
+register(
+    Statement(
+        "Counterexample 3.8",
+        "δ > 0 and yet two leading directions of B, further than 0.05 apart",
+        _not_unique,
+        {"s_r(B) = s_{r+1}(B)": _unique},
+        loose="the statement is that uniqueness fails; how far is a matter of choice",
+    )
+)
+
+
+def _semidefinite(seed: int, count: int) -> Sides:
+    A, B, r = pair(seed, count)
+    A, B = A.mT @ A, B.mT @ B
+    if r >= A.shape[-1]:
+        return Sides(torch.zeros(0), torch.zeros(0))
+    bound = wedin_bound(A, B, r, "one-sided").bound
+    keep = bound < math.inf
+    return Sides(sin_theta(A, B, r)[keep, 0], bound[keep])
+
+
+def _semidefinite_extremal() -> Sides:
+    """Two projectors of rank one at a small angle θ: ‖EV₁‖ = sin θ and the gap is 1."""
+    theta = 1e-3
+    v = make.matrix([[math.cos(theta)], [math.sin(theta)]])
+    A, B = make.matrix([[1, 0], [0, 0]]), v @ v.T
+    return make.one(sin_theta(A, B, 1)[0], wedin_bound(A, B, 1, "one-sided").bound)
+
+
+def _indefinite() -> Sides:
+    """Singular values order −1 before ½: for indefinite matrices eigenvalue gaps do not count."""
+    A, B = make.matrix([[0.5, 0], [0, -0.4]]), make.matrix([[0.5, 0], [0, -0.6]])
+    gap = 0.5 - (-0.6)  # between the eigenvalues λ₁(A) and λ₂(B)
+    return make.one(sin_theta(A, B, 1)[0], torch.linalg.matrix_norm(B - A, 2) / gap)
+
+
+register(
+    Statement(
+        "Corollary 3.9",
+        "‖sin Θ‖ ≤ ‖EV₁‖/(λ_r(A) − λ_{r+1}(B)) for positive semidefinite A, B",
+        _semidefinite,
+        {"positive semidefinite": _indefinite},
+        _semidefinite_extremal,
+    )
+)

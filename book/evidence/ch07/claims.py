@@ -1,0 +1,84 @@
+"""Claims about the theorem as a whole: chapter 7."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from evidence.claim import CONDITIONAL, FAILS, HOLDS, Claim, Judgement, register
+from evidence.results import Result
+from evidence.theory import theorem
+from subspace_lib.bounds import CHAIN_FORMS
+
+OFTEN = 0.5  # share of the trials
+REALISTIC = -2.0  # log₁₀: noise of one per cent of the signal's energy; the paper uses ten
+
+
+def frequency(results: Mapping[str, Result]) -> Judgement:
+    """Fails where no noise level lets the printed condition hold often with ReLU, either margin."""
+    run = results["theorem-frequency"]
+    printed = run["holds"][:, :, CHAIN_FORMS.index("printed")]
+    best = {name: _share(run, printed, name) for name in ("relu", "identity")}
+    third = (run["gaps"] > _needed(run))[_points(run, "relu")][..., 2]
+    measured = (
+        f"ReLU, random weights: δ > η in at most {best['relu'].max():.0%} of the trials at any "
+        f"noise, the third link in {third.mean():.0%}; without activation half of the trials up to "
+        f"relative noise 10^{_reach(run, best['identity'][:, 0])} (ε_min) and "
+        f"10^{_reach(run, best['identity'][:, 1])} (ε_conn)"
+    )
+    if best["relu"].max() < OFTEN:
+        return Judgement(FAILS, measured)
+    reach = _reach(run, best["relu"].max(1), "relu")
+    return Judgement(HOLDS if reach >= REALISTIC else CONDITIONAL, measured)
+
+
+def _points(run: Result, activation: str) -> list[int]:
+    def chosen(point: dict) -> bool:
+        return (point["convention"], point["activation"]) == ("relative", activation)
+
+    return [i for i, point in enumerate(run.points) if chosen(point)]
+
+
+def _share(run: Result, holds: np.ndarray, activation: str) -> np.ndarray:
+    """Share of the trials at every noise level, with each margin: (levels, 2)."""
+    return holds[_points(run, activation)].mean(1)
+
+
+def _reach(run: Result, share: np.ndarray, activation: str = "identity") -> float:
+    """log₁₀ of the largest noise at which the condition holds often; −∞ where at none."""
+    levels = [run.points[i]["log10_variance"] for i in _points(run, activation)]
+    return max((v for v, s in zip(levels, share, strict=True) if s >= OFTEN), default=-float("inf"))
+
+
+def _needed(run: Result) -> np.ndarray:
+    """κ · error of each link with the connectivity margin."""
+    rank = run.config["n_subspaces"] * run.config["subspace_dim"]
+    return (128 * rank) ** 0.5 / run["margins"][..., 1, None] * run["errors"]
+
+
+theorem(
+    "theorem-3-1",
+    "Theorem 3.1: δ > η gives ‖P(X*) − P(Y)‖ < ε/2 in the largest entry.",
+    7,
+    HOLDS,
+    "Theorem 7.1",
+    "Corollary 7.3",
+)
+register(
+    Claim(
+        "theorem-condition-frequency",
+        "δ > η holds frequently, and its frequency degrades gracefully with noise.",
+        7,
+        ("theorem-frequency",),
+        frequency,
+    )
+)
+theorem(
+    "depth-union-bound",
+    "A union bound with ε/L extends the theorem to L layers.",
+    7,
+    CONDITIONAL,
+    "Counterexample 7.7",
+    "Corollary 7.8",
+)

@@ -1,0 +1,438 @@
+"""Chapter 7, The theorem."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from evidence import instances as make
+from evidence.statement import Sides, Statement, register
+from subspace_lib.bounds import depth_links, spectral_gap, theorem_3_1
+from subspace_lib.clustering import cluster_by_threshold, connectivity_margin, minimum_margin
+from subspace_lib.data import add_noise, sample_union
+from subspace_lib.projectors import projection_distance, row_projector, sin_theta
+
+Links = tuple[Tensor, Tensor]
+Matrices = tuple[Tensor, Tensor, Tensor, Tensor]
+ABOVE = 1 + 1e-9  # strict inequalities, and the rounding of both sides
+
+
+def norm(A: Tensor) -> Tensor:
+    return torch.linalg.matrix_norm(A, 2)
+
+
+def chain(seed: int, count: int) -> tuple[Matrices, int]:
+    """(S, Z, W, Y), rank: signal of rank r, noise and bend of random size, W Gaussian."""
+    m, n, r, extra = make.shape(seed, m=(3, 8), n=(6, 14), r=(1, 3), p=(0, 4))
+    spectrum = make.log_uniform(seed, "spectrum", -0.5, 0.5, count, r)
+    S = make.with_spectrum(seed, "S", m, n, spectrum.sort(-1, descending=True).values)
+    noise, bend = (10 ** make.uniform(seed, name, -6, 0, count, 1, 1) for name in ("noise", "bend"))
+    Z = noise * make.gaussian(seed, "Z", count, m, n)
+    W = make.gaussian(seed, "W", count, r + extra, m)
+    WX = W @ (S + Z)
+    return (S, Z, W, WX + bend * WX.abs()), r
+
+
+def links(S: Tensor, Z: Tensor, W: Tensor, Y: Tensor, r: int) -> Links:
+    """Gaps and errors of the three links, each (3, ...), as computed: no allowance."""
+    X, WX = S + Z, W @ (S + Z)
+    gaps = [spectral_gap(A, B, r) for A, B in ((S, X), (W @ S, WX), (Y, WX))]
+    return torch.stack(gaps), torch.stack([norm(Z), norm(W @ Z), norm(Y - WX)])
+
+
+def smallest_margin(gaps: Tensor, errors: Tensor, factor: float) -> Tensor:
+    """The smallest ε for which every gap > (factor/ε) · its error; ∞ for a gap ≤ 0."""
+    ratio = torch.where(gaps > 0, errors / gaps.clamp(min=1e-300), math.inf)
+    return factor * ratio.amax(0) * ABOVE
+
+
+def _theorem(seed: int, count: int) -> Sides:
+    """With the smallest ε that the hypotheses allow: no other choice is a harder test."""
+    matrices, r = chain(seed, count)
+    gaps, errors = links(*matrices, r)
+    keep = (gaps > 0).all(0)
+    margin = smallest_margin(gaps, errors, (128 * r) ** 0.5)[keep]
+    S, Y = matrices[0][keep], matrices[3][keep]
+    if not keep.any():
+        return Sides(torch.zeros(0), torch.zeros(0))
+    return Sides(projection_distance(S, Y, r), margin / 2 + 1e-13)
+
+
+def _broken(S: Tensor, Z: Tensor, W: Tensor, Y: Tensor, dropped: int) -> Callable[[], Sides]:
+    """An instance (r = 1) on which every link but ``dropped`` holds with the ε that is used."""
+
+    def instance() -> Sides:
+        gaps, errors = links(S, Z, W, Y, 1)
+        kept = [i for i in range(3) if i != dropped]
+        margin = smallest_margin(gaps[kept], errors[kept], 128**0.5) + 1e-6
+        return make.one(projection_distance(S, Y, 1), margin / 2)
+
+    return instance
+
+
+E1, EYE = make.matrix([[1, 0], [0, 0]]), torch.eye(2, dtype=torch.float64)
+FAINT = make.matrix([[0, 0], [0, 1e-3]])
+LOUD = make.matrix([[1, 0], [0, 1e6]])  # amplifies what was faint
+FLIP, ABSOLUTE = make.matrix([[1, -1]]), make.matrix([[1, 1]])
+ONE, NOTHING = make.matrix([[1]]), make.matrix([[0, 0]])
+UNEVEN, SWAP = make.matrix([[1, 0], [0, 0.9]]), make.matrix([[0.5, 0], [0, 1]])
+
+register(
+    Statement(
+        "Theorem 7.1",
+        "δ_i > √(2⁷r)/ε · its own error (i = 1, 2, 3) ⇒ ‖P(X*) − P(Y)‖_max < ε/2",
+        _theorem,
+        {
+            "the second link": _broken(E1, FAINT, LOUD, LOUD @ (E1 + FAINT), 1),
+            "the third link": _broken(FLIP, NOTHING, ONE, ABSOLUTE, 2),
+            "rank X* = r": _broken(UNEVEN, 0 * EYE, SWAP, SWAP @ UNEVEN, -1),
+        },
+        loose="the first link is walked twice and the norm taken through Frobenius: √(8r) is lost",
+    )
+)
+
+
+def union(seed: int, count: int) -> tuple[Matrices, Tensor, Tensor]:
+    """(S, Z, W, Y), the two margins (2, count), labels: small unions, noise of random size."""
+    d, n, variance = make.shape(seed, d=(1, 2), n=(4, 7), v=(4, 12))
+    data = sample_union(
+        ambient_dim=10, n_subspaces=2, subspace_dim=d, points_per_subspace=n, trials=count,
+        seed=seed,
+    )  # fmt: skip
+    noisy = add_noise(data, 10.0**-variance, seed=seed)
+    W = make.gaussian(seed, "W", count, 2 * d + 3, 10)
+    bend = make.log_uniform(seed, "bend", -8, -3, count, 1, 1)
+    WX = W @ noisy.X
+    P = row_projector(data.clean, data.rank)
+    margins = [minimum_margin(P, data.labels), connectivity_margin(P, data.labels)]
+    return (data.clean, noisy.noise, W, WX + bend * WX.abs()), torch.stack(margins), data.labels
+
+
+def wrong_clusters(Q: Tensor, labels: Tensor, threshold: Tensor) -> Tensor:
+    """Whether the components of {|Q| > threshold} differ from the clusters, per instance."""
+    same = labels[:, None] == labels[None, :]
+    found = [cluster_by_threshold(q, float(c)) for q, c in zip(Q, threshold, strict=True)]
+    return torch.tensor([bool(((y[:, None] == y[None, :]) != same).any()) for y in found])
+
+
+def _clusters(seed: int, count: int) -> Sides:
+    """Where the links hold with a margin: the clusters, and with ε_min the pattern of P too."""
+    (S, Z, W, Y), margins, labels = union(seed, count)
+    r = int(torch.linalg.matrix_rank(S[0]))
+    held, wrong = torch.zeros(2, count, dtype=torch.bool), torch.zeros(2, count, dtype=torch.bool)
+    for k, margin in enumerate(margins):
+        cert = theorem_3_1(S, Z, W, Y, r, margin.clamp(min=1e-12), "links")
+        held[k] = cert.holds & (margin > 0)
+        if held[k].any():
+            Q = row_projector(Y[held[k]], r)
+            threshold = margin[held[k]] / 2
+            wrong[k, held[k]] = wrong_clusters(Q, labels, threshold)
+        if k == 0 and held[k].any():
+            pattern = row_projector(S[held[k]], r).abs() > 1e-12
+            differs = (Q.abs() > threshold[:, None, None]) != pattern
+            wrong[k, held[k]] |= differs.any(-1).any(-1)
+    return make.flags(wrong.any(0)[held.any(0)])
+
+
+def _clean_clusters(X: Tensor, labels: list[int], rank: int, signed: bool = False) -> Sides:
+    """No noise and no layer, so that every link holds; threshold half the smallest entry."""
+    Q, y = row_projector(X, rank), torch.tensor(labels)
+    threshold = minimum_margin(Q, y) / 2
+    Q = Q.clamp(min=0) if signed else Q
+    return make.flags(wrong_clusters(Q[None], y, threshold[None]))
+
+
+def _lines() -> Sides:
+    """Three lines in a plane: dependent, and the projector is not block diagonal."""
+    X = make.matrix([[1, 2, 0, 0, 1, 2], [0, 0, 1, 2, 1, 2]])
+    return _clean_clusters(X, [0, 0, 1, 1, 2, 2], 2)
+
+
+def _too_few_points() -> Sides:
+    """Two points that span a plane: the block is the identity and not connected."""
+    return _clean_clusters(EYE, [0, 0], 2)
+
+
+def _without_absolute_values() -> Sides:
+    return _clean_clusters(FLIP, [0, 0], 1, signed=True)
+
+
+def _condition_dropped() -> Sides:
+    """Noise that turns the row space: the links fail, and the clusters are lost."""
+    clean = make.matrix([[1, 1, 0, 0], [0, 0, 1, 1]])
+    Y = make.matrix([[1, 0, 1, 0], [0, 1, 0, 1]])
+    y = torch.tensor([0, 0, 1, 1])
+    margin = connectivity_margin(row_projector(clean, 2), y)
+    return make.flags(wrong_clusters(row_projector(Y, 2)[None], y, margin[None] / 2))
+
+
+register(
+    Statement(
+        "Corollary 7.2",
+        "the links hold with ε_min or ε_conn ⇒ the components of {|P(Y)| > ε/2} are the clusters",
+        _clusters,
+        {
+            "independent subspaces": _lines,
+            "connected blocks": _too_few_points,
+            "absolute values": _without_absolute_values,
+            "the links": _condition_dropped,
+        },
+        form="identity",
+    )
+)
+
+
+def verdicts(matrices: Matrices, r: int, margin: Tensor) -> tuple[Tensor, Tensor]:
+    """(printed, link by link), from gaps and errors without allowance."""
+    gaps, errors = links(*matrices, r)
+    factor = (128 * r) ** 0.5 / margin
+    return gaps.amin(0) > factor * errors.amax(0), (gaps > factor * errors).all(0)
+
+
+def _printed(seed: int, count: int) -> Sides:
+    matrices, r = chain(seed, count)
+    printed, own = verdicts(matrices, r, make.log_uniform(seed, "margin", -3, 5, count))
+    return make.flags(printed & ~own)
+
+
+def _not_printed() -> Sides:
+    """The links hold; W is scaled by 1e9 and the printed form is lost."""
+    S, Z = E1, 1e-6 * FAINT
+    matrices = (S, Z, 1e9 * EYE, 1e9 * (S + Z))
+    printed, own = verdicts(matrices, 1, torch.tensor(0.5))
+    return make.flags((own & ~printed)[None])
+
+
+register(
+    Statement(
+        "Corollary 7.3",
+        "min δ_i > √(2⁷r)/ε · max error ⇒ δ_i > √(2⁷r)/ε · its own error, not conversely",
+        _printed,
+        {"one maximum for all links": _not_printed},
+        form="identity",
+    )
+)
+
+
+def _scales(seed: int, count: int, sigma: Callable[[Tensor], Tensor] = torch.relu) -> Sides:
+    """cW in place of W: what scales, what stays, and where the printed form can hold."""
+    (S, Z, W, _), r = chain(seed, count)
+    c = make.log_uniform(seed, "c", -3, 3, count)
+    before, after = (links(S, Z, V, sigma(V @ (S + Z)), r) for V in (W, c[:, None, None] * W))
+    deviation = torch.zeros(count, dtype=torch.float64)
+    for old, new in zip(before, after, strict=True):
+        expected = torch.stack([old[0], c * old[1], c * old[2]])
+        scale = old.abs().amax(0) * torch.maximum(c, torch.ones_like(c))
+        deviation = torch.maximum(deviation, ((new - expected).abs() / scale).amax(0))
+    factor = (128 * r) ** 0.5 / make.log_uniform(seed, "margin", -3, 5, count)
+    printed = after[0].amin(0) > factor * after[1].amax(0)
+    gaps, errors = before
+    inside = (factor * errors[0] < c * gaps[1] * ABOVE) & (factor * errors[1] * c < gaps[0] * ABOVE)
+    return make.rounding(torch.maximum(deviation, (printed & ~inside).double()))
+
+
+def _not_homogeneous() -> Sides:
+    return _scales(0, 20, torch.tanh)
+
+
+register(
+    Statement(
+        "Proposition 7.4",
+        "cW: δ₂, δ₃, ‖WZ‖, ‖Y − WX‖ scale with c; printed ⇒ κ‖Z‖/δ₂ < c < δ₁/(κ‖WZ‖)",
+        _scales,
+        {"σ positively homogeneous": _not_homogeneous},
+        form="identity",
+    )
+)
+
+
+def _harmless(seed: int, count: int, low: float = 1.0) -> Sides:
+    """Z = tX*, t ≥ low · ε/√(2⁷r), ε ≤ 1: nothing moves, and the first link fails."""
+    (S, _, W, _), r = chain(seed, count)
+    margin = make.uniform(seed, "margin", 0.01, 1, count)
+    t = low * margin / (128 * r) ** 0.5 * (1 + make.uniform(seed, "t", 0, 3, count))
+    Z = t[:, None, None] * S
+    Y = W @ (S + Z)
+    _, own = verdicts((S, Z, W, Y), r, margin)
+    return make.rounding(torch.maximum(sin_theta(S, Y, r)[:, 0], own.double()), 1e-8)
+
+
+def _little_noise() -> Sides:
+    return _harmless(0, 20, 1e-9)
+
+
+register(
+    Statement(
+        "Counterexample 7.5",
+        "Z = tX*, t ≥ ε/√(2⁷r): P(Y) = P(X*), and the first link fails",
+        _harmless,
+        {"t ≥ ε/√(2⁷r)": _little_noise},
+        form="identity",
+    )
+)
+
+
+def _little_bend(seed: int, count: int) -> Sides:
+    (S, Z, W, Y), r = chain(seed, count)
+    gaps, errors = links(S, Z, W, Y, r)
+    keep = gaps[2] > 0
+    margin = smallest_margin(gaps[2:, keep], errors[2:, keep], (128 * r) ** 0.5)
+    s = torch.linalg.svdvals(Y[keep])[:, r - 1]
+    return Sides((128 * r) ** 0.5 * errors[2, keep] / margin, s)
+
+
+def _rank_one_layer() -> Sides:
+    """WX of rank one: s₂(WX) = 0 and the whole of s₁(Y) is the gap."""
+    WX, Y = E1, 1.1 * E1
+    margin = smallest_margin(spectral_gap(Y, WX, 1)[None], norm(Y - WX)[None], 128**0.5)
+    return make.one(128**0.5 * norm(Y - WX) / margin, norm(Y))
+
+
+def _absolute_value() -> Sides:
+    """ε = ½, the margin of the two points: |A| bends far more than the link allows."""
+    return make.one(128**0.5 * norm(ABSOLUTE - FLIP) / 0.5, norm(ABSOLUTE))
+
+
+register(
+    Statement(
+        "Proposition 7.6",
+        "the third link ⇒ ‖Y − WX‖ < ε s_r(Y)/√(2⁷r)",
+        _little_bend,
+        {"the third link": _absolute_value},
+        _rank_one_layer,
+    )
+)
+
+
+def _two_ranks(seed: int, count: int) -> Sides:
+    """A row and a column with entries of both signs: ReLU of their product has rank two."""
+    n, p = make.shape(seed, n=(2, 9), p=(2, 9))
+    x, w = (make.uniform(seed, name, 0.1, 1, count, size) for name, size in (("x", n), ("w", p)))
+    x[:, 0], w[:, 0] = -x[:, 0], -w[:, 0]
+    rank = make.count_rank(torch.relu(w[:, :, None] * x[:, None, :]))
+    return make.flags(rank != 2)
+
+
+def _one_sign() -> Sides:
+    return make.flags(make.count_rank(torch.relu(make.matrix([[1], [2]]) @ FLIP))[None] != 2)
+
+
+register(
+    Statement(
+        "Counterexample 7.7",
+        "X* = xᵀ, W = w, both with entries of both signs: rank relu(WX*) = 2 > 1",
+        _two_ranks,
+        {"both signs": _one_sign},
+        form="identity",
+    )
+)
+
+
+def _depth(seed: int, count: int) -> Sides:
+    """Up to three layers: the sum (7.5) in the spectral norm, which contains the equal shares."""
+    (S, Z, W, Y), r = chain(seed, count)
+    (L,) = make.shape(seed, depth=(1, 3))
+    layers = [(W, Y)]
+    for level in range(1, L):
+        V = make.gaussian(seed, f"W{level}", count, W.shape[-2], W.shape[-2])
+        A = V @ layers[-1][1]
+        layers.append((V, A + 1e-3 * A.abs()))
+    gaps, errors = depth_links(S, Z, layers, r)
+    keep = (gaps > 0).all(0)
+    if not keep.any():
+        return Sides(torch.zeros(0), torch.zeros(0))
+    total = (errors[:, keep] / gaps[:, keep]).sum(0)
+    return Sides(projection_distance(S[keep], layers[-1][1][keep], r, "spectral"), total)
+
+
+def turned(theta: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Noise turns the row by θ, the layer by θ once more, each as far as Wedin allows."""
+    c, s = math.cos(theta), math.sin(theta)
+    X = make.matrix([[c * c, c * s], [0, 0]])
+    Y = make.matrix([[math.cos(2 * theta), math.sin(2 * theta)], [0, 0]])
+    return E1, X - E1, Y
+
+
+def _one_layer(S: Tensor, Z: Tensor, W: Tensor, Y: Tensor, kept: slice, factor: float) -> Sides:
+    gaps, errors = links(S, Z, W, Y, 1)
+    margin = smallest_margin(gaps[1:][kept], errors[1:][kept], factor) + 1e-12
+    return make.one(projection_distance(S, Y, 1), margin / 2)
+
+
+def _depth_extremal() -> Sides:
+    S, Z, Y = turned(1e-3)
+    return _one_layer(S, Z, EYE, Y, slice(0, 2), 4)
+
+
+def _half_the_factor() -> Sides:
+    S, Z, Y = turned(1e-3)
+    return _one_layer(S, Z, EYE, Y, slice(0, 2), 2)
+
+
+def _no_first_condition() -> Sides:
+    return _one_layer(E1, FAINT, LOUD, LOUD @ (E1 + FAINT), slice(1, 2), 4)
+
+
+def _no_second_condition() -> Sides:
+    return _one_layer(FLIP, NOTHING, ONE, ABSOLUTE, slice(0, 1), 4)
+
+
+def _no_rank() -> Sides:
+    return _one_layer(UNEVEN, 0 * EYE, SWAP, SWAP @ UNEVEN, slice(0, 2), 4)
+
+
+register(
+    Statement(
+        "Corollary 7.8",
+        "‖P(X*) − P(Y_L)‖ ≤ Σ error/gap over 2L links; < ε/2 where each gap > (4L/ε) · its error",
+        _depth,
+        {
+            "the condition on W_l": _no_first_condition,
+            "the condition on σ": _no_second_condition,
+            "rank X* = r": _no_rank,
+            "4L, not 2L": _half_the_factor,
+        },
+        _depth_extremal,
+    )
+)
+
+
+def _sharing(seed: int, count: int) -> Sides:
+    """ε_sum = 2Σρ ≤ ε_share = 4L max ρ ≤ 2L ε_sum, for ratios ρ over many decades.
+
+    One instance tests one of the two inequalities, in turn.
+    """
+    (L,) = make.shape(seed, depth=(1, 6))
+    both = _both_ends(make.log_uniform(seed, "ratios", -8, 0, 2 * L, count))
+    first, turn = torch.arange(count) % 2 == 0, torch.arange(count)
+    chosen = torch.where(first, turn, turn + count)
+    return Sides(both.left[chosen], both.right[chosen])
+
+
+def _both_ends(ratio: Tensor) -> Sides:
+    L = len(ratio) / 2
+    total, largest = 2 * ratio.sum(0), 4 * L * ratio.amax(0)
+    return Sides(torch.cat([total, largest]), torch.cat([largest, 2 * L * total]) * ABOVE)
+
+
+def _one_link_only() -> Sides:
+    """A single link with an error: the sum needs 2L times less than the shares."""
+    return _both_ends(make.matrix([[1], [0], [0], [0]]))
+
+
+def _negative_gap() -> Sides:
+    return _both_ends(make.matrix([[1], [-1]]))
+
+
+register(
+    Statement(
+        "Proposition 7.9",
+        "ε_sum ≤ ε_share ≤ 2L ε_sum, with ε_sum = 2Σρ and ε_share = 4L max ρ",
+        _sharing,
+        {"positive gaps": _negative_gap},
+        _one_link_only,
+    )
+)

@@ -1,0 +1,1 @@
+"""Chapter 8, One reference for any layer."""

@@ -1,0 +1,1 @@
+"""Chapter 10, What a random ReLU layer does."""

@@ -1,0 +1,59 @@
+"""What clustering makes of the data themselves: the baseline of every network of the book."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from evidence.experiment import Experiment, Point, register
+from evidence.setting import paper_data
+from subspace_lib.clustering import accuracy, single_linkage
+from subspace_lib.estimator import ProjectorClustering
+
+
+@dataclass(frozen=True)
+class Config:
+    """The paper's sizes; noise levels as (convention, variance)."""
+
+    trials: int = 100
+    ambient_dim: int = 400
+    n_subspaces: int = 4
+    subspace_dim: int = 4
+    points_per_subspace: int = 100
+    seed: int = 0
+    noises: tuple[tuple[str, float], ...] = (
+        ("relative", 0.01), ("relative", 0.1), ("relative", 0.5), ("absolute", 0.1),
+    )  # fmt: skip
+
+
+def points(config: Config) -> list[Point]:
+    return [{"convention": name, "variance": v} for name, v in config.noises]
+
+
+def compute(config: Config, point: Point, device: str) -> dict[str, Any]:
+    """Accuracy of spectral clustering and of single linkage on |P_r(X)|, (trials,) each."""
+    data = paper_data(config, point["variance"], point["convention"], device)
+    K, r = data.n_clusters, data.rank
+    found: dict[str, list[float]] = {"spectral_acc": [], "acc": []}
+    for X in data.X.cpu().numpy():
+        model = ProjectorClustering(K, r, random_state=0).fit(X.T)
+        linked = single_linkage(model.factor_ @ model.factor_.T, K)
+        found["spectral_acc"].append(accuracy(data.labels, model.labels_))
+        found["acc"].append(accuracy(data.labels, linked))
+    return {name: np.array(values) for name, values in found.items()}
+
+
+register(
+    Experiment(
+        "data-clusters",
+        "Clustering the data by P(X), at the noise levels of the training experiments",
+        quick=Config(
+            trials=4, ambient_dim=40, n_subspaces=3, subspace_dim=2, points_per_subspace=20
+        ),
+        full=Config(),
+        points=points,
+        compute=compute,
+    )
+)

@@ -1,0 +1,294 @@
+"""Chapter 15, Convolution and attention."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from evidence import instances as make
+from evidence.statement import Sides, Statement, register
+from subspace_lib.projectors import row_basis, row_projector
+
+ROUNDING = 1e-9
+
+
+def _norm(A: Tensor) -> Tensor:
+    return torch.linalg.matrix_norm(A, 2)
+
+
+def _windows(size: int, kernel: int, stride: int, pad: int) -> Tensor:
+    """(positions, kernel, size): S_j picks the entries of window j, zero where it hangs over."""
+    starts = range(-pad, size + pad - kernel + 1, stride)
+    index = torch.tensor([[a + i for i in range(kernel)] for a in starts])
+    inside = (index >= 0) & (index < size)
+    one_hot = torch.nn.functional.one_hot(index.clamp(0, size - 1), size).double()
+    return one_hot * inside[..., None]
+
+
+def _toeplitz(K: Tensor, S: Tensor) -> Tensor:
+    """T = (I ⊗ K)S, (count, positions · c, size); position after position."""
+    return torch.einsum("tck,jkm->tjcm", K, S).flatten(1, 2)
+
+
+def _linear(K: Tensor, S: Tensor, X: Tensor, stride: int, pad: int, low: Tensor) -> Sides:
+    """Four conclusions as ratios ≤ 1: T is the convolution, both bounds, and P_r(TX*) = P_r(X*).
+
+    low: the value that stands for s_κ(K)²·(fewest windows of an entry), (count,).
+    """
+    T = _toeplitz(K, S)
+    most = S.sum((0, 1)).max()
+    images, size = (T @ X).square().sum(-2), X.square().sum(-2)  # (count, n)
+    lower = low[:, None] * size / (images + ROUNDING)
+    upper = images / (_norm(K)[:, None] ** 2 * most * size)
+    worst = torch.cat([lower, upper], -1).amax(-1)
+    plain = torch.stack(
+        [torch.nn.functional.conv1d(x.mT[:, None], k[:, None], stride=stride, padding=pad)
+         .permute(2, 1, 0).flatten(0, 1) for x, k in zip(X, K, strict=True)]
+    )  # fmt: skip
+    off = (plain - T @ X).abs().amax((-2, -1)) / ROUNDING
+    r = min(X.shape[-2:])
+    kept = torch.zeros_like(worst)
+    seen = images.amin(-1) > ROUNDING  # a control may send a point to zero
+    good = seen & (low > 1e-3 * _norm(K) ** 2)  # P_r is then computed to rounding
+    if good.any():
+        change = row_projector((T @ X)[good], r) - row_projector(X[good], r)
+        kept[good] = _norm(change) / 1e-6
+    worst = torch.stack([worst, off, kept]).amax(0)
+    return Sides(worst, torch.full_like(worst, 1 + ROUNDING))
+
+
+def _convolution(seed: int, count: int) -> Sides:
+    """Data of full row rank: X (m, n) with n ≤ m has rank n, and r = n."""
+    kernel, more, pad = make.shape(seed, kernel=(1, 4), more=(0, 3), pad=(0, 1))
+    (stride,) = make.shape(seed, stride=(1, kernel))
+    (blocks,) = make.shape(seed, blocks=(1, 4))
+    size = kernel + stride * blocks - 2 * pad  # no entry left over at the end
+    if size < 1:
+        size, pad = kernel + stride * blocks, 0
+    S = _windows(size, kernel, stride, pad)
+    few = S.sum((0, 1)).min()
+    (n,) = make.shape(seed, n=(1, min(size, 4)))
+    K = make.gaussian(seed, "K", count, kernel + more, kernel)
+    X = make.gaussian(seed, "X", count, size, n)
+    low = torch.linalg.svdvals(K)[:, kernel - 1] ** 2 * few
+    return _linear(K, S, X, stride, pad, low)
+
+
+def _convolution_extremal() -> Sides:
+    """K = I, windows side by side: ‖Tx‖ = ‖x‖."""
+    S = _windows(4, 2, 2, 0)
+    x = make.matrix([[1], [2], [3], [4]])
+    one = torch.ones(1, dtype=torch.float64)
+    return _linear(torch.eye(2).double()[None], S, x[None], 2, 0, one)
+
+
+def _gaps() -> Sides:
+    """Stride 3 with kernels of length 2: every third entry is in no window."""
+    S = _windows(5, 2, 3, 0)
+    x = make.matrix([[0], [0], [1], [0], [0]])
+    one = torch.ones(1, dtype=torch.float64)
+    return _linear(torch.eye(2).double()[None], S, x[None], 3, 0, one)
+
+
+def _few_channels() -> Sides:
+    """One channel (1, −1) does not see a constant; its one singular value stands for s_2."""
+    S = _windows(4, 2, 1, 0)
+    x = torch.ones(1, 4, 1, dtype=torch.float64)
+    return _linear(make.matrix([[1, -1]])[None], S, x, 1, 0, torch.full((1,), 2.0).double())
+
+
+register(
+    Statement(
+        "Proposition 15.1",
+        "conv = TX; s_κ(K)√a‖x‖ ≤ ‖Tx‖ ≤ ‖K‖√h‖x‖; then P_r(TX*) = P_r(X*)",
+        _convolution,
+        {"every entry in some window": _gaps, "K of rank κ": _few_channels},
+        _convolution_extremal,
+    )
+)
+
+
+def _share(R: Tensor, Y: Tensor) -> Tensor:
+    """tr(P Q), Q the projector on the row space of Y; R has orthonormal rows."""
+    _, s, Vh = torch.linalg.svd(Y, full_matrices=False)
+    V = Vh * (s > 1e-9 * s[..., :1])[..., None]
+    return (R @ V.mT).square().sum((-2, -1))
+
+
+def _pooled(K: Tensor, S: Tensor, X: Tensor, flat: bool = False, act: bool = False) -> Sides:
+    """tr(P Q) of pooled WX against min(c, κ), and of pooled relu(WX) against c."""
+    c, kernel = K.shape[-2:]
+    A = _toeplitz(K, S) @ X
+    maps = A.unflatten(-2, (len(S), c))
+    R = row_basis(X, min(X.shape[-2:]))
+    before = _share(R, torch.relu(maps).mean(-3) if act else A if flat else maps.mean(-3))
+    after = _share(R, torch.relu(maps).mean(-3))
+    worst = torch.maximum(before / min(c, kernel), after / c)
+    return Sides(worst, torch.full_like(worst, 1 + ROUNDING))
+
+
+def _pooling(seed: int, count: int) -> Sides:
+    kernel, c, blocks = make.shape(seed, kernel=(1, 4), c=(1, 5), blocks=(1, 4))
+    size, (n,) = kernel + blocks, make.shape(seed, n=(1, 12))
+    K = make.gaussian(seed, "K", count, c, kernel)
+    return _pooled(K, _windows(size, kernel, 1, 0), make.gaussian(seed, "X", count, size, n))
+
+
+def _pooling_extremal() -> Sides:
+    """Two channels, kernels of length 2, r = 4: exactly two directions are left."""
+    return _pooled(torch.eye(2).double()[None], _windows(4, 2, 2, 0), torch.eye(4).double()[None])
+
+
+def _activation_first() -> Sides:
+    """Four channels of length one: pooling after ReLU is not bound by κ = 1."""
+    K = make.gaussian(0, "K", 1, 4, 1)
+    return _pooled(K, _windows(6, 1, 1, 0), make.gaussian(0, "X", 1, 6, 6), act=True)
+
+
+def _not_pooled() -> Sides:
+    return _pooled(torch.eye(2).double()[None], _windows(4, 2, 2, 0), torch.eye(4).double()[None],
+                   flat=True)  # fmt: skip
+
+
+register(
+    Statement(
+        "Proposition 15.2",
+        "pooled: tr P(X*)P(A·TX) ≤ min(c, κ), tr P(X*)P(A·σ(TX)) ≤ c",
+        _pooling,
+        {"pooled before the activation": _activation_first, "pooled at all": _not_pooled},
+        _pooling_extremal,
+    )
+)
+
+
+def _mixed(weights: Tensor, W: Tensor, C: Tensor, X: Tensor) -> Tensor:
+    """Y with columns (C + A_j ⊗ W)x_j. weights: (count, n, S, S), X: (count, S · D, n)."""
+    tokens = X.mT.unflatten(-1, (weights.shape[-1], -1))  # (count, n, S, D)
+    mixed = (weights @ tokens @ W.mT[:, None]).flatten(-2).mT
+    return C @ X + mixed
+
+
+def _kron(A: Tensor, W: Tensor) -> Tensor:
+    """A ⊗ W for each of a batch."""
+    return torch.einsum("tab,tcd->tacbd", A, W).flatten(1, 2).flatten(2, 3)
+
+
+def _steady(
+    weights: Tensor,
+    W: Tensor,
+    C: Tensor,
+    clean: Tensor,
+    Z: Tensor,
+    r: int,
+    spread: float = 1.0,
+    noise: float = 1.0,
+) -> Sides:
+    """‖P(X*) − P_r(Y)‖ against e/(s_r − e); ``spread`` and ``noise`` = 0 forget a term of e."""
+    X = clean + Z
+    mean = weights.mean(1)
+    T = C + _kron(mean, W)
+    omega = _norm(weights - mean[:, None]).amax(-1) * _norm(W)
+    e = spread * omega * torch.linalg.matrix_norm(X) + noise * _norm(T @ Z)
+    gap = torch.linalg.svdvals(T @ clean)[:, r - 1] - e
+    usable = gap > 0
+    Y = _mixed(weights, W, C, X)[usable]
+    distance = _norm(row_projector(Y, r) - row_projector(clean[usable], r))
+    return Sides(distance, (e / gap)[usable] + ROUNDING)
+
+
+def _clean(seed: int, count: int, m: int, n: int, r: int) -> Tensor:
+    return make.gaussian(seed, "U", count, m, r) @ make.gaussian(seed, "V", count, r, n)
+
+
+def _attention(seed: int, count: int) -> Sides:
+    S, D, r = make.shape(seed, S=(1, 4), D=(1, 4), r=(1, 3))
+    r = min(r, S * D)
+    n = r + make.shape(seed, n=(1, 6))[0]
+    scores = make.gaussian(seed, "scores", count, n, S, S)
+    fixed = make.gaussian(seed, "fixed", count, 1, S, S)
+    varying = make.log_uniform(seed, "varying", -5, -1, count, 1, 1, 1)
+    weights = torch.softmax(fixed + varying * scores, -1)
+    W = make.gaussian(seed, "W", count, D, D)
+    C = (seed % 2) * torch.eye(S * D, dtype=torch.float64).expand(count, -1, -1)
+    Z = make.gaussian(seed, "Z", count, S * D, n)
+    Z = make.log_uniform(seed, "noise", -6, -1, count, 1, 1) * Z
+    return _steady(weights, W, C, _clean(seed, count, S * D, n, r), Z, r)
+
+
+ONE = torch.ones(1, 1, 1, dtype=torch.float64)
+
+
+def _attention_extremal() -> Sides:
+    """One token of two numbers, X* = e₁e₁ᵀ and noise t·e₁e₂ᵀ: sin θ = t/√(1 + t²)."""
+    weights = torch.ones(1, 2, 1, 1, dtype=torch.float64)
+    W, C = torch.eye(2).double()[None], torch.zeros(1, 2, 2, dtype=torch.float64)
+    clean, Z = make.matrix([[1, 0], [0, 0]]), 1e-3 * make.matrix([[0, 1], [0, 0]])
+    return _steady(weights, W, C, clean[None], Z[None], 1)
+
+
+def _varying(**forget: float) -> Sides:
+    """Two points of a line, one of which looks at itself and the other at its neighbour."""
+    own, shared = make.matrix([[0.9, 0.1], [0.1, 0.9]]), make.matrix([[0.5, 0.5], [0.5, 0.5]])
+    weights = torch.stack([own, shared])
+    zero = torch.zeros(1, 2, 2, dtype=torch.float64)
+    clean = make.matrix([[1, 1], [0, 0]])
+    Z = 0.01 * make.matrix([[1, -1], [0, 0]])
+    steady = weights.mean(0).expand(2, 2, 2)
+    chosen = steady if "noise" in forget else weights
+    return _steady(chosen[None], ONE, zero, clean[None], Z[None], 1, **forget)
+
+
+register(
+    Statement(
+        "Theorem 15.3",
+        "Y = [T_1x_1 … T_nx_n], T_j = C + A_j ⊗ W: ‖P(X*) − P_r(Y)‖ ≤ e/(s_r(T̄X*) − e)",
+        _attention,
+        {
+            "the spread of the weights counted": lambda: _varying(spread=0.0),
+            "the noise counted": lambda: _varying(noise=0.0),
+        },
+        _attention_extremal,
+    )
+)
+
+
+def _two_lines(t: Tensor, beta: Tensor, fixed: bool = False) -> Sides:
+    """The distance for t_i e₁, t_i e₂ against its closed form. t: (count, N), beta: (count, 1)."""
+    zero = torch.zeros_like(t)
+    X = torch.stack([torch.cat([t, zero], -1), torch.cat([zero, t], -1)], -2)  # (count, 2, 2N)
+    scores = beta[..., None, None] * X.mT[..., :, None] * X.mT[..., None, :]
+    weights = torch.softmax(scores, -1)
+    if fixed:
+        weights = weights.mean(1, keepdim=True).expand_as(weights)
+    one = torch.ones(len(t), 1, 1, dtype=t.dtype)
+    Y = _mixed(weights, one, torch.zeros(len(t), 2, 2, dtype=t.dtype), X)
+    distance = _norm(row_projector(X, 2) - row_projector(Y, 2))
+    g = torch.sigmoid(beta * t * t)
+    sines = []
+    for v in (t * (g + 0.5), t * (g - 0.5)):
+        u = v / v.norm(dim=-1, keepdim=True)
+        rest = t - (t * u).sum(-1, keepdim=True) * u
+        sines.append(rest.norm(dim=-1) / t.norm(dim=-1))
+    return make.rounding((distance - torch.stack(sines).amax(0)).abs(), 1e-8)
+
+
+def _lines(seed: int, count: int) -> Sides:
+    (N,) = make.shape(seed, N=(1, 6))
+    t = make.log_uniform(seed, "t", -0.5, 0.5, count, N)
+    return _two_lines(t, make.log_uniform(seed, "beta", -1, 0.5, count, 1))
+
+
+def _fixed_weights() -> Sides:
+    """The same points with weights that no longer depend on them: nothing moves."""
+    return _two_lines(make.matrix([[1, 3]]), make.matrix([[1]]), fixed=True)
+
+
+register(
+    Statement(
+        "Counterexample 15.4",
+        "two lines under softmax attention: ‖P(X*) − P_2(Y)‖ = max(sin∠(p, t), sin∠(q, t))",
+        _lines,
+        {"weights that depend on the point": _fixed_weights},
+        form="identity",
+    )
+)

@@ -1,0 +1,198 @@
+"""Two small classifiers of handwritten digits, probed along training: chapter 19."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from evidence.datasets import load_dataset
+from evidence.experiment import Experiment, Point, register
+from subspace_lib import _random as rnd
+from subspace_lib.probe import LayerProbe
+
+LAYERS = {
+    "mlp": ("input", "relu1", "relu2", "relu3", "logits"),
+    "cnn": ("relu1", "pool1", "relu2", "pool2", "logits"),
+}
+# (checkpoints, trials) of the model itself; (readings, checkpoints, layers, trials) of its layers
+OF_THE_MODEL = ("train_accuracy", "held_out_accuracy")
+FOLLOWED = (
+    "share", "share_twice", "shuffled", "distance_max", "distance_spectral", "containment_twice",
+    "certified", "acc",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Config:
+    """marks: epochs at which the model is probed, the last one ends the run.
+
+    readings: (reference, rank): the data's own leading row space, or the labels' indicator rows.
+    """
+
+    trials: int = 16
+    seed: int = 0
+    held_out: int = 400
+    batch: int = 50
+    lr: float = 0.001
+    marks: tuple[int, ...] = (0, 1, 3, 10, 30)
+    readings: tuple[tuple[str, int], ...] = (
+        ("input", 8), ("input", 16), ("input", 32), ("labels", 10),
+    )  # fmt: skip
+
+
+def points(config: Config) -> list[Point]:
+    return [
+        {"model": "mlp", "reduce": "flatten"},
+        {"model": "cnn", "reduce": "flatten"},
+        {"model": "cnn", "reduce": "mean"},
+    ]
+
+
+def build(kind: str, width: int = 64) -> nn.Sequential:
+    """An ordinary module on images (batch, 1, 8, 8), initialised as PyTorch does it."""
+    if kind == "mlp":
+        parts: list[tuple[str, nn.Module]] = [("input", nn.Flatten())]
+        for i in (1, 2, 3):
+            parts += [(f"linear{i}", nn.Linear(64 if i == 1 else width, width))]
+            parts += [(f"relu{i}", nn.ReLU())]
+        return nn.Sequential(OrderedDict([*parts, ("logits", nn.Linear(width, 10))]))
+    return nn.Sequential(
+        OrderedDict(
+            conv1=nn.Conv2d(1, 8, 3, padding=1), relu1=nn.ReLU(), pool1=nn.MaxPool2d(2),
+            conv2=nn.Conv2d(8, 16, 3, padding=1), relu2=nn.ReLU(), pool2=nn.MaxPool2d(2),
+            flat=nn.Flatten(), logits=nn.Linear(64, 10),
+        )
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Digits:
+    """images: (n, 1, 8, 8) in [0, 1], labels: (n,); those to train on and those held out."""
+
+    images: Tensor
+    labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+
+    def reference(self, kind: str) -> Tensor:
+        """One column per held-out sample: the pixels (64, n) or the indicator rows (10, n)."""
+        if kind == "labels":
+            return nn.functional.one_hot(self.test_labels, 10).mT.double()
+        return self.test_images.flatten(1).mT.double()
+
+
+def split(config: Config, trial: int) -> Digits:
+    """Another held-out part per trial, in the order of the labels."""
+    data = load_dataset("digits")
+    images = torch.from_numpy(data.X.T / 16).float().reshape(-1, 1, 8, 8)
+    labels = torch.from_numpy(data.labels)
+    order = torch.from_numpy(rnd.generator(config.seed, "split", trial).permutation(len(labels)))
+    out, fit = order[: config.held_out], order[config.held_out :]
+    out = out[torch.argsort(labels[out], stable=True)]
+    return Digits(images[fit], labels[fit], images[out], labels[out])
+
+
+def train(
+    model: nn.Module, data: Digits, config: Config, trial: int
+) -> Iterator[tuple[int, nn.Module]]:
+    """(epoch, model) at each mark; Adam on the cross-entropy, in mini-batches."""
+    optimiser = torch.optim.Adam(model.parameters(), lr=config.lr)
+    draw = rnd.generator(config.seed, "batches", trial)
+    for epoch in range(config.marks[-1] + 1):
+        if epoch > 0:
+            order = torch.from_numpy(draw.permutation(len(data.labels)))
+            for batch in order.split(config.batch):
+                optimiser.zero_grad()
+                logits = model(data.images[batch])
+                nn.functional.cross_entropy(logits, data.labels[batch]).backward()
+                optimiser.step()
+        if epoch in config.marks:
+            yield epoch, model
+
+
+def start(kind: str, config: Config, trial: int) -> nn.Module:
+    """The untrained model of one trial; the global random state is left alone."""
+    number = int(rnd.generator(config.seed, f"init {kind}", trial).integers(2**31))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(number)
+        return build(kind)
+
+
+def read(model: nn.Module, data: Digits, config: Config, point: Point) -> dict[str, np.ndarray]:
+    """Every reading in one pass over the held-out samples; (readings, layers) each."""
+    kind, how = point["model"], point["reduce"]
+    probes = [
+        LayerProbe(
+            model, LAYERS[kind], rank=rank, reference=data.reference(reference),
+            labels=data.test_labels if rank in (10, 16) else None, reduce=how,
+            larger_ranks=(2 * rank,),
+        )
+        for reference, rank in config.readings
+    ]  # fmt: skip
+    model.eval()
+    with ExitStack() as stack, torch.no_grad():
+        for probe in probes:
+            stack.enter_context(probe)
+        for batch in data.test_images.split(200):
+            model(batch)
+    model.train()
+    found: dict[str, list[list[float]]] = {name: [] for name in FOLLOWED}
+    for probe in probes:
+        k = probe.rank
+        names = {
+            "share": f"share_{k}", "share_twice": f"share_{2 * k}",
+            "shuffled": f"shuffled_{k}", "containment_twice": f"containment_{2 * k}",
+        }  # fmt: skip
+        for name in FOLLOWED:
+            found[name].append([_value(row, names.get(name, name)) for row in probe.table()])
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def _value(row: dict, name: str) -> float:
+    return float(row["verdict"] == "holds") if name == "certified" else row.get(name, np.nan)
+
+
+@torch.no_grad()
+def right(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    return float((model(images).argmax(1) == labels).double().mean())
+
+
+def one_trial(config: Config, point: Point, trial: int) -> dict[str, np.ndarray]:
+    """(readings, checkpoints, layers) or (checkpoints,) each."""
+    data = split(config, trial)
+    rows = []
+    for _, model in train(start(point["model"], config, trial), data, config, trial):
+        own = (right(model, data.images, data.labels),
+               right(model, data.test_images, data.test_labels))  # fmt: skip
+        rows.append(read(model, data, config, point) | dict(zip(OF_THE_MODEL, own, strict=True)))
+    of_layers = {name: np.stack([row[name] for row in rows], 1) for name in FOLLOWED}
+    return of_layers | {name: np.array([row[name] for row in rows]) for name in OF_THE_MODEL}
+
+
+def compute(config: Config, point: Point, device: str) -> dict[str, np.ndarray]:
+    """FOLLOWED (readings, checkpoints, layers, trials), OF_THE_MODEL (checkpoints, trials).
+
+    Always on the CPU: these models are too small for anything else.
+    """
+    trials = [one_trial(config, point, t) for t in range(config.trials)]
+    names = (*FOLLOWED, *OF_THE_MODEL)
+    arrays = {name: np.stack([trial[name] for trial in trials], -1) for name in names}
+    return {name: values.astype(np.float32) for name, values in arrays.items()}
+
+
+register(
+    Experiment(
+        "probe-digits",
+        "Two classifiers of digits, probed along training (chapter 19)",
+        quick=Config(trials=2, held_out=300, marks=(0, 1, 2)),
+        full=Config(),
+        points=points,
+        compute=compute,
+    )
+)

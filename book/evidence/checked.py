@@ -1,0 +1,50 @@
+"""The full run of the statement checkers, stored for the ledger and the page of statements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from evidence.experiment import Experiment, Point, register
+from evidence.statement import STATEMENTS
+from evidence.statement import run as run_checker
+
+
+@dataclass(frozen=True)
+class Config:
+    instances: int
+    seed: int = 0
+
+
+def points(config: Config) -> list[Point]:
+    def number(name: str) -> list[int]:
+        return [int(part) for part in name.split()[-1].split(".")]
+
+    return [{"statement": name} for name in sorted(STATEMENTS, key=number)]
+
+
+def compute(config: Config, point: Point, device: str) -> dict[str, Any]:
+    report = run_checker(STATEMENTS[point["statement"]], config.instances, config.seed)
+    return {
+        "instances": np.array(report.instances),
+        "violations": np.array(report.violations),
+        "tightest": np.array(report.tightest),
+        "extremal": np.array(np.nan if report.extremal is None else report.extremal),
+        "controls": np.array(len(report.controls)),
+        "broken": np.array(sum(report.controls.values())),
+        "passed": np.array(report.passed),
+    }
+
+
+register(
+    Experiment(
+        "statements",
+        "Every numbered statement on random instances, its extremal instance and its controls",
+        quick=Config(instances=200),
+        full=Config(instances=10_000),
+        points=points,
+        compute=compute,
+    )
+)

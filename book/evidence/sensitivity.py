@@ -1,0 +1,222 @@
+"""How sure a verdict is: judged again on disjoint groups of trials, and over what was varied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from evidence.results import Result
+
+Results = Mapping[str, Result]
+Verdict = Callable[[Results], str]
+GROUPS = {2: "halves", 10: "tenths"}  # numbers of groups → what one is called
+SMALLEST = 2  # trials in a group
+SIZES = (
+    "ambient_dim", "m", "width", "widths", "hidden", "depth", "n_subspaces", "subspace_dim",
+    "points_per_subspace", "points_per_cluster",
+)  # fmt: skip
+# Where two axes of the stored arrays have the length of the trials, the one that counts them.
+AXES = {"reference-depth": 1}  # twenty trials of twenty layers
+LISTED = 4  # more values of a setting than this are given as a range
+OTHER = ("first", "trials", "trial", "seed", "steps")  # keys of points that are no settings
+
+PROVED = "proved: no dependence on seed or size"
+COUNTEREXAMPLE = "settled by a counterexample: no dependence on seed or size"
+CONDITIONS = "proved under the named conditions: no dependence on seed or size"
+
+
+def split(result: Result, count: int) -> list[Result] | None:
+    """The result on ``count`` disjoint groups of its trials, equally large; leftovers are dropped.
+
+    Trials lie along one axis of the arrays, the second or a later one, of the length
+    ``config["trials"]``; arrays without it (steps, seconds) go into every group as they are. Where
+    the points themselves are blocks of trials ("first", "trials"), the points are split.
+    None where there are no trials, or fewer than SMALLEST to a group, or where an array has two
+    axes of that length and AXES does not say which one counts the trials.
+    """
+    if all({"first", "trials"} <= point.keys() for point in result.points):
+        return _split_points(result, count)
+    trials = result.config.get("trials", 0)
+    size = trials // count
+    axes = {name: _axis(result, name, trials) for name in result.arrays}
+    if size < SMALLEST or not any(axes.values()) or None in axes.values():
+        return None
+    return [
+        Result(
+            result.name,
+            result.config | {"trials": size},
+            result.points,
+            {
+                name: values if (axis := axes[name]) == 0
+                else values.take(range(g * size, (g + 1) * size), axis=axis)
+                for name, values in result.arrays.items()
+            },
+            result.provenance,
+        )
+        for g in range(count)
+    ]  # fmt: skip
+
+
+def halves(result: Result) -> list[Result] | None:
+    """The first and the second half of the trials; see ``split``."""
+    return split(result, 2)
+
+
+def _axis(result: Result, name: str, trials: int) -> int | None:
+    """The axis of the trials, 0 where the array has none, None where it could be two."""
+    shape = result[name].shape
+    found = [i for i in range(1, len(shape)) if shape[i] == trials]
+    if len(found) > 1:
+        return AXES.get(result.name)
+    return found[0] if found else 0
+
+
+def _split_points(result: Result, count: int) -> list[Result] | None:
+    size = len(result.points) // count
+    if size == 0 or size * result.points[0]["trials"] < SMALLEST:
+        return None
+    return [
+        Result(
+            result.name,
+            result.config | {"trials": sum(p["trials"] for p in result.points[chosen])},
+            result.points[chosen],
+            {name: values[chosen] for name, values in result.arrays.items()},
+            result.provenance,
+        )
+        for chosen in (slice(g * size, (g + 1) * size) for g in range(count))
+    ]
+
+
+def seeds(verdict: Verdict, results: Results, whole: str) -> str:
+    """Whether the verdict stays on halves and on tenths of the trials, as a sentence; "" without.
+
+    Every trial has seeds of its own for data, noise and weights. A result without trials takes part
+    as it is.
+    """
+    counts = sorted({t for r in results.values() if (t := trials(r))})
+    parts = []
+    for count, name in GROUPS.items():
+        groups = {key: split(result, count) for key, result in results.items()}
+        if not any(groups.values()):
+            continue
+        found = [
+            verdict({key: results[key] if found is None else found[g]
+                     for key, found in groups.items()})
+            for g in range(count)
+        ]  # fmt: skip
+        same = found.count(whole)
+        others = sorted({v for v in found if v != whole})
+        parts.append(
+            f"{same} of {count} {name}" + (f" (else: {', '.join(others)})" if others else "")
+        )
+    if not parts:
+        return ""
+    listed = " and ".join(map(str, counts))
+    return f"the same verdict in {' and '.join(parts)} of {listed} trials"
+
+
+def trials(result: Result) -> int:
+    """Number of trials behind a result; 0 where it has none."""
+    return int(found) if isinstance(found := result.config.get("trials"), int) else 0
+
+
+def values(points: Sequence[Mapping[str, Any]], key: str) -> list[Any]:
+    """The different values of a setting, sorted."""
+    found = {p[key] for p in points if isinstance(p.get(key), (str, int, float))}
+    return sorted(found, key=lambda v: (isinstance(v, str), v))
+
+
+def varied(points: Sequence[Mapping[str, Any]]) -> str:
+    """The settings that differ among the points: "lr 0.001, 0.003; bias no, yes"."""
+    keys = [key for key in _keys(points) if len(values(points, key)) > 1]
+    return "; ".join(f"{_text(key)} {_range(values(points, key))}" for key in keys)
+
+
+def tally(points: Sequence[Mapping[str, Any]], chosen: Sequence[int], good: Sequence[int]) -> str:
+    """In how many of the chosen points the claim is true, for each value of each setting.
+
+    chosen, good: indices of points; good is a part of chosen.
+    """
+    among = [points[i] for i in chosen]
+    if len(good) in (0, len(chosen)):
+        return f"true in {'all' if good else 'none'} of {len(chosen)} settings ({varied(among)})"
+    parts = []
+    for key in _keys(among):
+        found = values(among, key)
+        if not 1 < len(found) <= LISTED:
+            continue
+        shares = ", ".join(
+            f"{_value(v)} {_count(points, good, key, v)}/{_count(points, chosen, key, v)}"
+            for v in found
+        )
+        parts.append(f"{_text(key)} {shares}")
+    return f"true in {len(good)} of {len(chosen)} settings: {'; '.join(parts)}"
+
+
+def sizes(verdict: Verdict, results: Results, whole: str, half: Results) -> str:
+    """What half the size says. Without it: "" where the points vary the size (``varied`` tells)."""
+    if not half:
+        points = [p for result in results.values() for p in result.points]
+        varies = any(len(values(points, key)) > 1 for key in SIZES)
+        return f"one size only ({own})" if (own := _size(results)) and not varies else ""
+    found = verdict(half)
+    says = "the same verdict" if found == whole else f"another verdict, {found},"
+    listed = " and ".join(str(t) for t in sorted({trials(r) for r in half.values()}))
+    return f"{says} at half the size ({_size(half)}; {listed} trials)"
+
+
+def _size(results: Results) -> str:
+    """The sizes in the configs: "ambient dim 400, hidden 80"."""
+    found = {
+        key: value for result in results.values() for key, value in result.config.items()
+        if key in ("hidden", "width", "ambient_dim", "m") and isinstance(value, int)
+    }  # fmt: skip
+    return ", ".join(f"{_text(key)} {value}" for key, value in sorted(found.items()))
+
+
+def sensitivity(
+    verdict: Verdict, results: Results, whole: str, said: str = "", half: Results | None = None
+) -> str:
+    """Everything the stored results say about how far a verdict depends on what was chosen.
+
+    said: what the judge itself has to say about the settings, in place of their list; where there
+    are no trials either (a proof), it is all there is to say. half: the same experiments at half
+    the size, where they are stored.
+    """
+    points = [p for result in results.values() for p in result.points]
+    settings = said or (f"varied: {listed}" if (listed := varied(points)) else "")
+    tried = seeds(verdict, results, whole)
+    if said and not tried:
+        return said
+    parts = [tried or "seeds were not varied", settings or "no setting was varied"]
+    parts.append(sizes(verdict, results, whole, half or {}))
+    return "; ".join(part for part in parts if part)
+
+
+def _keys(points: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Settings in the order of their first appearance."""
+    found = dict.fromkeys(key for point in points for key in point)
+    return [key for key in found if key not in OTHER]
+
+
+def _count(points: Sequence[Mapping[str, Any]], chosen: Sequence[int], key: str, value: Any) -> int:
+    return sum(points[i].get(key) == value for i in chosen)
+
+
+def _text(key: str) -> str:
+    return {"lr": "rate", "log10_variance": "log₁₀ of the noise"}.get(key, key.replace("_", " "))
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, (int, float, np.number)) else str(value)
+
+
+def _range(found: Sequence[Any]) -> str:
+    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in found)
+    if numbers and len(found) > LISTED:
+        return f"{_value(found[0])} to {_value(found[-1])}, {len(found)} values"
+    return ", ".join(map(_value, found)) if len(found) <= 2 * LISTED else f"{len(found)} values"
