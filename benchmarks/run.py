@@ -199,7 +199,7 @@ def shares(quick: bool) -> np.ndarray:
             network = FeedForward((m, *[h] * depth, m), bias=bias)
             more: dict[str, Any] = {"steps": 20} if quick else {}
             run = train(
-                network, union(m, n, 10), optimizer="adam", lr=0.003, normalise="data",
+                network, union(m, n, 10), optimizer="adam", lr=0.003, normalize="data",
                 progress=False, **more,
             )  # fmt: skip
             both = run.seconds_diagnostics + run.seconds_training

@@ -144,7 +144,7 @@ def add_noise(
 class ObservedData(UnionOfSubspaces):
     """Data whose subspaces nobody knows: "clean" is the best approximation of the chosen rank.
 
-    Made by ``observe``; everything that takes a ``UnionOfSubspaces`` takes it. subspace_dims is
+    Made by ``from_matrix``; everything that takes a ``UnionOfSubspaces`` takes it. subspace_dims is
     (rank,): one space for all points, with bases and coefficients from the singular value
     decomposition; the classes are those of the labels.
     """
@@ -161,7 +161,7 @@ class ObservedData(UnionOfSubspaces):
         )
 
 
-def observe(
+def from_matrix(
     X: Any, labels: Any, rank: int, *, dtype: torch.dtype = torch.float64, device: Any = "cpu"
 ) -> ObservedData:
     """Real data as training and its diagnostics take them. X: (m, n), one sample per column.

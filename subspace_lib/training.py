@@ -19,14 +19,14 @@ import torch
 from torch import Tensor
 
 from subspace_lib import _checks as check
-from subspace_lib._diagnostics import GROUPS, Yardstick
 from subspace_lib.data import UnionOfSubspaces
+from subspace_lib.diagnostics import GROUPS, Diagnostics
 from subspace_lib.networks import INITS, Network, Params, check_columns
 
 OBJECTIVES = ("reconstruct", "classify")
 OPTIMIZERS = ("gd", "adam")
 TARGETS = ("noisy", "clean")
-NORMALISATIONS = ("sum", "data")
+NORMALIZATIONS = ("sum", "data")
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # Adam's, as in doi:10.48550/arXiv.1412.6980
 CPU_CHUNK, CUDA_CHUNK = 2**24, 2**31  # bytes of one (trials, m, n) tensor: 16 MB stays in cache
 
@@ -135,7 +135,7 @@ def train(
     seed: int = 0,
     trials: int | None = None,
     target: str = "noisy",
-    normalise: str = "sum",
+    normalize: str = "sum",
     checkpoints: int | Sequence[int] = 9,
     diagnostics: bool | Sequence[str] = True,
     certify: Sequence[int] | None = None,
@@ -147,7 +147,7 @@ def train(
 
     objective, per trial: "reconstruct" ‖X̂ − X‖_F² (the plain sum, as in the paper), or "classify",
       the cross-entropy of the logits, summed over the points.
-    normalise: "data" divides that loss by ‖X‖_F² (by n when classifying), so that a learning rate
+    normalize: "data" divides that loss by ‖X‖_F² (by n when classifying), so that a learning rate
       means the same at every noise convention; "sum" leaves it as it is.
     target: reconstruct the "noisy" data X (the paper) or the "clean" X*; the input is always X.
     optimizer: "gd", or "adam" (β = 0.9, 0.999; ε = 1e-8). lr: its step size.
@@ -173,7 +173,7 @@ def train(
     Raises ValueError or TypeError for arguments that do not fit, KeyboardInterrupt only before
     the first checkpoint is complete.
     """
-    _check_arguments(network, data, objective, optimizer, target, normalise, init)
+    _check_arguments(network, data, objective, optimizer, target, normalize, init)
     lr, steps = check.non_negative(lr, "lr"), check.positive_int(steps, "steps")
     decay = check.non_negative(weight_decay, "weight_decay")
     where = torch.device(device) if device is not None else data.X.device
@@ -189,7 +189,7 @@ def train(
         "seed": int(seed),
         "trials": count,
         "target": target,
-        "normalise": normalise,
+        "normalize": normalize,
         "dtype": str(check.floating(dtype)).removeprefix("torch."),
     }
     before = init if isinstance(init, Trajectory) else None
@@ -198,11 +198,11 @@ def train(
         raise ValueError(f"steps must exceed the {first} already done, got {steps}")
     marks = [t for t in _marks(checkpoints, steps) if t > first or before is None]
     params = _start(network, data, init, seed, count, dtype, where)
-    problem = _Problem(network, data, objective, target, normalise, count, dtype, where)
+    problem = _Problem(network, data, objective, target, normalize, count, dtype, where)
     run = _Run(problem, _Rule(optimizer, lr, params, before, decay), params, steps)
     if diagnostics is not False:
         chosen = tuple(GROUPS) if diagnostics is True else tuple(diagnostics)
-        run.yardstick = Yardstick(data, groups=chosen, device=where)
+        run.yardstick = Diagnostics(data, groups=chosen, device=where)
         run.certified = {marks[-1]} if certify is None else set(certify)
     interrupted = run.go(first, set(marks), _progress_line(progress, steps))
     return run.trajectory(config, interrupted, before)
@@ -217,7 +217,7 @@ class _Problem:
         data: UnionOfSubspaces,
         objective: str,
         target: str,
-        normalise: str,
+        normalize: str,
         trials: int,
         dtype: torch.dtype,
         device: torch.device,
@@ -232,7 +232,7 @@ class _Problem:
             self.goal = self.X if target == "noisy" else data.clean.to(device, dtype)
         # A one-hot target of n points has squared norm n: dividing by it gives the mean.
         size = torch.linalg.vector_norm(self.goal, dim=(-2, -1)) ** 2
-        self.scale = (size if normalise == "data" else torch.ones_like(size)).expand(trials)
+        self.scale = (size if normalize == "data" else torch.ones_like(size)).expand(trials)
         room = CUDA_CHUNK if device.type == "cuda" else CPU_CHUNK
         one = self.X.element_size() * self.X.shape[-1] * max(network.inputs, network.outputs)
         self.chunk = min(trials, max(1, room // one))
@@ -330,7 +330,7 @@ class _Run:
 
     def __init__(self, problem: _Problem, rule: _Rule, params: Params, steps: int) -> None:
         self.problem, self.rule, self.params, self.steps = problem, rule, params, steps
-        self.yardstick: Yardstick | None = None
+        self.yardstick: Diagnostics | None = None
         self.certified: set[int] = set()
         shape = (steps + 1, problem.trials)
         self.history = torch.full(shape, torch.nan, dtype=torch.float64, device=problem.X.device)
@@ -470,7 +470,7 @@ def _progress_line(progress: bool | None, steps: int) -> Callable[[int], None]:
 
 
 def _check_arguments(
-    network: Any, data: Any, objective: str, optimizer: str, target: str, normalise: str, init: Any
+    network: Any, data: Any, objective: str, optimizer: str, target: str, normalize: str, init: Any
 ) -> None:
     if not isinstance(network, Network):
         raise TypeError(
@@ -486,7 +486,7 @@ def _check_arguments(
     check.one_of(objective, OBJECTIVES, "objective")
     check.one_of(optimizer, OPTIMIZERS, "optimizer")
     check.one_of(target, TARGETS, "target")
-    check.one_of(normalise, NORMALISATIONS, "normalise")
+    check.one_of(normalize, NORMALIZATIONS, "normalize")
     needed = network.inputs if objective == "reconstruct" else data.n_clusters
     if network.outputs != needed:
         raise ValueError(

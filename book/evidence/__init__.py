@@ -1,7 +1,7 @@
 """What stands behind the sentences of the book: statements, experiments, claims, results.
 
-``chNN`` holds what chapter NN states (``statements``), runs (``experiment``) and judges
-(``claims``); importing this package gathers all of them.
+A folder bears its notebook's name and holds what the chapter states (``statements``), runs
+(``experiment``) and judges (``claims``); importing this package gathers all of them.
 """
 
 from importlib import import_module
@@ -15,7 +15,7 @@ from evidence.statement import STATEMENTS, Statement
 from evidence.table import statement_table
 
 HERE = Path(__file__).parent
-for _path in sorted(HERE.glob("ch[0-9][0-9]/*.py")):
+for _path in sorted(HERE.glob("*/*.py")):
     import_module(f"evidence.{_path.parent.name}.{_path.stem}")
 for _name in ("laboratory", "theory", "checked", "half_size"):
     import_module(f"evidence.{_name}")

@@ -11,17 +11,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from evidence.ch11 import baseline as data_clusters
-from evidence.ch11 import experiment as autoencoder
-from evidence.ch12 import experiment as nonnegative
-from evidence.ch13 import experiment as depth
-from evidence.ch14 import experiment as activations
-from evidence.ch15 import experiment as architectures
-from evidence.ch16 import experiment as objective
-from evidence.ch17 import experiment as real_data
-from evidence.ch18 import experiment as nonnegative_features
-from evidence.ch20 import experiment as relations
+from evidence.activations_recurrence import experiment as activations
+from evidence.convolution_attention import experiment as architectures
+from evidence.depth import experiment as depth
 from evidence.experiment import find, register
+from evidence.nonnegative import experiment as nonnegative
+from evidence.nonnegative_features import experiment as nonnegative_features
+from evidence.objective import experiment as objective
+from evidence.real_data import experiment as real_data
+from evidence.relations import experiment as relations
+from evidence.training import baseline as data_clusters
+from evidence.training import experiment as autoencoder
 
 SUFFIX = "-half"
 DATA = {"trials": 20, "ambient_dim": 200, "subspace_dim": 2, "points_per_subspace": 50}

@@ -18,11 +18,12 @@ from torch import Tensor
 
 from evidence.experiment import Experiment, Point, register
 from evidence.setting import Setting, paper_data
-from subspace_lib import _diagnostics as measure
+from subspace_lib import diagnostics as measure
 from subspace_lib.data import UnionOfSubspaces
+from subspace_lib.entrywise import certify_clusters
 from subspace_lib.networks import FeedForward, Params
 from subspace_lib.projectors import row_basis
-from subspace_lib.reference import affine_reference, certify_clusters
+from subspace_lib.reference import affine_reference
 from subspace_lib.training import Trajectory, train
 
 FOLLOWED = ("loss", "share_r", "share_r1", "distance", "negative_share", "accuracy")
@@ -181,7 +182,7 @@ def compute(config: Config, point: Point, device: str) -> dict[str, np.ndarray]:
     """
     data, network = paper_data(config, point["noise"], device=device), network_for(config, point)
     run = follow(
-        network, data, config.marks, config.seed + 2, point["init"], normalise="data",
+        network, data, config.marks, config.seed + 2, point["init"], normalize="data",
         optimizer=point["optimizer"], lr=config.rate(point["optimizer"], point["bias"]),
     )  # fmt: skip
     alive = [torch.from_numpy(np.isfinite(loss)).to(device) for _, loss in run]

@@ -1,0 +1,306 @@
+"""Chapter 6, Activations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from evidence import instances as make
+from evidence.denoising.statements import NEARLY
+from evidence.row_spaces_move.statements import turned
+from evidence.statement import Sides, Statement, register
+from subspace_lib.bounds import singular_value
+from subspace_lib.projectors import projection_distance
+
+SHAPES: tuple[Callable[[Tensor], Tensor], ...] = (
+    torch.relu,
+    F.gelu,
+    F.silu,
+    torch.tanh,
+    torch.abs,
+    torch.sin,
+    lambda a: F.leaky_relu(a, 0.1),
+    lambda a: a.sign() * a.abs().sqrt(),
+)
+
+
+def pre_activations(seed: int, count: int) -> Tensor:
+    """(count, p, n) at scales from 0.1 to 10, shifted by up to three standard deviations."""
+    p, n = make.shape(seed, p=(1, 8), n=(2, 16))
+    scale = make.log_uniform(seed, "scale", -1, 1, count, 1, 1)
+    shift = make.uniform(seed, "shift", -1, 3, count, 1, 1)
+    low = make.gaussian(seed, "low", count, p, 1) @ make.gaussian(seed, "rank", count, 1, n)
+    return scale * (make.gaussian(seed, "A", count, p, n) + 2 * low + shift)
+
+
+def _link(A: Tensor, Y: Tensor, r: int, gap: Tensor | None = None) -> Sides:
+    """‖P_r(Y) − P_r(A)‖_max against ‖Y − A‖/δ₃ = ε/8 at the least ε allowed; √(2r) is weaker."""
+    if gap is None:
+        gap = singular_value(Y, r) - singular_value(A, r + 1)
+    keep = (gap > 1e-9) & (singular_value(A, r) > 1e-9)
+    A, Y, gap = A[keep], Y[keep], gap[keep]
+    bound = torch.linalg.matrix_norm(Y - A, 2) / gap
+    return Sides(projection_distance(A, Y, r), bound * NEARLY + 1e-12)
+
+
+def _activation(seed: int, count: int) -> Sides:
+    """Eight activations, and disturbances that are no function of the entry at all."""
+    A = pre_activations(seed, count)
+    (r,) = make.shape(seed, r=(1, min(A.shape[-2:])))
+    (kind,) = make.shape(seed, kind=(0, len(SHAPES)))
+    if kind == len(SHAPES):
+        size = make.log_uniform(seed, "size", -4, 0, count, 1, 1)
+        return _link(A, A + size * make.gaussian(seed, "E", *A.shape), r)
+    blend = make.log_uniform(seed, "blend", -3, 0, count, 1, 1)  # 1: the activation itself
+    return _link(A, A + blend * (SHAPES[kind](A) - A), r)
+
+
+def _bent_rotation() -> Sides:
+    """Y = diag(1, 0) and WX turned from it by a small angle: equality in the form with 8."""
+    Y, A = turned(1e-2)
+    return _link(A[None], Y[None], 1)
+
+
+def _gap_before_the_activation() -> Sides:
+    """s_1(WX) − s_2(WX) in place of δ₃: the activation exchanges the directions."""
+    A, Y = make.matrix([[1, 0], [0, 0.9]]), make.matrix([[0.949, 0], [0, 0.951]])
+    return _link(A[None], Y[None], 1, torch.tensor([0.1], dtype=torch.float64))
+
+
+def _smaller_constant() -> Sides:
+    sides = _bent_rotation()
+    return Sides(sides.left, sides.right * 7.9 / 8)
+
+
+register(
+    Statement(
+        "Lemma 6.1",
+        "δ₃ > 8 ‖Y − WX‖/ε (or √(2⁷r)) ⇒ ‖P_r(Y) − P_r(WX)‖_max < ε/8",
+        _activation,
+        {
+            "δ₃ = s_r(Y) − s_{r+1}(WX), not the gap of WX alone": _gap_before_the_activation,
+            "the constant 8, not 7.9": _smaller_constant,
+        },
+        _bent_rotation,
+    )
+)
+
+
+def _removed(A: Tensor, Y: Tensor) -> Sides:
+    energy = torch.where(A < 0, A, 0.0).square().sum((-2, -1))
+    gone = torch.linalg.matrix_norm(Y - A).square()
+    return Sides((gone - energy).abs(), 1e-12 * (1 + A.square().sum((-2, -1))))
+
+
+def _relu_removes(seed: int, count: int) -> Sides:
+    A = pre_activations(seed, count)
+    return _removed(A, torch.relu(A))
+
+
+def _gelu_removes() -> Sides:
+    A = pre_activations(0, 5)
+    return _removed(A, F.gelu(A))
+
+
+register(
+    Statement(
+        "Proposition 6.2",
+        "‖relu(WX) − WX‖_F² = Σ of the squares of the negative entries",
+        _relu_removes,
+        {"σ = ReLU": _gelu_removes},
+        form="identity",
+    )
+)
+
+
+def _half(A: Tensor, Y: Tensor, other: Tensor) -> Sides:
+    """Y − A/2 = |A|/2, and no multiple of A is nearer to Y than c = ‖Y‖²/‖A‖²."""
+    size = A.square().sum((-2, -1))
+    c = Y.square().sum((-2, -1)) / size
+    best = (Y - c[:, None, None] * A).square().sum((-2, -1))
+    rival = (Y - other[:, None, None] * A).square().sum((-2, -1))
+    wrong = (Y - A / 2 - A.abs() / 2).abs().amax((-2, -1))
+    norm = (torch.linalg.matrix_norm(Y - A / 2) - torch.linalg.matrix_norm(A) / 2).abs()
+    return Sides(wrong + norm + (best - rival).clamp(min=0), 1e-12 * (1 + size))
+
+
+def _one_half(seed: int, count: int) -> Sides:
+    A = pre_activations(seed, count)
+    if seed % 2:  # as much energy above as below zero: the best multiple is one half
+        A = torch.cat([A, -A], -1)
+        c = torch.relu(A).square().sum((-2, -1)) / A.square().sum((-2, -1))
+        sides = _half(A, torch.relu(A), make.uniform(seed, "rival", -1, 2, count))
+        return Sides(sides.left + (c - 0.5).abs(), sides.right)
+    return _half(A, torch.relu(A), make.uniform(seed, "rival", -1, 2, count))
+
+
+def _half_of_tanh() -> Sides:
+    A = pre_activations(0, 5)
+    return _half(A, torch.tanh(A), torch.zeros(5, dtype=torch.float64))
+
+
+def _unequal_energy() -> Sides:
+    """More energy above zero: the best multiple is not one half."""
+    A = make.matrix([[3, -1]])
+    return make.one((torch.relu(A).square().sum() / A.square().sum() - 0.5).abs(), 1e-10)
+
+
+register(
+    Statement(
+        "Proposition 6.3",
+        "relu(A) − A/2 = |A|/2; the nearest multiple has c = ‖relu(A)‖²/‖A‖²",
+        _one_half,
+        {
+            "σ = ReLU": _half_of_tanh,
+            "equal energy on both sides (for c = ½)": _unequal_energy,
+        },
+        form="identity",
+    )
+)
+
+
+def _all_lost(A: Tensor) -> Sides:
+    Y = A.abs()
+    moved = (1 - projection_distance(A, Y, 1, "spectral")).abs()
+    return make.rounding(
+        moved + (torch.linalg.matrix_norm(Y) / torch.linalg.matrix_norm(A) - 1).abs()
+    )
+
+
+def _absolute_value(seed: int, count: int) -> Sides:
+    """(1, −1), in any number of neurons and at any scale."""
+    (p,) = make.shape(seed, p=(1, 8))
+    return _all_lost(make.gaussian(seed, "u", count, p, 1) @ make.matrix([[1, -1]]))
+
+
+def _unequal_pair() -> Sides:
+    return _all_lost(make.matrix([[1, -0.5]])[None])
+
+
+register(
+    Statement(
+        "Counterexample 6.4",
+        "‖P_1(|A|) − P_1(A)‖ = 1 and ‖|A|‖_F = ‖A‖_F for A = (1, −1)",
+        _absolute_value,
+        {"entries of equal size": _unequal_pair},
+        form="identity",
+    )
+)
+
+
+def _unchanged(X: Tensor, W: Tensor) -> Sides:
+    A = W @ X
+    return make.rounding((torch.relu(A) - A).abs().amax((-2, -1)), 0.0)
+
+
+def _non_negative(seed: int, count: int) -> Sides:
+    """Zeros among the entries; the statement is exact, without an allowance."""
+    p, m, n = make.shape(seed, p=(1, 8), m=(1, 8), n=(1, 8))
+    X = make.gaussian(seed, "X", count, m, n).clamp(min=0)
+    return _unchanged(X, make.gaussian(seed, "W", count, p, m).clamp(min=0))
+
+
+def _negative_weight() -> Sides:
+    return _unchanged(make.matrix([[1, 0], [0, 1]])[None], make.matrix([[1, -1]])[None])
+
+
+def _negative_datum() -> Sides:
+    return _unchanged(make.matrix([[1, -2], [0, 1]])[None], make.matrix([[1, 1]])[None])
+
+
+register(
+    Statement(
+        "Corollary 6.5",
+        "X ≥ 0, W ≥ 0 ⇒ relu(WX) = WX",
+        _non_negative,
+        {"W ≥ 0": _negative_weight, "X ≥ 0": _negative_datum},
+        form="identity",
+    )
+)
+
+
+def _rest(M: Tensor) -> Sides:
+    """Σ_{j≥2} s_j² against p n · (variance of the entries)."""
+    s = torch.linalg.svdvals(M)
+    variance = (M - M.mean((-2, -1), keepdim=True)).square().sum((-2, -1))
+    return Sides(s[..., 1:].square().sum(-1), variance * NEARLY + 1e-12 * s[..., 0] ** 2)
+
+
+def _one_direction(seed: int, count: int) -> Sides:
+    """Any matrix, and non-negative ones made as WX."""
+    p, m, n = make.shape(seed, p=(1, 8), m=(1, 8), n=(1, 8))
+    W, X = make.uniform(seed, "W", 0, 1, count, p, m), make.gaussian(seed, "X", count, m, n)
+    shift = make.uniform(seed, "shift", -2, 2, count, 1, 1)
+    return _rest(W @ X.abs() if seed % 2 else make.gaussian(seed, "M", count, p, n) + shift)
+
+
+def _equal_rows_and_columns() -> Sides:
+    """All row and column sums equal: (1, …, 1) is a singular pair, and nothing is lost."""
+    return _rest((torch.ones(3, 3, dtype=torch.float64) + torch.eye(3))[None])
+
+
+def _around_another_number() -> Sides:
+    """The spread around the mean, but of the absolute values: signs make it too small."""
+    M = make.matrix([[1, -1], [-1, -1]])
+    s = torch.linalg.svdvals(M)
+    return make.one(s[1] ** 2, (M.abs() - M.abs().mean()).square().sum())
+
+
+register(
+    Statement(
+        "Proposition 6.6",
+        "s_2² + s_3² + … ≤ p n · variance of the entries",
+        _one_direction,
+        {"the variance of the entries themselves": _around_another_number},
+        _equal_rows_and_columns,
+    )
+)
+
+
+def _shares(w: Tensor, x: Tensor, z: Tensor, s: Tensor) -> Sides:
+    """Running number of negative w·(x + z) against its mean; w, x: (…, m), z: (…, N, m).
+
+    Hoeffding: |count − mean| ≤ √(N·LUCK/2) but with probability 2·exp(−LUCK).
+    """
+    clean, length = (w * x).sum(-1), torch.linalg.vector_norm(w, dim=-1)
+    chance = 0.5 * torch.erfc(clean / (s * length) / 2**0.5)
+    seen = (clean[:, None] + (z @ w[..., None])[..., 0] < 0).double().sum(-1)
+    N = z.shape[-2]
+    number = N * torch.arange(1, len(x) + 1, dtype=torch.float64)
+    return Sides((seen - N * chance).cumsum(0).abs(), (number * make.LUCK / 2).sqrt())
+
+
+def _draw(seed: int, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    (m,) = make.shape(seed, m=(1, 12))
+    w, x = make.uniform(seed, "w", 0, 1, count, m), make.uniform(seed, "x", 0, 1, count, m)
+    s = make.log_uniform(seed, "s", -1, 1, count)
+    return w, x, make.gaussian(seed, "z", count, 40, m) * s[:, None, None], s
+
+
+def _negative_share(seed: int, count: int) -> Sides:
+    return _shares(*_draw(seed, count))
+
+
+def _one_sided_noise() -> Sides:
+    w, x, z, s = _draw(0, 400)
+    return _shares(w, x, z.abs(), s)
+
+
+def _common_noise() -> Sides:
+    """One noise value for all coordinates: variances do not add, standard deviations do."""
+    w, x, z, s = _draw(0, 400)
+    return _shares(w, x, z[..., :1].expand_as(z).contiguous(), s)
+
+
+register(
+    Statement(
+        "Proposition 6.7",
+        "P(wᵀ(x + z) < 0) = Φ(−wᵀx/(s‖w‖)), as running counts",
+        _negative_share,
+        {"symmetric Gaussian noise": _one_sided_noise, "independent coordinates": _common_noise},
+        form="identity",
+    )
+)

@@ -1,0 +1,348 @@
+"""A convolutional network and a Transformer, with the controls that Figure 5 lacks: chapter 15.
+
+Points become 20×20 images (the network of ``Images``) or 20 tokens of 20 entries (a row of the
+image each). Beside them: fully connected ReLU networks with as many rows, one random layer for
+every number of rows that is observed, and the data themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import isqrt
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.cluster import KMeans
+from torch import Tensor
+
+from evidence.experiment import Experiment, Point, register
+from evidence.objective.experiment import held_out, indicators, scaled, share_inside
+from evidence.setting import Setting, paper_data
+from subspace_lib import _checks as check
+from subspace_lib import diagnostics as measure
+from subspace_lib.data import UnionOfSubspaces
+from subspace_lib.networks import FeedForward, Layer, Network, Params, Transformer, affine
+from subspace_lib.networks import check_columns as _check_columns
+from subspace_lib.reference import affine_reference
+from subspace_lib.training import train
+
+RATE, READY = 0.003, 0.9  # ``needed``: directions until nine tenths of P(X*) are inside
+SHARES = ("r", "r1", "2r", "4r", "8r", "all")
+CLUSTERINGS = tuple(f"{kind}_{q}" for kind in ("spectral", "linkage") for q in ("r", "r1", "K"))
+MEASURED = (
+    *(f"clean_to_post_{norm}" for norm in measure.NORMS), *(f"share_{q}" for q in SHARES),
+    "needed", "rank", "labels_r1", "bound_r1", "bound_2r", "affine_r1", "affine_2r", "affine_4r",
+    *CLUSTERINGS, "kmeans",
+)  # fmt: skip
+PER_RUN = ("loss", "accuracy", "held_out")
+ROWS = 12  # observed matrices of the largest network: four blocks, three views each
+
+
+@dataclass(frozen=True)
+class Images(Network):
+    """2-D convolutions of square images, ReLU after each, and a linear readout.
+
+    A column of length side² is an image, row by row. Layer l has channels[l] channels, kernels of
+    kernel × kernel entries, zero padding kernel // 2 and stride ``stride``. Weights are (trials,
+    out channels, in channels · kernel²), a flattened torch.nn.Conv2d weight.
+    Observed per layer: "maps" (trials, channels · positions, n), the middle "position" and the
+    "pooled" mean over the positions (trials, channels, n). readout: from the last layer's
+    "flattened" maps or from their "pooled" mean.
+    """
+
+    inputs: int
+    outputs: int
+    channels: tuple[int, ...] = (4, 8, 20)
+    kernel: int = 3
+    stride: int = 2
+    readout: str = "flattened"
+
+    def __post_init__(self) -> None:
+        if isqrt(self.inputs) ** 2 != self.inputs:
+            raise ValueError(f"inputs must be a square number of pixels, got {self.inputs}")
+        for value, name in ((self.outputs, "outputs"), (self.kernel, "kernel"),
+                            (self.stride, "stride")):  # fmt: skip
+            check.positive_int(value, name)
+        check.one_of(self.readout, ("flattened", "pooled"), "readout")
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Side of the image before the first layer and after each."""
+        found = [isqrt(self.inputs)]
+        for _ in self.channels:
+            found.append((found[-1] + 2 * (self.kernel // 2) - self.kernel) // self.stride + 1)
+        return tuple(found)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        found: dict[str, tuple[int, ...]] = {}
+        for i, (before, width) in enumerate(
+            zip((1, *self.channels), self.channels, strict=False), 1
+        ):
+            found[f"W{i}"] = (width, before * self.kernel**2)
+            found[f"b{i}"] = (width,)
+        height = self.channels[-1] * (1 if self.readout == "pooled" else self.sides[-1] ** 2)
+        return found | {"W_out": (self.outputs, height), "b_out": (self.outputs,)}
+
+    def forward(self, params: Params, X: Tensor) -> tuple[list[Layer], Tensor]:
+        _check_columns(self, X)
+        X = X if X.ndim == 3 else X.expand(len(params["W1"]), *X.shape)
+        A = X.unflatten(1, (1, self.sides[0], self.sides[0]))  # (T, 1 channel, side, side, n)
+        seen: list[Layer] = []
+        for i in range(1, len(self.channels) + 1):
+            pre = self.convolve(A, params[f"W{i}"], params[f"b{i}"])
+            A = torch.relu(pre)  # (T, channels, side, side, n)
+            middle = A.shape[2] // 2
+            views = {"maps": (pre.flatten(1, 3), A.flatten(1, 3)),
+                     "position": (pre[:, :, middle, middle], A[:, :, middle, middle]),
+                     "pooled": (pre.mean((2, 3)), A.mean((2, 3)))}  # fmt: skip
+            for name, (before, after) in views.items():
+                seen.append(Layer(f"conv {i} {name}", before, after))
+        top = seen[-1 if self.readout == "pooled" else -3].post
+        return seen, affine(params["W_out"], top, params["b_out"])
+
+    def convolve(self, A: Tensor, W: Tensor, b: Tensor) -> Tensor:
+        """All windows side by side, then one product per trial. A: (T, in, side, side, n)."""
+        pad, side, k = self.kernel // 2, A.shape[2], self.kernel
+        A = torch.nn.functional.pad(A, (0, 0, pad, pad, pad, pad))
+        length = (side + 2 * pad - k) // self.stride + 1
+        reach = (length - 1) * self.stride + 1
+        windows = [
+            A[:, :, y : y + reach : self.stride, x : x + reach : self.stride]
+            for y in range(k)
+            for x in range(k)
+        ]
+        unfolded = torch.stack(windows, 2).flatten(1, 2).flatten(2)  # (T, in·k², positions · n)
+        return affine(W, unfolded, b).unflatten(2, (length, length, -1))
+
+
+@dataclass(frozen=True)
+class Config(Setting):
+    """Points of norm about 20 (entries of order one), as layer norms and biases expect them.
+
+    ``side_trials``: of data of norm about 1, which only show how far the others reach; their arrays
+    are filled up with NaN.
+    """
+
+    side_trials: int = 4
+    hidden: int = 180  # as many rows as the maps of the last convolution
+    steps: int = 200
+    checkpoints: int = 4
+    marks: tuple[int, ...] = (0, 20, 60, 200)
+    scale: float = 200.0
+    side_scale: float = 10.0
+    channels: tuple[int, ...] = (4, 8, 20)
+    tokens: int = 20
+    width: int = 20
+    blocks: int = 4
+    variance: float = 0.1
+
+
+def points(config: Config) -> list[Point]:
+    """Networks under both objectives, controls without one, pooled readouts, smaller data."""
+    both, ours = ("reconstruct", "classify"), ("cnn", "transformer")
+    main, side = config.scale, config.side_scale
+    grid = [(n, o, main, "flattened") for n in (*ours, "relu 1", "relu 3") for o in both]
+    grid += [(n, "none", main, "none") for n in ("random relu", "random linear", "data")]
+    grid += [(n, o, main, "pooled") for n in ours for o in both]
+    grid += [(n, o, side, "flattened") for n in ours for o in both]
+    return [{"network": n, "objective": o, "scale": s, "readout": r} for n, o, s, r in grid]
+
+
+def trials_of(config: Config, point: Point) -> int:
+    side = point["scale"] == config.side_scale
+    return min(config.trials, config.side_trials) if side else config.trials
+
+
+def network_for(config: Config, point: Point) -> Network:
+    m, kind = config.ambient_dim, point["network"]
+    outputs = config.n_subspaces if point["objective"] == "classify" else m
+    if kind == "cnn":
+        return Images(m, outputs, tuple(config.channels), readout=point["readout"])
+    if kind == "transformer":
+        return Transformer(
+            m, outputs, tokens=config.tokens, width=config.width, blocks=config.blocks,
+            mlp=2 * config.width, readout=point["readout"],
+        )  # fmt: skip
+    depth = int(kind.removeprefix("relu "))
+    return FeedForward((m, *(config.hidden,) * depth, outputs), bias=True)
+
+
+def heights(config: Config) -> list[int]:
+    """Every number of rows that some network's representation has, in rising order."""
+    net = Images(config.ambient_dim, 1, tuple(config.channels))
+    maps = [c * s * s for c, s in zip(net.channels, net.sides[1:], strict=True)]
+    others = [*net.channels, config.tokens * config.width, config.width, config.hidden]
+    return sorted({*maps, *others})
+
+
+def kmeans_accuracy(Y: Tensor, labels: Tensor, n_clusters: int) -> Tensor:
+    """Accuracy of k-means on the columns of Y (c, p, n), the plain baseline: (c,)."""
+    found = [KMeans(n_clusters, n_init=4, random_state=0).fit_predict(A.mT.numpy())
+             for A in Y.cpu()]  # fmt: skip
+    clusters = torch.from_numpy(np.stack(found)).long().to(labels.device)
+    return measure.scores(labels, clusters, n_clusters)["acc"]
+
+
+def describe(Y: Tensor, data: UnionOfSubspaces, clean: Tensor, cluster: bool) -> dict[str, Tensor]:
+    """MEASURED of one representation Y (c, p, n); (c,) each.
+
+    clean: (c, r, n), an orthonormal basis of row(X*). share_q, needed, labels_r1: what the top q
+    right singular directions of Y hold; bound_q: the reference bound for R = row(X*) inside the top
+    q, affine_q for R = row(X*) + 1ᵀ. Clusterings are NaN unless ``cluster``.
+    """
+    r, K, labels, n = data.rank, data.n_clusters, data.labels, Y.shape[-1]
+    space = measure.factor(Y, n)
+    V = space.V
+    found = {f"clean_to_post_{k}": v for k, v in measure.distance(clean, V[:, :r]).items()}
+    inside = (clean @ V.mT).square().sum(-2).cumsum(-1) / r  # (c, n): share in the top q
+    sizes = {"r": r, "r1": r + 1, "2r": 2 * r, "4r": 4 * r, "8r": 8 * r, "all": n}
+    found |= {f"share_{name}": inside[:, min(q, n) - 1] for name, q in sizes.items()}
+    missing = (inside < READY).sum(-1)
+    found["needed"] = torch.where(missing < n, missing + 1.0, torch.nan)
+    found["rank"] = space.rank.double()
+    found["labels_r1"] = share_inside(indicators(labels), V[:, : r + 1])
+    both = affine_reference(data.clean, r)
+    for name, R, allowed in (("bound", clean, ("r1", "2r")), ("affine", both, ("r1", "2r", "4r"))):
+        for size in allowed:
+            q = min(sizes[size], n)
+            found[f"{name}_{size}"] = measure.reference_bound(Y, space, R, q)
+    for name in (*CLUSTERINGS, "kmeans"):
+        found[name] = torch.full((len(Y),), torch.nan, dtype=Y.dtype, device=Y.device)
+    if cluster:
+        for name, q in (("r", r), ("r1", r + 1), ("K", K)):
+            for kind, method in (("spectral", measure.spectral_clusters),
+                                 ("linkage", measure.single_linkage_labels)):  # fmt: skip
+                got = measure.scores(labels, method(V[:, :q], K), K)["acc"]
+                found[f"{kind}_{name}"] = got
+        found["kmeans"] = kmeans_accuracy(Y, labels, K)
+    return found
+
+
+def part_of(data: UnionOfSubspaces, chosen: slice) -> UnionOfSubspaces:
+    return replace(
+        data, X=data.X[chosen], clean=data.clean[chosen], bases=data.bases[chosen],
+        coefficients=data.coefficients[chosen], trials=data.trials[chosen],
+    )  # fmt: skip
+
+
+def _table(layers: Sequence[Layer], data: UnionOfSubspaces, cluster: bool) -> dict[str, np.ndarray]:
+    """MEASURED, (ROWS, trials) each; rows without a layer are NaN."""
+    clean = measure.factor(data.clean, data.rank).V
+    rows = [describe(layer.post.double(), data, clean, cluster) for layer in layers]
+    found = {k: np.stack([row[k].cpu().numpy() for row in rows]) for k in MEASURED}
+    return {k: _filled(v, 0, ROWS) for k, v in found.items()}
+
+
+def _filled(values: np.ndarray, axis: int, size: int) -> np.ndarray:
+    """Padded with NaN to this length."""
+    width = [(0, 0)] * values.ndim
+    width[axis] = (0, size - values.shape[axis])
+    return np.pad(values.astype(float), width, constant_values=np.nan)
+
+
+@torch.no_grad()
+def _checkpoint(
+    network: Network, params: Params, data: UnionOfSubspaces, test: UnionOfSubspaces, ends: bool
+) -> dict[str, np.ndarray]:
+    """MEASURED (ROWS, trials) and the accuracy on new points (trials,), five trials at a time."""
+    parts = []
+    for a in range(0, len(data.X), 5):
+        chosen = slice(a, a + 5)
+        weights = {k: p[chosen].double() for k, p in params.items()}
+        some = part_of(data, chosen)
+        row = _table(network.layers(weights, some.X), some, ends)
+        right = np.full(len(some.X), np.nan)
+        if network.outputs == data.n_clusters:
+            guess = network.output(weights, test.X[chosen]).argmax(-2)
+            right = (guess == test.labels).double().mean(-1).cpu().numpy()
+        parts.append(row | {"held_out": right})
+    return {k: np.concatenate([part[k] for part in parts], -1) for k in parts[0]}
+
+
+def _trained(config: Config, point: Point, device: str) -> tuple[list[str], list[dict[str, Any]]]:
+    """Names of the representations, and MEASURED and PER_RUN at every mark."""
+    own: Any = replace(config, trials=trials_of(config, point))
+    data = scaled(paper_data(own, config.variance, device=device), point["scale"])
+    test = scaled(held_out(data, own, device), point["scale"])
+    network = network_for(config, point)
+    run: Any = network.init("usual", trials=own.trials, seed=config.seed + 2, device=device)
+    rows: list[dict[str, Any]] = []
+    for before, t in zip((None, *config.marks), config.marks, strict=False):
+        params = run
+        if before is not None:
+            run = train(
+                network, data, objective=point["objective"], optimizer="adam", lr=RATE,
+                normalize="data", init=run, steps=t, checkpoints=sorted({0, t}),
+                seed=config.seed + 2, diagnostics=False, progress=False, device=device,
+            )  # fmt: skip
+            params = run.params
+            if before == config.marks[0]:
+                rows[0] |= {"loss": run.loss[0], "accuracy": run.accuracy[0]}
+        row: dict[str, Any] = _checkpoint(
+            network, params, data, test, t in (config.marks[0], config.marks[-1])
+        )
+        if before is not None:
+            row |= {"loss": run.loss[-1], "accuracy": run.accuracy[-1]}
+        rows.append(row)
+    weights = {k: p[:1].double() for k, p in params.items()}
+    return [layer.name for layer in network.layers(weights, data.X[:1, :, :1])], rows
+
+
+def _control(config: Config, point: Point, device: str) -> tuple[list[str], list[dict[str, Any]]]:
+    """The data, or one random layer for every number of rows; step 0 only."""
+    data = scaled(paper_data(config, config.variance, device=device), point["scale"])
+    layers = [Layer("data", None, data.X)]
+    if point["network"] != "data":
+        activation = point["network"].removeprefix("random ").replace("linear", "identity")
+        layers = []
+        for p in heights(config):
+            net = FeedForward((config.ambient_dim, p, 1), activation=activation)
+            start = net.init("usual", trials=len(data.X), seed=config.seed + 5, device=device)
+            Y = net.layers({k: w.double() for k, w in start.items()}, data.X)[0].post
+            layers.append(Layer(f"{p} rows", None, Y))
+    parts = []
+    for a in range(0, len(data.X), 5):
+        chosen = slice(a, a + 5)
+        own = [replace(layer, post=layer.post[chosen]) for layer in layers]
+        parts.append(_table(own, part_of(data, chosen), True))
+    row: dict[str, Any] = {k: np.concatenate([p[k] for p in parts], -1) for k in parts[0]}
+    row |= {k: np.full(len(data.X), np.nan) for k in PER_RUN}
+    empty = {k: np.full_like(v, np.nan) for k, v in row.items()}
+    return [layer.name for layer in layers], [row] + [empty] * (len(config.marks) - 1)
+
+
+def compute(config: Config, point: Point, device: str) -> dict[str, np.ndarray]:
+    """MEASURED (marks, ROWS, trials), PER_RUN (marks, trials), names (ROWS,), diverged (trials,).
+
+    Trials that a point does not have are NaN, and so are rows that its network does not have.
+    """
+    control = point["objective"] == "none"
+    names, rows = (_control if control else _trained)(config, point, device)
+    found = {k: _filled(np.stack([np.asarray(row[k]) for row in rows]), -1, config.trials)
+             for k in (*MEASURED, *PER_RUN)}  # fmt: skip
+    kept = {k: v.astype(np.float32) for k, v in found.items()}
+    known = trials_of(config, point)
+    gone = np.zeros(config.trials, dtype=bool)
+    if not control:
+        gone[:known] = ~np.isfinite(kept["loss"][:, :known]).all(0)
+    padded = np.array([*names, *[""] * (ROWS - len(names))], dtype="U32")
+    return kept | {"names": padded, "steps": np.array(config.marks), "diverged": gone}
+
+
+register(
+    Experiment(
+        "architectures",
+        "A convolutional network and a Transformer, with controls (Figure 5)",
+        quick=Config(
+            trials=2, side_trials=1, ambient_dim=64, n_subspaces=3,
+            subspace_dim=2, points_per_subspace=20, hidden=32, steps=20, checkpoints=3,
+            marks=(0, 5, 20), scale=40.0, side_scale=5.0, channels=(4, 8, 8), tokens=8, width=8,
+            blocks=2,
+        ),
+        full=Config(),
+        points=points,
+        compute=compute,
+    )
+)  # fmt: skip

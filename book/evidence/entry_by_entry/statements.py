@@ -1,0 +1,437 @@
+"""Chapter 9, Entry by entry."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from evidence import instances as make
+from evidence.statement import Sides, Statement, register
+from subspace_lib.entrywise import certify_clusters, entrywise_bound, entrywise_margin
+from subspace_lib.projectors import row_basis, row_projector
+
+
+def near(seed: int, count: int) -> tuple[Tensor, Tensor]:
+    """Y (count, p, n) and orthonormal R (count, k, n) with s > t, from clean to nearly lost."""
+    n, p, k = make.shape(seed, n=(4, 12), p=(3, 6), k=(1, 3))
+    R = make.orthonormal(seed, "R", count, n, k).mT
+    size = make.log_uniform(seed, "size", -3, 0, count, 1, 1)
+    Y = make.gaussian(seed, "mixing", count, p, k) @ R + size * make.gaussian(
+        seed, "E", count, p, n
+    )
+    rest = torch.linalg.svdvals(Y)
+    s = torch.linalg.svdvals(Y @ R.mT)[:, -1]
+    keep = s > 1.01 * (rest[:, k] if k < rest.shape[-1] else torch.zeros_like(s)) + 1e-6
+    return Y[keep], R[keep]
+
+
+class Chart(NamedTuple):
+    """The chapter's letters, each from its definition."""
+
+    V: Tensor
+    P: Tensor
+    Q: Tensor
+    F0: Tensor
+    F: Tensor
+    S: Tensor
+    G: Tensor
+    E: Tensor
+    sigma: Tensor
+    t: Tensor
+    tau: Tensor
+    sine: Tensor
+    eye: Tensor
+
+
+def chart(Y: Tensor, R: Tensor, Q: Tensor | None = None) -> Chart:
+    """Everything from Y and R; another projector Q may be given for the controls."""
+    k, n = R.shape[-2:]
+    U, sigma, Oh = torch.linalg.svd(Y @ R.mT, full_matrices=False)
+    V, eye = R.mT @ Oh.mT, torch.eye(n, dtype=Y.dtype)
+    P = V @ V.mT
+    E = Y @ (eye - P)
+    F0 = E.mT @ U / sigma[..., None, :]
+    Q = row_projector(Y, k) if Q is None else Q
+    basis = torch.linalg.svd(Q).U[..., :k]
+    F = (eye - P) @ basis @ torch.linalg.pinv(V.mT @ basis)
+    S, G = (eye - Q) @ V, (eye - Q) @ Y.mT @ Y @ (eye - Q)
+    t = torch.linalg.svdvals(Y)
+    t = t[..., k] if k < t.shape[-1] else torch.zeros_like(t[..., 0])
+    tau = torch.linalg.matrix_norm(F0, 2) / (1 - (t / sigma[..., -1]) ** 2)
+    sine = torch.linalg.matrix_norm(S, 2)
+    return Chart(V, P, Q, F0, F, S, G, E, sigma, t, tau, sine, eye)
+
+
+def largest(A: Tensor) -> Tensor:
+    return A.abs().amax((-2, -1))
+
+
+def turned(theta: float) -> tuple[Tensor, Tensor]:
+    """A single row at the angle θ from the reference: t = 0 and tan θ = ‖F₀‖."""
+    Y = make.matrix([[math.cos(theta), math.sin(theta)], [0, 0]])
+    return Y[None], make.matrix([[1, 0]])[None]
+
+
+def exchanged() -> tuple[Tensor, Tensor]:
+    """s = 0.5 < t = 0.8: two directions are stronger than the reference, which tilts a little."""
+    Y = make.matrix([[0.5, 0.01, 0], [0, 1, 0], [0, 0, 0.8]])
+    return Y[None], make.matrix([[1, 0, 0]])[None]
+
+
+def _leftover(seed: int, count: int) -> Sides:
+    c = chart(*near(seed, count))
+    right = c.G @ c.S / c.sigma[..., None, :] ** 2 - (c.eye - c.Q) @ c.F0
+    norm = (torch.linalg.matrix_norm(c.G, 2) - c.t**2).abs() / c.sigma[..., 0] ** 2
+    tangent = c.sine / (1 - c.sine**2).clamp(min=1e-30).sqrt()
+    broken = torch.maximum(largest(c.S - right), norm) > 1e-10 * (1 + c.tau)
+    return Sides(torch.where(broken, 2 * c.tau + 1, tangent), c.tau * (1 + 1e-9) + 1e-12)
+
+
+def _leftover_extremal() -> Sides:
+    c = chart(*turned(0.7))
+    return Sides(c.sine / (1 - c.sine**2).sqrt(), c.tau * (1 + 1e-12))
+
+
+def _leftover_without_gap() -> Sides:
+    c = chart(*exchanged())
+    return Sides(c.sine / (1 - c.sine**2).sqrt(), c.tau)
+
+
+def _leftover_other_projector() -> Sides:
+    Y, R = turned(0.7)
+    c = chart(Y, R, make.matrix([[0.5, 0.5], [0.5, 0.5]])[None])
+    right = c.G @ c.S / c.sigma[..., None, :] ** 2 - (c.eye - c.Q) @ c.F0
+    return make.rounding(largest(c.S - right))
+
+
+register(
+    Statement(
+        "Lemma 9.2",
+        "S = G S Σ⁻² − (I − Q)F₀, ‖G‖ = t², tan θ ≤ τ",
+        _leftover,
+        {"s > t": _leftover_without_gap, "Q = P_k(Y)": _leftover_other_projector},
+        _leftover_extremal,
+    )
+)
+
+
+def _graph(seed: int, count: int) -> Sides:
+    return _graph_sides(chart(*near(seed, count)))
+
+
+def _graph_sides(c: Chart) -> Sides:
+    k = c.V.shape[-1]
+    inside = torch.linalg.inv(torch.eye(k, dtype=c.V.dtype) + c.F.mT @ c.F)
+    formula = largest((c.V + c.F) @ inside @ (c.V + c.F).mT - c.Q)
+    tangent = c.sine / (1 - c.sine**2).clamp(min=1e-30).sqrt()
+    norm = (torch.linalg.matrix_norm(c.F, 2) - tangent).abs() / (1 + tangent) ** 2
+    N = torch.linalg.eigvalsh(torch.eye(k, dtype=c.V.dtype) - inside)
+    order = torch.maximum(-N[..., 0], N[..., -1] - c.sine**2)
+    return make.rounding(torch.stack([formula, norm, order]).amax(0), 1e-8)
+
+
+def _graph_at_a_right_angle() -> Sides:
+    Y, R = make.matrix([[0, 1]])[None], make.matrix([[1, 0]])[None]
+    eye = torch.eye(2, dtype=Y.dtype)
+    return _graph_sides(chart(Y + 1e-300, R, eye - R.mT @ R))
+
+
+register(
+    Statement(
+        "Lemma 9.3",
+        "Q = (V + F)(I + FᵀF)⁻¹(V + F)ᵀ, ‖F‖ = tan θ, 0 ⪯ I − (I + FᵀF)⁻¹ ⪯ sin²θ",
+        _graph,
+        {"θ < 90°": _graph_at_a_right_angle},
+        form="identity",
+    )
+)
+
+
+def _fixed_sides(c: Chart) -> Sides:
+    right = c.F0 - ((c.eye - c.P) - c.F @ c.V.mT) @ c.G @ c.S / c.sigma[..., None, :] ** 2
+    size = (1 + torch.linalg.matrix_norm(c.F, 2)) * (1 + torch.linalg.matrix_norm(c.F0, 2))
+    return make.rounding(largest(c.F - right) / size, 1e-8)
+
+
+def _fixed(seed: int, count: int) -> Sides:
+    return _fixed_sides(chart(*near(seed, count)))
+
+
+def _fixed_other_projector() -> Sides:
+    Y, R = turned(0.7)
+    return _fixed_sides(chart(Y, R, make.matrix([[0.5, 0.5], [0.5, 0.5]])[None]))
+
+
+register(
+    Statement(
+        "Lemma 9.4",
+        "F = F₀ − ((I − P) − FVᵀ) G S Σ⁻²",
+        _fixed,
+        {"Q = P_k(Y)": _fixed_other_projector},
+        form="identity",
+    )
+)
+
+
+def _row_sides(c: Chart, with_leak: bool = True) -> Sides:
+    """‖row of F‖ against γ and ‖row of F − F₀‖ against its bound, at the worst row."""
+    s, t, sine = (v[:, None] for v in (c.sigma[..., -1], c.t, c.tau / (1 + c.tau**2).sqrt()))
+    x, f = (t / s) ** 2, torch.linalg.vector_norm(c.F0, dim=-1)
+    leak = t / s**2 * sine * torch.linalg.vector_norm(c.E, dim=-2) * with_leak
+    gamma = (f + leak) / (1 - x * sine**2)
+    rows = torch.linalg.vector_norm(c.F, dim=-1)
+    moved = torch.linalg.vector_norm(c.F - c.F0, dim=-1)
+    allowed = x * sine**2 * gamma + leak
+    rounding = 1e-9 * (1 + c.tau[:, None])
+    return _nearest(torch.cat([rows, moved], -1), torch.cat([gamma, allowed], -1) + rounding)
+
+
+def _nearest(left: Tensor, right: Tensor) -> Sides:
+    """One pair per instance: where left comes nearest to exceeding right, or exceeds it most."""
+    place = (left - right).argmax(-1, keepdim=True)
+    beaten = left.gather(-1, place) > right.gather(-1, place)
+    place = torch.where(beaten, place, (left / right).argmax(-1, keepdim=True))
+    return Sides(*(A.gather(-1, place)[:, 0] for A in (left, right)))
+
+
+def _rows(seed: int, count: int) -> Sides:
+    return _row_sides(chart(*near(seed, count)))
+
+
+def _rows_without_leak() -> Sides:
+    """Y = [[1, a], [0, t]]: F₂ is near a/(1 − t²), and γ₂ without the leak near a."""
+    Y, R = make.matrix([[1, 0.05], [0, 0.9]])[None], make.matrix([[1, 0]])[None]
+    return _row_sides(chart(Y, R), with_leak=False)
+
+
+def _rows_without_gap() -> Sides:
+    return _row_sides(chart(*exchanged()))
+
+
+register(
+    Statement(
+        "Lemma 9.5",
+        "‖row j of F‖ ≤ γ_j, ‖row j of F − F₀‖ ≤ x sin²θ γ_j + (t/s²) sin θ e_j",
+        _rows,
+        {"s > t": _rows_without_gap, "the leak (t/s²) sin θ e_j": _rows_without_leak},
+        lambda: _row_sides(chart(*turned(0.7))),
+    )
+)
+
+
+def _entries(seed: int, count: int) -> Sides:
+    """Both bounds, at the entry that comes nearest to violating one of them."""
+    Y, R = near(seed, count)
+    cert, Q = entrywise_bound(Y, R), row_projector(Y, R.shape[-2])
+    left = torch.cat([(Q - R.mT @ R).abs(), (Q - cert.terms["centre"]).abs()], -1)
+    right = torch.cat([cert.terms["A"], cert.terms["remainder"]], -1)
+    return _nearest(left.flatten(1), right.flatten(1))
+
+
+def _entries_extremal() -> Sides:
+    Y, R = turned(0.7)
+    moved = (row_projector(Y, 1) - R.mT @ R).abs()
+    return Sides(moved[:, 0, 0], entrywise_bound(Y, R).terms["A"][:, 0, 0])
+
+
+def _entries_without_gap() -> Sides:
+    """Y = diag(½, 1): F₀ = 0, every term of the formula is 0, and Q and P are orthogonal."""
+    Y, R = make.matrix([[0.5, 0], [0, 1]])[None], make.matrix([[1, 0]])[None]
+    c = chart(Y, R)
+    return Sides(largest(c.Q - c.P), torch.linalg.matrix_norm(c.F0, 2))
+
+
+def _entries_other_rank() -> Sides:
+    Y, R = make.matrix([[1, 0, 0], [0, 0.5, 0], [0, 0, 0.1]])[None], make.matrix([[1, 0, 0]])[None]
+    return Sides(
+        largest(row_projector(Y, 2) - R.mT @ R), entrywise_bound(Y, R).bound.amax((-2, -1))
+    )
+
+
+def _entries_no_remainder() -> Sides:
+    Y, R = turned(0.7)
+    cert = entrywise_bound(Y, R)
+    return make.rounding(largest(row_projector(Y, 1) - cert.terms["centre"]))
+
+
+register(
+    Statement(
+        "Theorem 9.6",
+        "|Q − P| ≤ (A) and |Q − P − L| ≤ (B), entry by entry",
+        _entries,
+        {
+            "s > t": _entries_without_gap,
+            "Q of rank k": _entries_other_rank,
+            "the remainder": _entries_no_remainder,
+        },
+        _entries_extremal,
+    )
+)
+
+
+def wrong(Q: Tensor, y: Tensor, c: Tensor, kept: Tensor | None = None) -> Tensor:
+    """Whether the components of {|Q_ij| > c} among the kept points differ from their clusters."""
+    size, same = Q.abs(), y[:, None] == y[None, :]
+    kept = torch.ones_like(size[..., 0], dtype=torch.bool) if kept is None else kept
+    both = kept[..., :, None] & kept[..., None, :]
+    edges = (size > c[..., None, None]) & both
+    joined = (edges & ~same).any(-1).any(-1)
+    split = torch.zeros_like(joined)
+    for k in range(int(y.max()) + 1):
+        outside = ~(kept & (y == k))
+        graph = edges & same & ~outside[..., None] & ~outside[..., None, :]
+        split |= _components(graph, ~outside) > 1
+    return joined | split
+
+
+def _components(graph: Tensor, alive: Tensor) -> Tensor:
+    """Number of components among the alive points of each graph (..., n, n)."""
+    n = graph.shape[-1]
+    reach = graph | torch.eye(n, dtype=torch.bool)
+    for _ in range(max(1, (n - 1).bit_length())):
+        reach = (reach.double() @ reach.double()) > 0
+    first = torch.where(reach, torch.arange(n), n).amin(-1)  # the first point each one reaches
+    return ((first == torch.arange(n)) & alive).sum(-1)
+
+
+def _leaky(seed: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Symmetric P with entries across clusters, labels, and its margin; only positive ones kept."""
+    y = torch.repeat_interleave(
+        torch.arange(3), torch.tensor(make.shape(seed, a=(2, 4), b=(1, 4), c=(2, 4)))
+    )
+    n = len(y)
+    P = make.uniform(seed, "entries", 0, 1, count, n, n)
+    P = torch.where(y[:, None] == y, P, 0.3 * P)
+    P = torch.triu(P) + torch.triu(P, 1).mT
+    P = P * torch.where(make.uniform(seed, "sign", -1, 1, count, 1, 1) > 0, 1.0, -1.0)
+    margin = entrywise_margin(P, y)
+    return P[margin > 0], y, margin[margin > 0]
+
+
+def _attack(P: Tensor, y: Tensor, size: Tensor) -> Tensor:
+    """Entries inside clusters moved towards zero, entries across away from it."""
+    size = size[:, None, None]
+    same = y[:, None] == y
+    smaller = P.sign() * (P.abs() - size).clamp(min=0)
+    return torch.where(same, smaller, P + torch.where(P < 0, -size, size))
+
+
+def _margin_sides(seed: int, count: int, factor: float) -> Sides:
+    P, y, margin = _leaky(seed, count)
+    leak = P.abs().masked_fill(y[:, None] == y, 0).amax((-2, -1))
+    return make.flags(wrong(_attack(P, y, factor * margin / 2), y, leak + margin / 2))
+
+
+register(
+    Statement(
+        "Proposition 9.7",
+        "‖P − Q‖_max < ε/2 ⇒ the components of {|Q| > c} are the clusters",
+        lambda seed, count: _margin_sides(seed, count, 0.999),
+        {"below ε/2": lambda: _margin_sides(0, 50, 1.001)},
+        form="identity",  # the conclusion is yes or no
+    )
+)
+
+
+def _union(seed: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Noisy layers of two or three lines or planes, the reference, labels."""
+    K, d, points = make.shape(seed, K=(2, 3), d=(1, 2), points=(4, 6))
+    y = torch.repeat_interleave(torch.arange(K), points)
+    blocks = [make.gaussian(seed, f"block {j}", count, d, points) for j in range(K)]
+    zero = torch.zeros(count, d, points, dtype=torch.float64)
+    rows = [torch.cat([b if i == j else zero for i in range(K)], -1) for j, b in enumerate(blocks)]
+    clean = make.orthonormal(seed, "bases", count, 8, K * d) @ torch.cat(rows, -2)
+    size = make.log_uniform(seed, "size", -3, -0.5, count, 1, 1)
+    Y = clean + size * make.gaussian(seed, "noise", count, 8, K * points)
+    return Y, row_basis(clean, K * d), y
+
+
+def _edges(seed: int, count: int) -> Sides:
+    Y, R, y = _union(seed, count)
+    cert, Q = certify_clusters(Y, R, y, share=False), row_projector(Y, R.shape[-2])
+    return make.flags(wrong(Q[cert.holds], y, cert.threshold[cert.holds]))
+
+
+def five() -> tuple[Tensor, Tensor, Tensor]:
+    """Two points on each axis and one on the diagonal, which carries the label of the second."""
+    Y = make.matrix([[1, 1, 0, 0, 1], [0, 0, 1, 1, 1]])
+    return Y, row_basis(Y, 2), torch.tensor([0, 0, 1, 1, 1])
+
+
+def _edge_across() -> Sides:
+    """c = 1/8: every cluster is connected, and an edge of weight 2/8 joins them."""
+    Y, _, y = five()
+    return make.flags(wrong(row_projector(Y, 2)[None], y, torch.tensor([1 / 8]).double()))
+
+
+def _edge_missing() -> Sides:
+    """c = 0.3: no edge across, and the fifth point has lost its cluster."""
+    Y, _, y = five()
+    return make.flags(wrong(row_projector(Y, 2)[None], y, torch.tensor([0.3]).double()))
+
+
+register(
+    Statement(
+        "Corollary 9.8",
+        "upper ≤ c across clusters, {lower > c} connected inside ⇒ {|Q| > c} has the clusters",
+        _edges,
+        {"no possible edge across": _edge_across, "certain edges connect": _edge_missing},
+        form="identity",  # the conclusion is yes or no
+    )
+)
+
+
+def _part(seed: int, count: int) -> Sides:
+    """Layers that are certified in part, or as a whole."""
+    Y, R, y = _union(seed, min(count, 100))
+    cert, Q = certify_clusters(Y, R, y), row_projector(Y, R.shape[-2])
+    some = cert.certified.any(-1)
+    return make.flags(wrong(Q[some], y, cert.used[some], cert.certified[some]))
+
+
+register(
+    Statement(
+        "Corollary 9.9",
+        "the same among the points of a set that satisfies both conditions",
+        _part,
+        {"only the points of the set": _edge_across},
+        form="identity",  # the conclusion is yes or no
+    )
+)
+
+
+def _merged(seed: int, count: int) -> Sides:
+    """In every basis: four of five points certified, and at c = 1/8 all five are one cluster."""
+    Y, R, y = five()
+    G = make.gaussian(seed, "G", count, 4, 2)
+    G = G[torch.linalg.svdvals(G)[:, -1] > 0.05]
+    cert, Q = certify_clusters(G @ Y, R.expand(len(G), 2, 5), y), row_projector(G @ Y, 2)
+    c = torch.full((len(G),), 1 / 8 + 1e-9, dtype=torch.float64)
+    four = torch.tensor([True, True, True, True, False]).expand(len(G), 5)
+    fine = ~wrong(Q, y, c, four)
+    everything = torch.ones(len(G), 5, dtype=torch.bool)
+    one = _components(Q.abs() > c[:, None, None], everything) == 1
+    four_fifths = (cert.certified_share - 0.8).abs() < 1e-9
+    return make.flags(~(fine & one & four_fifths))
+
+
+def _not_merged() -> Sides:
+    """Without the fifth point nothing joins the clusters."""
+    Y, _, _ = five()
+    Q = row_projector(Y[:, :4], 2)
+    one = _components((Q.abs() > 1 / 8)[None], torch.ones(1, 4, dtype=torch.bool)) == 1
+    return make.flags(~one)
+
+
+register(
+    Statement(
+        "Counterexample 9.10",
+        "four of five points certified at c = 1/8, and {|Q| > c} on all five is connected",
+        _merged,
+        {"the fifth point": _not_merged},
+        form="identity",  # the conclusion is yes or no
+    )
+)

@@ -1,0 +1,190 @@
+"""Non-negative initialisation: the paper's Figure 2, right, and its claim of a local optimum.
+
+``nonnegative`` trains the paper's autoencoder from five initialisations on three kinds of data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evidence.experiment import Experiment, Point, register
+from evidence.setting import Setting
+from subspace_lib import _checks as check
+from subspace_lib import _random as rnd
+from subspace_lib.data import UnionOfSubspaces, add_noise, sample_union
+from subspace_lib.networks import FeedForward, Params
+from subspace_lib.training import Trajectory, train
+
+KINDS = ("signed", "nonnegative", "overlapping")
+STARTS = (
+    "usual", "nonnegative", "nonnegative-scaled", "nonnegative-first", "nonnegative-hidden",
+)  # fmt: skip
+GROUPS = ("distances", "containment", "activation", "chain", "clusters", "spectral")
+FOLLOWED = (
+    *(f"{pair}_{norm}" for pair in ("clean_to_pre", "clean_to_post", "clean_to_data")
+      for norm in ("max", "spectral", "fro")),
+    "share_r", "share_r1", "negative_share", "dead_units", "activation_error", "image_norm",
+    "connectivity_margin", "delta_1", "delta_2", "delta_3", "acc", "spectral_acc",
+    "spectral_acc_r1",
+)  # fmt: skip
+TARGETS = (0.8, 0.6, 0.5)  # of ‖X‖²
+DENSITY, OVERLAP = 0.1, 2.0
+
+
+def nonnegative_union(
+    kind: str, *, seed: int, trials: int | list[int] | None = None, clip: bool = False,
+    variance: float = 0.0, **sizes: Any,
+) -> UnionOfSubspaces:  # fmt: skip
+    """A union of subspaces with non-negative bases and coefficients, and relative noise on it.
+
+    kind "signed" is ``sample_union``. "nonnegative": basis vectors |N(0, 1)| on a random tenth of
+    the coordinates, normalised, and coefficients |N(0, 1/m)|. "overlapping": twice the constant
+    unit vector is added to each basis vector before it is normalised again, so that any two have a
+    cosine near 0.8. The bases are not orthonormal. sizes: as for ``sample_union``.
+    The noise is Gaussian and makes some entries negative; clip=True sets those to zero, and X is
+    then ≥ 0 while the noise X − X* is no longer centred. (Signed data cannot be clipped.)
+    """
+    check.one_of(kind, KINDS, "kind")
+    if clip and kind == "signed":
+        raise ValueError("clip needs non-negative data, got kind 'signed': half of it would go")
+    data = sample_union(seed=seed, trials=trials, **sizes)
+    if kind != "signed":
+        m, r = data.bases.shape[-2:]
+        bases = _bases(kind, m, r, seed, list(data.trials))
+        bases = bases.reshape(data.bases.shape)
+        data = sample_union(seed=seed, trials=trials, bases=bases, **sizes)
+        V = data.coefficients.abs()
+        X = data.bases @ V
+        data = replace(data, X=X, clean=X, coefficients=V)
+    noisy = add_noise(data, variance, seed=seed + 1)
+    return replace(noisy, X=noisy.X.clamp(min=0)) if clip else noisy
+
+
+def _bases(kind: str, m: int, r: int, seed: int, trials: list[int]) -> Tensor:
+    size = rnd.normal((m, r), seed=seed, purpose="non-negative bases", trials=trials).abs()
+    order = rnd.uniform((m, r), 0, 1, seed=seed, purpose="supports", trials=trials).argsort(1)
+    U = size * (order.argsort(1) < max(1, round(DENSITY * m)))  # exactly so many coordinates
+    U = U / torch.linalg.vector_norm(U, dim=1, keepdim=True)
+    if kind == "overlapping":
+        U = U + OVERLAP / m**0.5
+        U = U / torch.linalg.vector_norm(U, dim=1, keepdim=True)
+    return U
+
+
+@dataclass(frozen=True)
+class Config(Setting):
+    """The paper's sizes. Every run is as long as the others."""
+
+    steps: int = 200
+    checkpoints: int = 7
+    marks: tuple[int, ...] = (0, 1, 10, 30, 60, 100, 200)
+    variance: float = 0.5
+    low: float = 0.02  # a second noise level: the overlapping signal is drowned at the first
+    adam: float = 0.003
+    # Gradient descent: the largest rate of the ladder 1, 0.3, 0.1, 0.03, … at which no trial of
+    # ten diverges and none loses half of its units within 60 steps; one row per kind of data, one
+    # column per start. The loss is divided by ‖X‖².
+    gd: tuple[tuple[float, ...], ...] = ((1, 0.003, 0.3, 0.1, 1), (1, 0.0003, 0.03, 0.001, 0.3))
+    slow: float = 0.001  # a second rate of Adam, at which fewer units die
+
+    def union(self, kind: str, variance: float, clip: bool, trials: Any) -> UnionOfSubspaces:
+        return nonnegative_union(
+            kind, variance=variance, clip=clip, seed=self.seed, trials=trials,
+            ambient_dim=self.ambient_dim, n_subspaces=self.n_subspaces,
+            subspace_dim=self.subspace_dim, points_per_subspace=self.points_per_subspace,
+        )  # fmt: skip
+
+
+def points(config: Config) -> list[Point]:
+    """Initialisation × data by Adam, then gradient descent, less noise, and clipped noise."""
+
+    def point(kind: str, init: str, **other: Any) -> Point:
+        base = {"data": kind, "init": init, "optimizer": "adam", "lr": config.adam}
+        return base | {"variance": config.variance, "clip": False} | other
+
+    found = [point(kind, init) for kind in KINDS for init in STARTS]
+    for kind, rates in zip(KINDS, config.gd, strict=False):
+        found += [
+            point(kind, init, optimizer="gd", lr=lr) for init, lr in zip(STARTS, rates, strict=True)
+        ]
+    pair = ("usual", "nonnegative-hidden")
+    found += [point(k, init, variance=config.low) for k in KINDS[1:] for init in pair]
+    found += [point("nonnegative", init, clip=True) for init in pair]
+    slow = ("usual", "nonnegative-scaled", "nonnegative-hidden")
+    return found + [point("nonnegative", init, lr=config.slow) for init in slow]
+
+
+def steps_to(history: np.ndarray, target: float) -> np.ndarray:
+    """First step at which the loss of each trial is at most the target; NaN: never.
+
+    history: (steps + 1, trials).
+    """
+    reached = history <= target
+    return np.where(reached.any(0), reached.argmax(0), np.nan)
+
+
+def start(
+    network: FeedForward, scheme: str, *, trials: Any, seed: int, device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Params:  # fmt: skip
+    """Initial weights. "nonnegative-hidden": W uniform on (0, 1/√m), the readout as usual, so
+    that the output has the size it usually has; the others are schemes of ``Network.init``.
+    """
+    options: dict[str, Any] = {"trials": trials, "seed": seed, "device": device, "dtype": dtype}
+    if scheme != "nonnegative-hidden":
+        return network.init(scheme, **options)
+    scaled = network.init("nonnegative-scaled", **options)
+    return network.init("usual", **options) | {"W1": scaled["W1"]}
+
+
+def follow(config: Any, point: Point, device: str = "cpu", **options: Any) -> Trajectory:
+    """One run of the experiment as a trajectory; the loss is relative to ‖X‖²."""
+    data = config.union(point["data"], point["variance"], point["clip"], config.trials)
+    network = FeedForward((config.ambient_dim, config.hidden, config.ambient_dim))
+    first = start(
+        network, point["init"], trials=list(data.trials), seed=config.seed + 2, device=device
+    )
+    return train(
+        network, data, optimizer=point["optimizer"], lr=point["lr"], init=first,
+        normalize="data", progress=False, device=device, **options,
+    )  # fmt: skip
+
+
+def compute(config: Config, point: Point, device: str) -> dict[str, np.ndarray]:
+    """FOLLOWED and loss, (checkpoints, trials) each; reached (targets, trials): steps to a loss."""
+    ends = (config.marks[0], config.marks[-1])
+    run = follow(
+        config, point, device, steps=config.marks[-1], checkpoints=config.marks,
+        diagnostics=GROUPS, certify=ends,
+    )  # fmt: skip
+    kept = {name: run[name][:, 0].astype(np.float32) for name in FOLLOWED}
+    reached = np.stack([steps_to(run.history, target) for target in TARGETS])
+    lowest = np.where(run.diverged, np.nan, 0) + np.nan_to_num(run.history, nan=np.inf).min(0)
+    return kept | {
+        "loss": run.loss.astype(np.float32),
+        "lowest": lowest.astype(np.float32),
+        "reached": reached.astype(np.float32),
+        "diverged": run.diverged,
+        "steps": run.steps,
+    }
+
+
+SMALL: dict[str, Any] = {
+    "ambient_dim": 40, "n_subspaces": 3, "subspace_dim": 2, "points_per_subspace": 20, "hidden": 16,
+}  # fmt: skip
+
+register(
+    Experiment(
+        "nonnegative",
+        "Five initialisations on three kinds of data (Figure 2 right)",
+        quick=Config(trials=3, marks=(0, 1, 10, 20, 40), steps=40, checkpoints=5, **SMALL),
+        full=Config(),
+        points=points,
+        compute=compute,
+    )
+)

@@ -1,0 +1,505 @@
+"""Chapter 10, What a random ReLU layer does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evidence import instances as make
+from evidence.random_relu.kernels import (
+    TWO_PI,
+    lost_angle,
+    norm_profile_reference,
+    relu_kernel,
+    relu_kernel_parts,
+)
+from evidence.statement import Sides, Statement, register
+from subspace_lib.projectors import row_basis, sin_theta
+
+ROUNDING = 1e-8
+EYE = torch.eye(2, dtype=torch.float64)
+
+
+def data(seed: int, count: int, least: int = 1, extra: int = 2) -> Tensor:
+    """X (count, m, n) of full row rank, least ≤ m ≤ n − extra, singular values in [0.3, 3]."""
+    m, more = make.shape(seed, m=(least, 5), more=(extra, 6))
+    spectrum = make.log_uniform(seed, "spectrum", -0.5, 0.5, count, m)
+    spectrum = spectrum.sort(-1, descending=True).values
+    return make.with_spectrum(seed, "X", m, m + more, spectrum)
+
+
+# Expectations by quadrature, independent of the closed form: a = z and b = ρz + √(1−ρ²)z' with
+# z, z' ~ N(0, 1); the mean over z' is known, the integral over z > 0 is done on Gauss nodes.
+
+NODES, WEIGHTS = (torch.from_numpy(v) for v in np.polynomial.legendre.leggauss(300))
+Z = 6 * (NODES + 1)  # (0, 12)
+DENSITY = 6 * WEIGHTS * torch.exp(-(Z**2) / 2) / math.sqrt(TWO_PI)
+
+
+def half_mean(mean: Tensor, sd: Tensor, power: int) -> Tensor:
+    """E relu(g)^power for g ~ N(mean, sd²), power 1 or 2."""
+    t = mean / sd.clamp(min=1e-150)
+    density, mass = torch.exp(-(t**2) / 2) / math.sqrt(TWO_PI), torch.special.ndtr(t)
+    if power == 1:
+        return sd * density + mean * mass
+    return (mean**2 + sd**2) * mass + mean * sd * density
+
+
+def moments(X: Tensor, power: int, bias: float | Tensor = 0.0) -> Tensor:
+    """E[relu(a_i)^power relu(a_j)^power], a ~ N(0, XᵀX + bias²). (..., m, n) → (..., n, n)."""
+    covariance = X.mT @ X + torch.as_tensor(bias, dtype=X.dtype) ** 2
+    h = covariance.diagonal(dim1=-2, dim2=-1).sqrt()
+    sizes = h[..., :, None] * h[..., None, :]
+    rho = (covariance / sizes).clamp(-1, 1)[..., None]
+    inner = half_mean(rho * Z, ((1 - rho) * (1 + rho)).sqrt(), power)
+    return sizes**power * (inner * Z**power * DENSITY).sum(-1)
+
+
+def relative(A: Tensor, B: Tensor) -> Tensor:
+    """‖A − B‖_F / ‖B‖_F over the last two axes."""
+    return torch.linalg.matrix_norm(A - B) / torch.linalg.matrix_norm(B)
+
+
+def sign_kernel(X: Tensor) -> Tensor:
+    """E[relu(wᵀx_i) relu(wᵀx_j)] for w uniform on {−1, 1}^m, by listing all w."""
+    m = X.shape[-2]
+    signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=torch.float64)] * m)
+    Y = torch.relu(signs.reshape(-1, m) @ X)
+    return Y.mT @ Y / len(Y)
+
+
+def shifted_kernel(shift: float) -> Tensor:
+    """The two points e_1, e_2 with pre-activations N(shift, 1), independent."""
+    mean, sd = torch.tensor(shift, dtype=torch.float64), torch.ones((), dtype=torch.float64)
+    first, second = half_mean(mean, sd, 1), half_mean(mean, sd, 2)
+    return first**2 + (second - first**2) * EYE
+
+
+def deviates(A: Tensor, B: Tensor) -> Callable[[], Sides]:
+    return lambda: make.one(relative(A, B), ROUNDING)
+
+
+def _kernel(seed: int, count: int) -> Sides:
+    X = data(seed, count)
+    error = relative(relu_kernel(X), moments(X, 1))
+    return Sides(error, torch.full_like(error, ROUNDING))
+
+
+register(
+    Statement(
+        "Theorem 10.2",
+        "Φ_ij = h_i h_j (sin θ + (π − θ) cos θ)/(2π)",
+        _kernel,
+        {
+            "Gaussian weights": deviates(relu_kernel(EYE), sign_kernel(EYE)),
+            "weights of mean zero": deviates(relu_kernel(EYE), shifted_kernel(0.5)),
+        },
+        form="identity",
+    )
+)
+
+
+def _variance(X: Tensor) -> Tensor:
+    """p E‖(1/p)YᵀY − Φ‖_F²."""
+    return (moments(X, 2) - moments(X, 1) ** 2).sum((-2, -1))
+
+
+def _ceiling(X: Tensor) -> Tensor:
+    return 1.25 * X.square().sum((-2, -1)) ** 2
+
+
+def _concentration(seed: int, count: int) -> Sides:
+    X = data(seed, count)
+    return Sides(_variance(X), _ceiling(X) * (1 + 1e-9))
+
+
+RAY = make.matrix([[1.0, 2.0, 0.5], [0.0, 0.0, 0.0]])
+
+
+def _heavy_tails() -> Sides:
+    """w = √2 g or 0 with equal chances: the covariance is I, the fourth moments double."""
+    second, first = 2 * moments(RAY, 2), moments(RAY, 1)
+    return make.one((second - first**2).sum(), _ceiling(RAY))
+
+
+def _copies() -> Sides:
+    """p = 2 equal neurons: the variance does not halve."""
+    return make.one(_variance(RAY), _ceiling(RAY) / 2)
+
+
+register(
+    Statement(
+        "Proposition 10.3",
+        "E‖(1/p)YᵀY − Φ‖_F² ≤ 5‖h‖⁴/(4p)",
+        _concentration,
+        {"Gaussian weights": _heavy_tails, "independent neurons": _copies},
+        lambda: make.one(_variance(RAY), _ceiling(RAY) * (1 + 1e-9)),
+    )
+)
+
+
+def _series(rho: Tensor, terms: int) -> Tensor:
+    """Σ a_k ρ^{2k+2}/(2k + 2), a_k = C(2k, k)/(4^k(2k + 1)): the first terms."""
+    total, central = torch.zeros_like(rho), 1.0
+    for k in range(terms):
+        total = total + central / ((2 * k + 1) * (2 * k + 2)) * rho ** (2 * k + 2)
+        central *= (2 * k + 1) / (2 * k + 2)
+    return total
+
+
+def _split(seed: int, count: int) -> Sides:
+    """Worst of: the sum against quadrature, H against its series, H ⪰ 0, H = 0 for ρ = 0 only."""
+    X = data(seed, count, least=2)
+    X[..., 1] = X[..., 1] - X[..., 0] * (
+        (X[..., 0] * X[..., 1]).sum(-1, keepdim=True) / X[..., 0].square().sum(-1, keepdim=True)
+    )
+    rank_one, linear, rest = relu_kernel_parts(X)
+    h = torch.linalg.vector_norm(X, dim=-2)
+    sizes = h[..., :, None] * h[..., None, :] / TWO_PI
+    scale = sizes.diagonal(dim1=-2, dim2=-1).sum(-1)
+    ratio = (X.mT @ X / (TWO_PI * sizes.clamp(min=1e-30))).clamp(-1, 1)
+    short = sizes * _series(ratio, 60)
+    tail = sizes * ratio.abs() ** 122 * (math.pi / 2 - 1)  # the rest sums to less at ρ = 1
+    beyond = ((rest - short).abs() - tail).amax((-2, -1)) / scale
+    total = (rank_one + linear + rest - moments(X, 1)).abs().amax((-2, -1)) / scale
+    least = -torch.linalg.eigvalsh(rest)[..., 0] / scale
+    ordinary = (rest < sizes * ratio**2 / 2 * (1 - 1e-12)).double().amax((-2, -1))
+    worst = torch.stack([beyond, total, least, rest[..., 0, 1] / scale, ordinary]).amax(0)
+    return Sides(worst, torch.full_like(worst, ROUNDING))
+
+
+def _rest_of(kernel: Tensor) -> Callable[[], Sides]:
+    """What is left at the orthogonal pair e_1, e_2."""
+    return lambda: make.one(abs(float(kernel[0, 1]) - 1 / TWO_PI), ROUNDING)
+
+
+register(
+    Statement(
+        "Theorem 10.4",
+        "Φ = hhᵀ/(2π) + ¼XᵀX + H, H ⪰ 0 with its series, H_ij = 0 ⇔ x_i ⟂ x_j",
+        _split,
+        {
+            "Gaussian weights": _rest_of(sign_kernel(EYE)),
+            "no bias": _rest_of(relu_kernel(torch.cat([EYE, torch.ones(1, 2).double()]))),
+        },
+        form="identity",
+    )
+)
+
+
+def _tilted(X: Tensor) -> Tensor:
+    rank_one, linear, _ = relu_kernel_parts(X)
+    return rank_one + linear
+
+
+def _lost(seed: int, count: int) -> Sides:
+    """The largest angle against the formula, the others against zero, and the direction."""
+    X = data(seed, count)
+    r, M = X.shape[-2], _tilted(X)
+    values = torch.linalg.eigvalsh(M)
+    keep = values[..., -r] > 1.001 * values[..., -r - 1]
+    X, M = X[keep], M[keep]
+    found, sines = lost_angle(X, r), sin_theta(X, M, r)
+    top, v = row_basis(M, r), found.direction
+    beside = torch.linalg.vector_norm(v - (top.mT @ (top @ v[..., None]))[..., 0], dim=-1)
+    sine = torch.sin(found.angle)
+    worst = torch.maximum((sines[..., 0] - sine).abs(), (beside - sine).abs())
+    if r > 1:
+        worst = torch.maximum(worst, sines[..., 1])
+    return Sides(worst, torch.full_like(worst, 1e-6))
+
+
+def _larger_rank() -> Sides:
+    """Three directions, asked at rank 2: the third is no part of the formula."""
+    X = make.with_spectrum(3, "X", 3, 9, make.matrix([[3.0, 2.0, 1.9]]))[0]
+    two = row_basis(X, 2)
+    shadow = (X @ two.mT) @ two  # rank 2
+    return make.one((torch.sin(lost_angle(shadow, 2).angle) - sin_theta(X, _tilted(X), 2)[0]).abs(),
+                    1e-6)  # fmt: skip
+
+
+def _another_root() -> Sides:
+    """The largest root of the secular equation in place of the one below λ_r."""
+    X = data(4, 1)[0]
+    r, h = X.shape[0], torch.linalg.vector_norm(X, dim=0)
+    V, lam = row_basis(X, r), torch.linalg.svdvals(X).square() / 4
+    c, root = V @ h, torch.linalg.eigvalsh(_tilted(X))[-1]
+    outside = torch.linalg.vector_norm(h - V.T @ c)
+    tangent = root / outside * torch.linalg.vector_norm(c / (lam - root))
+    return make.one((torch.atan(tangent) - lost_angle(X, r).angle).abs(), 1e-6)
+
+
+register(
+    Statement(
+        "Theorem 10.5",
+        "one angle θ between row(X) and the top-r space of M, tan θ by the secular equation",
+        _lost,
+        {"rank X = r": _larger_rank, "the root below λ_r": _another_root},
+        form="identity",
+    )
+)
+
+
+def _symmetric(seed: int, count: int, least: int = 1) -> Tensor:
+    """[X, −X]: with each point its opposite."""
+    X = data(seed, count, least)
+    return torch.cat([X, -X], -1)
+
+
+def _orthogonal_profile(seed: int, count: int) -> Sides:
+    """The sine is 1 or 0, as ‖h_⊥‖²/(2π) is above or below λ_r; rank one has it below."""
+    X = _symmetric(seed, count)
+    r = X.shape[-2]
+    outside = X.square().sum((-2, -1)) / TWO_PI
+    weakest = torch.linalg.svdvals(X)[..., -1].square() / 4
+    keep = (outside / weakest - 1).abs() > 1e-3
+    expected = (outside > weakest).double()[keep]
+    worst = (sin_theta(X[keep], _tilted(X[keep]), r)[..., 0] - expected).abs()
+    return Sides(worst, torch.full_like(worst, 1e-6))
+
+
+def _not_orthogonal() -> Sides:
+    """Data without symmetry: c ≠ 0, and the angle lies strictly between."""
+    X = data(2, 1)[0]
+    sine = float(sin_theta(X, _tilted(X), X.shape[0])[0])
+    return make.one(min(sine, 1 - sine), 1e-6)
+
+
+register(
+    Statement(
+        "Corollary 10.6",
+        "c = 0: the angle is 90° if ‖h‖²/(2π) > λ_r, 0° if it is smaller",
+        _orthogonal_profile,
+        {"c = 0": _not_orthogonal},
+        form="identity",
+    )
+)
+
+
+def _stays(X: Tensor, less: int = 0) -> Sides:
+    """Sine from row(X) into the leading r + N − less directions of Φ; N from hhᵀ/(2π) + H."""
+    rank_one, _, rest = relu_kernel_parts(X)
+    weakest = torch.linalg.svdvals(X)[..., -1:].square() / 4
+    even = torch.linalg.eigvalsh(rank_one + rest)
+    clear = ((even / weakest - 1).abs() > 1e-3).all(-1)  # a tie leaves the order to rounding
+    q = X.shape[-2] + (even > weakest).sum(-1, keepdim=True) - less
+    vectors = torch.linalg.eigh(relu_kernel(X)).eigenvectors
+    n = X.shape[-1]
+    vectors = vectors * (torch.arange(n) >= n - q)[..., None, :]
+    V = row_basis(X, X.shape[-2])
+    outside = V - (V @ vectors) @ vectors.mT
+    sine = torch.linalg.matrix_norm(outside, 2)[clear]
+    return Sides(sine, torch.full_like(sine, 1e-6))
+
+
+def _contained(seed: int, count: int) -> Sides:
+    return _stays(_symmetric(seed, count))
+
+
+def _one_direction_less() -> Sides:
+    return _stays(_symmetric(1, 20, least=2), less=1)
+
+
+def _no_opposites() -> Sides:
+    """Half of the opposites left out."""
+    X = _symmetric(1, 20, least=2)
+    return _stays(X[..., : 3 * X.shape[-1] // 4])
+
+
+register(
+    Statement(
+        "Proposition 10.7",
+        "with each point its opposite: row(X) lies in the leading r + N directions, exactly",
+        _contained,
+        {"opposite points": _no_opposites, "all N directions": _one_direction_less},
+        form="identity",
+    )
+)
+
+
+def only_rest(X: Tensor, R: Tensor) -> tuple[Tensor, Tensor]:
+    """Both sides of Proposition 10.8 for R ⊇ row(X) + span(h); ∞ without a gap."""
+    k, kernel, rest = R.shape[-2], relu_kernel(X), relu_kernel_parts(X)[2]
+    values = torch.linalg.eigvalsh(kernel)
+    inner = R @ kernel @ R.mT
+    s2, t2 = torch.linalg.eigvalsh(inner)[..., 0], values[..., -k - 1].clamp(min=0)
+    leak = rest @ R.mT
+    leak = leak - R.mT @ (R @ leak)
+    size = torch.linalg.matrix_norm(torch.linalg.solve(inner, leak.mT), 2)
+    tangent = size / (1 - (t2 / s2).clamp(max=1 - 1e-12))
+    bound = torch.where(s2 > t2, tangent / (1 + tangent**2).sqrt(), math.inf)
+    top = torch.linalg.eigh(kernel).eigenvectors[..., -k:]
+    beside = R.mT - top @ (top.mT @ R.mT)
+    return torch.linalg.matrix_norm(beside, 2), bound
+
+
+def _rest_only(seed: int, count: int) -> Sides:
+    X = data(seed, count, least=2, extra=3)
+    sine, bound = only_rest(X, norm_profile_reference(X, X.shape[-2]))
+    keep = bound < math.inf
+    return Sides(sine[keep], bound[keep] + 1e-7)
+
+
+def _rest_only_extremal() -> Sides:
+    """Five points in the plane, H small on what is left of the space: the best of 500."""
+    X = data(6, 500, least=2, extra=3)
+    sine, bound = only_rest(X, norm_profile_reference(X, X.shape[-2]))
+    i = int(torch.where((sine > 1e-3) & (bound < math.inf), sine / bound, 0.0).argmax())
+    return make.one(sine[i], bound[i])
+
+
+def _without_profile() -> Sides:
+    """R = row(X) alone: the norms disturb too, and H does not account for it."""
+    X = data(2, 50, least=2, extra=3)
+    sine, bound = only_rest(X, row_basis(X, X.shape[-2]))
+    keep = bound < math.inf
+    return Sides(sine[keep], bound[keep] + 1e-7)
+
+
+def _without_factor() -> Sides:
+    """1/(1 − t²/s²) left out."""
+    left, right = [], []
+    for seed in range(12):
+        X = data(seed, 100, least=2, extra=3)
+        R = norm_profile_reference(X, X.shape[-2])
+        kernel = relu_kernel(X)
+        s2 = torch.linalg.eigvalsh(R @ kernel @ R.mT)[..., 0]
+        t2 = torch.linalg.eigvalsh(kernel)[..., -R.shape[-2] - 1].clamp(min=0)
+        sine, bound = only_rest(X, R)
+        keep = bound < math.inf
+        tangent = (bound / (1 - bound**2).sqrt() * (1 - t2 / s2))[keep]
+        left.append(sine[keep])
+        right.append(tangent / (1 + tangent**2).sqrt())
+    return Sides(torch.cat(left), torch.cat(right))
+
+
+register(
+    Statement(
+        "Proposition 10.8",
+        "tan θ ≤ ‖(I − P)HRᵀ(RΦRᵀ)⁻¹‖/(1 − t²/s²) for R ⊇ row(X) + span(h)",
+        _rest_only,
+        {"R contains the profile": _without_profile, "the factor 1 − t²/s²": _without_factor},
+        _rest_only_extremal,
+    )
+)
+
+
+def _union(seed: int, count: int) -> tuple[Tensor, Tensor]:
+    """Clean data of K independent random subspaces, and labels."""
+    K, r_k, n_k = make.shape(seed, K=(2, 4), r_k=(1, 3), n_k=(5, 8))
+    U = make.orthonormal(seed, "bases", count, K * r_k + 2, K * r_k)
+    U = U + 0.3 * make.gaussian(seed, "lean", *U.shape)  # independent, no longer orthogonal
+    V = torch.zeros(count, K * r_k, K * n_k, dtype=torch.float64)
+    for k in range(K):
+        block = make.gaussian(seed, f"coefficients {k}", count, r_k, n_k)
+        block[..., 1] = -block[..., 0]  # no cluster on a ray, where the profile is linear
+        V[:, k * r_k : (k + 1) * r_k, k * n_k : (k + 1) * n_k] = block
+    return U @ V, torch.arange(K).repeat_interleave(n_k)
+
+
+def _across(R: Tensor, labels: Tensor) -> Tensor:
+    pairs = labels[:, None] != labels[None, :]
+    return (R.mT @ R)[..., pairs].abs().amax(-1)
+
+
+def _block_diagonal(seed: int, count: int) -> Sides:
+    X, labels = _union(seed, count)
+    rank = int(torch.linalg.matrix_rank(X[0]))
+    worst = _across(norm_profile_reference(X, rank, labels), labels)
+    return Sides(worst, torch.full_like(worst, ROUNDING))
+
+
+def _one_for_all() -> Sides:
+    X, labels = _union(0, 1)
+    R = norm_profile_reference(X[0], int(torch.linalg.matrix_rank(X[0])))
+    return make.one(_across(R, labels), ROUNDING)
+
+
+def _dependent() -> Sides:
+    """Three lines in a plane, four points on each."""
+    angle = torch.arange(3, dtype=torch.float64).repeat_interleave(4)
+    size = torch.tensor([1.0, -2.0, 3.0, -1.5], dtype=torch.float64).repeat(3)  # no rays
+    X = size * torch.stack([angle.cos(), angle.sin()])
+    return make.one(_across(norm_profile_reference(X, 2, angle.long()), angle), ROUNDING)
+
+
+register(
+    Statement(
+        "Proposition 10.9",
+        "one profile per cluster: the projector onto row(X*) + span(h_1, …, h_K) is block diagonal",
+        _block_diagonal,
+        {"one profile for each cluster": _one_for_all, "independent subspaces": _dependent},
+        form="identity",
+    )
+)
+
+
+def _lifted(X: Tensor, size: Tensor) -> Tensor:
+    """The kernel of the points (x_j, β)."""
+    row = size[..., None, None].expand(*X.shape[:-2], 1, X.shape[-1])
+    return relu_kernel(torch.cat([X, row], -2))
+
+
+def _bias(seed: int, count: int) -> Sides:
+    X, size = data(seed, count), make.log_uniform(seed, "size", -2, 1, count)
+    error = relative(_lifted(X, size), moments(X, 1, size[:, None, None]))
+    return Sides(error, torch.full_like(error, ROUNDING))
+
+
+def _bias_of_two_values() -> Sides:
+    """b = ±2 with equal chances, the same variance as N(0, 4)."""
+    value = (shifted_kernel(2.0) + shifted_kernel(-2.0)) / 2
+    return make.one(relative(value, _lifted(EYE, torch.tensor(2.0).double())), ROUNDING)
+
+
+def _dependent_bias() -> Sides:
+    """b = w_1: the point e_1 becomes 2e_1 and e_2 becomes e_1 + e_2."""
+    value = relu_kernel(EYE + make.matrix([[1, 1], [0, 0]]))
+    return make.one(relative(value, _lifted(EYE, torch.tensor(1.0).double())), ROUNDING)
+
+
+register(
+    Statement(
+        "Proposition 10.10",
+        "with a bias N(0, β²) the kernel is that of the points (x_j, β)",
+        _bias,
+        {
+            "Gaussian bias": _bias_of_two_values,
+            "bias independent of the weights": _dependent_bias,
+        },
+        form="identity",
+    )
+)
+
+
+def _signs(seed: int, count: int) -> Sides:
+    """Random signs as weights and the points a e_1, b e_2: what is left at the pair."""
+    a = make.log_uniform(seed, "a", -1, 1, count, 2)
+    left_over = (sign_kernel(torch.diag_embed(a))[..., 0, 1] - a.prod(-1) / TWO_PI).abs()
+    return Sides(0.05 * a.prod(-1), left_over)
+
+
+def _gaussian_again() -> Sides:
+    return make.one(0.05, abs(float(relu_kernel(EYE)[0, 1]) - 1 / TWO_PI))
+
+
+def _spread_points() -> Sides:
+    """Orthogonal points spread over ten coordinates: sums of signs are nearly Gaussian."""
+    half = torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=torch.float64)
+    X = half.repeat(5, 1) / math.sqrt(10)
+    return make.one(0.05, abs(float(sign_kernel(X)[0, 1]) - 1 / TWO_PI))
+
+
+register(
+    Statement(
+        "Counterexample 10.11",
+        "weights ±1, orthogonal points a e_1, b e_2: |Φ_12 − h_1h_2/(2π)| > h_1h_2/20",
+        _signs,
+        {"weights that are not Gaussian": _gaussian_again, "points on few axes": _spread_points},
+        loose="the statement is that an equality fails; by how much is a fixed number, ¼ − 1/(2π)",
+    )
+)

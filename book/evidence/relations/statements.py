@@ -1,0 +1,372 @@
+"""Chapter 20, Relations."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from evidence import instances as make
+from evidence.relations.measures import (
+    neural_collapse,
+    ridge_self_expression,
+    sparse_self_expression,
+)
+from evidence.statement import Sides, Statement, register
+from subspace_lib.projectors import row_basis, row_projector
+
+ROUNDING = 1e-9
+
+
+def _norm(A: Tensor) -> Tensor:
+    return torch.linalg.matrix_norm(A, 2)
+
+
+def _nuclear(A: Tensor) -> Tensor:
+    return torch.linalg.matrix_norm(A, "nuc")
+
+
+def _low_rank(seed: int, count: int) -> tuple[Tensor, int]:
+    """X (count, m, n) of rank r < n, and r."""
+    r, more, m_more = make.shape(seed, r=(1, 4), more=(1, 5), m_more=(0, 3))
+    left = make.gaussian(seed, "U", count, r + m_more, r)
+    return left @ make.gaussian(seed, "V", count, r, r + more), r
+
+
+def _feasible(X: Tensor, rank: int, seed: int) -> Tensor:
+    """A random C with X = XC."""
+    P = row_projector(X, rank)
+    size = make.log_uniform(seed, "size", -2, 1, len(X), 1, 1)
+    N = size * make.gaussian(seed, "N", *P.shape)
+    return P + N - P @ N
+
+
+# ---------------------------------------------------------------- Proposition 20.1
+
+
+def _carried_over(X: Tensor, G: Tensor, rank: int, seed: int) -> Sides:
+    """C expresses the columns of GX by each other: does it express those of X?"""
+    C = _feasible(G @ X, rank, seed)
+    return make.rounding(_norm(X @ C - X) / (_norm(X) * (1 + _norm(C))), ROUNDING)
+
+
+def _injective(seed: int, count: int) -> Sides:
+    X, r = _low_rank(seed, count)
+    (p,) = make.shape(seed, p=(0, 3))
+    G = make.orthonormal(seed, "G", count, X.shape[1] + p, X.shape[1])
+    sizes = make.log_uniform(seed, "sizes", -1, 1, count, 1, X.shape[1])
+    return _carried_over(X, G * sizes, r, seed)
+
+
+def _kills_a_direction() -> Sides:
+    X = make.gaussian(0, "X", 2, 3)
+    return _carried_over(X[None], make.matrix([[1, 0]])[None], 1, 0)
+
+
+register(
+    Statement(
+        "Proposition 20.1",
+        "X = XC ⇔ PC = P: the same C for X and for GX, G injective on the span",
+        _injective,
+        {"G injective": _kills_a_direction},
+        form="identity",
+    )
+)
+
+
+# ---------------------------------------------------------------- Theorem 20.2
+
+
+def _least(P: Tensor, C: Tensor) -> Sides:
+    """‖P‖_* ≤ ‖C‖_*, and ‖C‖_F² = ‖P‖_F² + ‖C − P‖_F²."""
+    squares = torch.linalg.matrix_norm(C).square(), torch.linalg.matrix_norm(P).square()
+    off = (squares[0] - squares[1] - torch.linalg.matrix_norm(C - P).square()).abs()
+    return make.join(
+        Sides(_nuclear(P), _nuclear(C) + ROUNDING), make.rounding(off / squares[0], ROUNDING)
+    )
+
+
+def _least_random(seed: int, count: int) -> Sides:
+    X, r = _low_rank(seed, max(1, count // 2))
+    return _least(row_projector(X, r), _feasible(X, r, seed))
+
+
+def _least_extremal() -> Sides:
+    P = row_projector(make.gaussian(0, "X", 2, 4), 2)[None]
+    return Sides(_nuclear(P), _nuclear(P) + ROUNDING)
+
+
+def _half_of_it() -> Sides:
+    """P/2 does not express the points."""
+    P = row_projector(make.gaussian(0, "X", 2, 4), 2)[None]
+    return _least(P, P / 2)
+
+
+register(
+    Statement(
+        "Theorem 20.2",
+        "X = XC ⇒ ‖C‖_* ≥ ‖P‖_* = r, ‖C‖_F² = r + ‖C − P‖_F²",
+        _least_random,
+        {"X = XC": _half_of_it},
+        _least_extremal,
+    )
+)
+
+
+# ---------------------------------------------------------------- Proposition 20.3
+
+
+def _ridge(seed: int, count: int, wrong: int = 0) -> Sides:
+    """‖C_λ − P_r(X)‖ against its formula, and at λ = s_r s_{r+1} against s_{r+1}/(s_r + s_{r+1}).
+
+    wrong: the projector of a rank higher by so much.
+    """
+    (k,) = make.shape(seed, k=(2, 5))
+    r, m, n = make.shape(seed, rank=(1, k - 1), m=(k, 7), n=(k + 1, 8))
+    s = make.uniform(seed, "s", 0.1, 2.0, max(1, count // 2), k).sort(-1, descending=True).values
+    s[:, :r] += 0.1  # a gap at r
+    X = make.with_spectrum(seed, "X", m, n, s)
+    P = row_projector(X, r + wrong)
+    lam = make.log_uniform(seed, "lam", -2, 1, len(s))
+    high, low = s[:, r - 1].square(), s[:, r].square()
+    formula = torch.maximum(lam / (high + lam), low / (low + lam))
+    best = s[:, r - 1] * s[:, r]
+    return make.join(
+        make.rounding((_norm(ridge_self_expression(X, lam) - P) - formula).abs(), ROUNDING),
+        make.rounding(
+            (_norm(ridge_self_expression(X, best) - P) - s[:, r] / (s[:, r - 1] + s[:, r])).abs(),
+            ROUNDING,
+        ),
+    )
+
+
+register(
+    Statement(
+        "Proposition 20.3",
+        "‖C_λ − P_r(X)‖ = max(λ/(s_r² + λ), s_{r+1}²/(s_{r+1}² + λ))",
+        _ridge,
+        {"the rank of the gap": lambda: _ridge(0, 4, wrong=1)},
+        form="identity",
+    )
+)
+
+
+# ---------------------------------------------------------------- Counterexample 20.4
+
+
+def _one_neighbour(angle: Tensor, share: Tensor) -> Sides:
+    """The Lasso's third column for X and for GX, against (1 − share) a e_1 and the same of e_2.
+
+    Columns e_1, e_2, (cos, sin) of ``angle``, a its cosine; G = diag(1, cot²). P is compared too.
+    """
+    off = []
+    for phi, part in zip(angle.tolist(), share.tolist(), strict=True):
+        X = make.matrix([[1, 0, math.cos(phi)], [0, 1, math.sin(phi)]])
+        GX = make.matrix([[1, 0], [0, math.tan(phi) ** -2]]) @ X
+        carried = (1 - part) * X[0, 2]
+        nothing = torch.zeros_like(carried)
+        wanted = torch.stack([carried, nothing, nothing])
+        found = [sparse_self_expression(A, part)[:, 2] for A in (X, GX)]
+        moved = row_projector(X, 2) - row_projector(GX, 2)
+        off.append(
+            torch.stack(
+                [(found[0] - wanted).norm(), (found[1] - wanted[[1, 0, 2]]).norm(), _norm(moved)]
+            ).amax()
+        )
+    return make.rounding(torch.stack(off), ROUNDING)
+
+
+def _one_neighbour_random(seed: int, count: int) -> Sides:
+    angle = make.uniform(seed, "angle", 0.05, 0.75, count)
+    least = angle.tan()
+    return _one_neighbour(angle, least + (1 - least) * make.uniform(seed, "share", 0, 1, count))
+
+
+def _small_penalty() -> Sides:
+    """Below the share tan φ the second neighbour takes part."""
+    return _one_neighbour(torch.tensor([0.6]).double(), torch.tensor([0.1]).double())
+
+
+register(
+    Statement(
+        "Counterexample 20.4",
+        "X and GX with one row space: the Lasso takes the first neighbour, then the second",
+        _one_neighbour_random,
+        {"penalty above tan φ": _small_penalty},
+        form="identity",
+    )
+)
+
+
+# ---------------------------------------------------------------- Theorem 20.5
+
+
+def _indicators(counts: list[int]) -> Tensor:
+    """(K, n): the class indicators, of length 1."""
+    labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    L = torch.nn.functional.one_hot(labels).mT.double()
+    return L / L.sum(1, keepdim=True).sqrt()
+
+
+def _kept(Y: Tensor, V: Tensor, L: Tensor, q: int, deviation: Tensor | None = None) -> Sides:
+    """(a) σ_{K+1}(YVᵀ) against ‖E‖, (b) √tr(PQ) against √Σs_k + ‖E‖_F/s_q(Y)."""
+    E = Y - (Y @ L.mT) @ L if deviation is None else deviation
+    K = L.shape[-2]
+    heard = torch.linalg.svdvals(Y @ V.mT)
+    heard = heard[:, K] if heard.shape[-1] > K else torch.zeros_like(heard[:, 0])
+    inside = torch.linalg.matrix_norm(L @ V.mT)
+    share = torch.linalg.matrix_norm(V @ row_basis(Y, q).mT)
+    s_q = torch.linalg.svdvals(Y)[..., q - 1]
+    return make.join(
+        Sides(heard, _norm(E) + ROUNDING),
+        Sides(share, inside + torch.linalg.matrix_norm(E) / s_q + ROUNDING),
+    )
+
+
+def _kept_random(seed: int, count: int) -> Sides:
+    K, p, r = make.shape(seed, K=(1, 3), p=(1, 8), r=(1, 4))
+    counts = make.shape(seed, **{f"n{k}": (2, 5) for k in range(K)})
+    half, n = max(1, count // 2), sum(counts)
+    L = _indicators(counts)
+    (q,) = make.shape(seed, q=(1, min(p, n)))  # beyond K only the deviations have directions
+    V = make.orthonormal(seed, "V", half, n, min(r, n)).mT
+    size = make.log_uniform(seed, "size", -3, 1, half, 1, 1)
+    Y = make.gaussian(seed, "M", half, p, K) @ L + size * make.gaussian(seed, "E", half, p, n)
+    return _kept(Y, V, L, q)
+
+
+def _kept_extremal() -> Sides:
+    """Exact collapse: the row space of Y is the labels', and all of their share is kept."""
+    L = _indicators([3, 2])
+    V = make.orthonormal(0, "V", 1, 5, 3).mT
+    return _kept(make.matrix([[1, 0], [1, 1]])[None] @ L, V, L, 2)
+
+
+def _not_collapsed() -> Sides:
+    """Y = V keeps all of the signal; its deviations are left out."""
+    L, V = _indicators([4, 4]), make.orthonormal(0, "V", 1, 8, 4).mT
+    return _kept(V, V, L, 4, deviation=torch.zeros(1, 4, 8, dtype=torch.float64))
+
+
+register(
+    Statement(
+        "Theorem 20.5",
+        "σ_{K+1}(YVᵀ) ≤ ‖E‖, √tr(P P_q(Y)) ≤ √Σs_k + ‖E‖_F/s_q(Y)",
+        _kept_random,
+        {"deviations counted": _not_collapsed},
+        _kept_extremal,
+    )
+)
+
+
+# ---------------------------------------------------------------- Counterexample 20.6
+
+
+def _blind(seed: int, count: int, mix: bool = False) -> Sides:
+    """NC1 of Y = [L; V(I − LᵀL)], and what of row(X*) is outside row(Y): both against 0."""
+    K, r = make.shape(seed, K=(2, 4), r=(1, 3))
+    counts = make.shape(seed, **{f"n{k}": (r + 1, 6) for k in range(K)})
+    L = _indicators(counts)
+    half, n = max(1, count // 2), sum(counts)
+    V = make.orthonormal(seed, "V", half, n, r).mT
+    Y = torch.cat([L.expand(half, -1, -1), V - (V @ L.mT) @ L], 1)
+    if mix:
+        Y = make.gaussian(seed, "G", half, Y.shape[1], Y.shape[1]) @ Y
+    labels = torch.repeat_interleave(torch.arange(K), torch.tensor(counts))
+    W = row_basis(Y, K + r)
+    outside = torch.linalg.matrix_norm(V - (V @ W.mT) @ W)
+    return make.join(
+        make.rounding(neural_collapse(Y, labels).variability, ROUNDING),
+        make.rounding(outside, ROUNDING),
+    )
+
+
+register(
+    Statement(
+        "Counterexample 20.6",
+        "NC1 = 0 and row(X*) ⊂ row(Y)",
+        _blind,
+        {"deviations orthogonal to the class means": lambda: _blind(0, 4, mix=True)},
+        form="identity",
+    )
+)
+
+
+# ---------------------------------------------------------------- Proposition 20.7
+
+
+def _curvatures(W: Tensor, b: Tensor, D: Tensor, X: Tensor) -> list[Tensor]:
+    """‖D relu(WX + b1ᵀ) − X‖_F², the top eigenvalues of its Hessian and of the blocks of (W, b)
+    and of D.
+    """
+    count, size = len(W), W[0].numel()
+    rows = b[0].numel()
+
+    def loss(theta: Tensor, x: Tensor) -> Tensor:
+        w, d = theta[:size].view(W.shape[1:]), theta[size + rows :].view(D.shape[1:])
+        Y = torch.relu(w @ x + theta[size : size + rows, None])
+        return (d @ Y - x).square().sum()
+
+    theta = torch.cat([W.reshape(count, -1), b, D.reshape(count, -1)], 1)
+    H = torch.func.vmap(torch.func.hessian(loss))(theta, X)
+    cut = size + rows
+    return [torch.func.vmap(loss)(theta, X)] + [
+        torch.linalg.eigvalsh(A)[:, -1] for A in (H, H[:, :cut, :cut], H[:, cut:, cut:])
+    ]
+
+
+def _rescaled(
+    W: Tensor, b: Tensor, D: Tensor, X: Tensor, c: Tensor, both: bool = True
+) -> tuple[Sides, Sides]:
+    """max(c² λ_D, λ_W/c²) against the sharpness after (W, b, D) → (cW, cb, D/c); and the change of
+    the loss and of Y/c.
+    """
+    by = c[:, None, None]
+    turned, lifted = (by * W, c[:, None] * b) if both else (W, b)
+    # one call: compiling the Hessian takes longest
+    found = _curvatures(
+        torch.cat([W, turned]), torch.cat([b, lifted]), torch.cat([D, D / by]), torch.cat([X, X])
+    )
+    loss, _, lam_W, lam_D = (values[: len(c)] for values in found)
+    new_loss, sharp = (values[len(c) :] for values in found[:2])
+    left = torch.maximum(c.square() * lam_D, lam_W / c.square())
+    Y, new_Y = torch.relu(W @ X + b[..., None]), torch.relu(turned @ X + lifted[..., None])
+    change = (new_loss - loss).abs() / (1 + loss) + _norm(new_Y - by * Y) / (1 + _norm(new_Y))
+    return Sides(left, sharp * (1 + ROUNDING) + ROUNDING), make.rounding(change, ROUNDING)
+
+
+def _rescaled_random(seed: int, count: int) -> Sides:
+    m, h, n = make.shape(seed, m=(1, 3), h=(1, 3), n=(1, 5))
+    half = max(1, count // 2)
+    W, D = make.gaussian(seed, "W", half, h, m), make.gaussian(seed, "D", half, m, h)
+    b, X = make.gaussian(seed, "b", half, h), make.gaussian(seed, "X", half, m, n)
+    return make.join(*_rescaled(W, b, D, X, make.log_uniform(seed, "c", -1, 1, half)))
+
+
+def _ones(c: float, both: bool = True) -> tuple[Sides, Sides]:
+    """One positive number, one unit, no bias."""
+    one = torch.ones(1, 1, 1, dtype=torch.float64)
+    size = torch.tensor([c], dtype=torch.float64)
+    return _rescaled(one, torch.zeros(1, 1).double(), one, one, size, both)
+
+
+def _rescaled_extremal() -> Sides:
+    """c = 100: the readout's curvature is all there is."""
+    return _ones(100.0)[0]
+
+
+def _one_side_only() -> Sides:
+    """D/c with W as it was is another function."""
+    return make.join(*_ones(10.0, both=False))
+
+
+register(
+    Statement(
+        "Proposition 20.7",
+        "(W, b, D) → (cW, cb, D/c): same loss, Y → cY, sharpness ≥ max(c² λ_D, λ_W/c²)",
+        _rescaled_random,
+        {"both sides rescaled": _one_side_only},
+        _rescaled_extremal,
+    )
+)

@@ -1,0 +1,169 @@
+"""One hidden layer trained to reconstruct: the paper's Figure 2, centre, and what explains it.
+
+Two experiments: ``autoencoder`` follows every diagnostic along training over noise, bias, optimiser
+and learning rate; ``trained-certificates`` asks what can be certified of the trained layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from evidence.experiment import Experiment, Point, register
+from evidence.setting import Setting, paper_data, trained
+from subspace_lib.networks import FeedForward
+
+Steps = tuple[int, ...]
+# what the chapter and its claims read; (points, checkpoints, trials) each
+FOLLOWED = (
+    *(f"{pair}_{norm}" for pair in ("clean_to_pre", "clean_to_post", "data_to_post")
+      for norm in ("max", "spectral", "fro")),
+    "clean_to_data_max", "clean_to_data_spectral", "clean_to_data_fro",
+    "share_r", "share_r1", "share_2r", "sine_r1",
+    "negative_share", "energy_removed", "dead_units", "activation_error", "image_norm",
+    "connectivity_margin", "delta_2", "delta_3", "printed_ratio", "printed_holds", "links_holds",
+    "two_links_holds", "two_links_bound",
+    "reference_bound", "reference_bound_affine", "affine_to_post_spectral",
+    "certified_share", "certified_share_affine",
+    "reference_bound_profile", "profile_to_post_spectral", "certified_share_profile",
+    "acc", "spectral_acc", "spectral_acc_r1",
+)  # fmt: skip
+CERTIFIED = (
+    "clean_to_post_max", "clean_to_post_spectral", "share_r1", "negative_share",
+    "printed_ratio", "printed_holds", "links_holds", "two_links_holds",
+    "reference_bound", "reference_bound_affine", "affine_to_post_spectral",
+    "certified_share", "certified_share_affine", "acc", "spectral_acc", "spectral_acc_r1",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Config(Setting):
+    """The paper's sizes, and the checkpoints of each kind of run; the last one ends it.
+
+    The three kinds have equally many checkpoints. ``short`` serves runs that diverge at once.
+    ``certify``: positions of the checkpoints at which the expensive diagnostics are evaluated.
+    """
+
+    steps: int = 300  # of the longest kind
+    checkpoints: int = 7
+    gd: Steps = (0, 1, 10, 30, 100, 200, 300)
+    adam: Steps = (0, 1, 10, 30, 60, 100, 200)
+    short: Steps = (0, 1, 2, 3, 5, 10, 30)
+    certify: Steps = (0, 3, 6)
+    variances: tuple[float, ...] = (0.01, 0.1, 0.5)
+
+
+def _point(optimizer: str, lr: float, bias: bool, variance: float = 0.1, **other: str) -> Point:
+    point = {"convention": "relative", "variance": variance, "bias": bias, "init": "usual"}
+    return point | {"optimizer": optimizer, "lr": lr, "steps": optimizer} | other
+
+
+def points(config: Config) -> list[Point]:
+    """Around one network (Adam, bias, relative noise 0.1), one thing is changed at a time.
+
+    Learning rates are those of the loss in use: gradient descent on the plain sum of squares, as
+    the paper has it, Adam on the same sum divided by ‖X‖² (which it hardly notices).
+    """
+    low, middle, high = config.variances
+    printed = {"convention": "absolute", "steps": "short"}
+    return [
+        _point("adam", 0.003, True),
+        _point("gd", 0.2, False),
+        _point("adam", 0.003, False),
+        _point("gd", 0.0005, True),
+        _point("gd", 0.005, False),
+        _point("adam", 0.01, True),
+        _point("adam", 0.001, True),
+        _point("gd", 0.005, False, middle, **printed),
+        _point("gd", 0.005, False, middle, **printed, init="printed"),
+        _point("gd", 0.0003, False, middle, convention="absolute"),
+        _point("adam", 0.003, True, low),
+        _point("adam", 0.003, True, high),
+        _point("gd", 0.2, False, low),
+        _point("gd", 0.2, False, high),
+    ]
+
+
+def _trained(
+    config: Any, point: Point, names: tuple[str, ...], device: str, **options: Any
+) -> dict[str, np.ndarray]:
+    data = paper_data(config, point["variance"], point["convention"], device)
+    network = FeedForward(
+        (config.ambient_dim, config.hidden, config.ambient_dim), bias=point["bias"]
+    )
+    found = trained(
+        network, data, config, names, device, optimizer=point["optimizer"], lr=point["lr"],
+        init=point["init"], normalize="sum" if point["optimizer"] == "gd" else "data",
+        **options,
+    )  # fmt: skip
+    kept = {name: found[name][:, 0] for name in names}  # the one hidden layer
+    size = data.X.square().sum((-2, -1)).cpu().numpy()
+    scale = size if point["optimizer"] == "gd" else 1.0
+    relative = (found["loss"] / scale).astype(np.float32)
+    return kept | {"steps": found["steps"], "loss": relative, "diverged": found["diverged"]}
+
+
+def compute(config: Config, point: Point, device: str) -> dict[str, np.ndarray]:
+    """FOLLOWED, (checkpoints, trials) each; loss relative to ‖X‖²; steps; diverged (trials,).
+
+    NaN: the trial has diverged, or an expensive diagnostic was not asked for at that checkpoint.
+    """
+    marks = getattr(config, point["steps"])
+    certify = [marks[i] for i in config.certify]
+    options = {"steps": marks[-1], "checkpoints": marks, "certify": certify}
+    return _trained(config, point, FOLLOWED, device, **options)
+
+
+SMALL: dict[str, Any] = {
+    "ambient_dim": 40, "n_subspaces": 3, "subspace_dim": 2, "points_per_subspace": 20, "hidden": 16,
+}  # fmt: skip
+
+register(
+    Experiment(
+        "autoencoder",
+        "One hidden layer along training: noise, bias, optimiser, learning rate (Figure 2 centre)",
+        quick=Config(trials=5, **SMALL),
+        full=Config(),
+        points=points,
+        compute=compute,
+    )
+)
+
+
+@dataclass(frozen=True)
+class CertificateConfig(Setting):
+    """Adam with bias at two learning rates, against the relative noise (log₁₀ of its variance)."""
+
+    steps: int = 200
+    checkpoints: int = 2
+    log10_variances: tuple[float, ...] = (-6.0, -4.0, -2.0, -1.5, -1.0, -0.5, 0.0)
+    lrs: tuple[float, ...] = (0.001, 0.003)
+
+
+def certificate_points(config: CertificateConfig) -> list[Point]:
+    grid = [(lr, v) for lr in config.lrs for v in config.log10_variances]
+    return [{"lr": lr, "log10_variance": v} for lr, v in grid]
+
+
+def certificates(config: CertificateConfig, point: Point, device: str) -> dict[str, np.ndarray]:
+    """CERTIFIED, (2, trials) each: before training and after; loss, steps, diverged as above."""
+    setup = _point("adam", point["lr"], True, 10.0 ** point["log10_variance"])
+    marks = (0, config.steps)
+    options = {"steps": config.steps, "checkpoints": marks, "certify": marks}
+    return _trained(config, setup, CERTIFIED, device, **options)
+
+
+register(
+    Experiment(
+        "trained-certificates",
+        "What can be certified of trained ReLU layers with bias, against noise",
+        quick=CertificateConfig(
+            trials=3, steps=60, log10_variances=(-4.0, -1.0), lrs=(0.003,), **SMALL
+        ),
+        full=CertificateConfig(),
+        points=certificate_points,
+        compute=certificates,
+    )
+)

@@ -1,0 +1,100 @@
+"""What a bound needs, what it found, and what follows."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from subspace_lib import _palette as palette
+
+INF = float("inf")
+
+
+@dataclass(frozen=True, repr=False)
+class Certificate:
+    """What a bound needs, what it found, and what follows. All tensors have the batch shape (...).
+
+    gap: the spectral gap. threshold: what the gap must exceed for the statement to apply.
+    bound: on the distance named in ``quantity``; ∞ where the gap is not positive.
+    terms: the named numbers that went in.
+    holds: gap > threshold. verdict: "holds", "fails" or, for a gap ≤ 0, "vacuous".
+    """
+
+    statement: str
+    quantity: str
+    gap: Tensor
+    threshold: Tensor
+    bound: Tensor
+    terms: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def holds(self) -> Tensor:
+        return (self.gap > 0) & (self.gap > self.threshold)
+
+    @property
+    def verdict(self) -> Any:
+        """A word, or nested lists of words for a batch."""
+        return _words(self.gap, self.holds)
+
+    @property
+    def share(self) -> float:
+        """Share of the batch for which the certificate holds."""
+        return float(self.holds.double().mean())
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Name and printed value of every term; a batch shows its median and range."""
+        named = {**self.terms, "gap": self.gap, "threshold": self.threshold, "bound": self.bound}
+        return [(name, _shown(value)) for name, value in named.items()]
+
+    def summary(self) -> str:
+        if self.gap.ndim == 0:
+            return str(self.verdict)
+        return f"holds in {int(self.holds.sum())} of {self.holds.numel()}"
+
+    def __repr__(self) -> str:
+        rows = [*self.rows(), ("verdict", self.summary())]
+        width = max(len(name) for name, _ in rows)
+        body = "\n".join(f"  {name:<{width}}  {value}" for name, value in rows)
+        return f"{self.statement}: {self.quantity}\n{body}"
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            f"<tr><th scope='row'>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>"
+            for name, value in [*self.rows(), ("verdict", self.summary())]
+        )
+        title = html.escape(f"{self.statement}: {self.quantity}")
+        return f"<table class='certificate'><caption>{title}</caption>{cells}</table>"
+
+    def plot(self, ax: Any = None) -> Any:
+        """Terms as bars against the gap, medians over a batch; returns the axes."""
+        import matplotlib.pyplot as plt  # here, so that bounds can be used without a display
+
+        ax = plt.subplots(figsize=(6, 2.6))[1] if ax is None else ax
+        named = {**self.terms, "threshold": self.threshold, "gap": self.gap}
+        values = [float(_median(v)) for v in named.values()]
+        colours = [palette.NOISE] * len(self.terms) + [palette.BOUND, palette.NETWORK]
+        ax.barh(list(named), values, color=colours)
+        ax.axvline(float(_median(self.gap)), color=palette.THEORY, linestyle="--")
+        ax.set_xscale("symlog", linthresh=1e-3)
+        ax.set_xlabel("value (dashed: the gap)")
+        ax.set_title(f"{self.statement}: {self.summary()}")
+        return ax
+
+
+def _median(value: Tensor) -> Tensor:
+    return value.double().flatten().quantile(0.5, interpolation="lower")
+
+
+def _shown(value: Tensor) -> str:
+    if value.ndim == 0:
+        return f"{float(value):.4g}"
+    return f"{float(_median(value)):.4g}  [{float(value.min()):.3g}, {float(value.max()):.3g}]"
+
+
+def _words(gap: Tensor, holds: Tensor) -> Any:
+    if gap.ndim:
+        return [_words(g, h) for g, h in zip(gap, holds, strict=True)]
+    return "vacuous" if gap <= 0 else "holds" if holds else "fails"

@@ -1,0 +1,352 @@
+"""The reference bound entry by entry, and the clusters that it certifies.
+
+Notation as in ``reference``: R (k, n) orthonormal rows, P = RᵀR, Q = P_k(Y).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from subspace_lib import _checks as check
+from subspace_lib.certificate import INF, Certificate
+from subspace_lib.reference import _Parts, _parts
+
+
+@dataclass(frozen=True)
+class _Entries:
+    linear: Tensor  # L = V F₀ᵀ + F₀ Vᵀ, the first-order change of P
+    remainder: Tensor  # |(Q − P − L)_ij| is at most this
+    direct: Tensor  # |(Q − P)_ij| is at most this
+    lower: Tensor  # lower ≤ |Q_ij| ≤ upper, from the better of the two; 0 and ∞ where vacuous
+    upper: Tensor
+
+
+def _entries(Y: Any, R: Any, values: Tensor | None = None) -> tuple[_Entries, _Parts]:
+    parts, _ = _parts(Y, R, None, values)
+    V, F0 = parts.V, parts.F0
+    s = (parts.s - parts.slack).clamp(min=torch.finfo(V.dtype).tiny)[..., None]
+    sine, t = parts.sine.clamp(max=1)[..., None], (parts.t + parts.slack)[..., None]
+    # The fixed-point equation gains the three errors of ``_tangent``, each at most slack/s, and
+    # (I − P) − FVᵀ passes them on to row j with a factor of at most 1 + γ_j.
+    x, ratio, rounding = (t / s) ** 2, t / s**2, 3 * parts.slack[..., None] / s
+    e = torch.linalg.vector_norm(parts.E, dim=-2) + parts.slack[..., None]
+    f = torch.linalg.vector_norm(F0, dim=-1) + rounding
+    room = 1 - x * sine**2 - rounding
+    vacuous = ((parts.tau == INF)[..., None] | (room <= 0))[..., None]
+    gamma = (f + ratio * sine * e) / torch.where(room > 0, room, 1.0)
+    eta = (1 + x) * sine**2 * gamma + ratio * sine * e + rounding * (1 + gamma)
+    p = torch.linalg.vector_norm(V, dim=-1)  # √P_ii
+
+    one = torch.ones_like(p)
+    # The last term of either is for forming P, L and Q in floating point.
+    square = (gamma, gamma), (sine**2 * p, p), (rounding * one, one)
+    remainder = _sum_of_outer((p, eta), (eta, p), *square)
+    direct = _sum_of_outer((p, gamma), (gamma, p), *square)
+    P, linear = V @ V.mT, torch.cat([V, F0], -1) @ torch.cat([F0, V], -1).mT
+    if vacuous.any():
+        remainder, direct = (torch.where(vacuous, INF, A) for A in (remainder, direct))
+    first, zeroth = (P + linear).abs(), P.abs()
+    lower = torch.maximum(first - remainder, zeroth - direct).clamp(min=0)
+    upper = torch.minimum(first + remainder, zeroth + direct)
+    if vacuous.any():
+        lower, upper = torch.where(vacuous, 0.0, lower), torch.where(vacuous, INF, upper)
+    lower, upper = torch.minimum(lower, lower.mT), torch.maximum(upper, upper.mT)  # rounding
+    return _Entries(linear, remainder, direct, lower, upper), parts
+
+
+def _sum_of_outer(*pairs: tuple[Tensor, Tensor]) -> Tensor:
+    """Σ a bᵀ over pairs of vectors (..., n), as one matrix product."""
+    left, right = (torch.stack(vectors, -1) for vectors in zip(*pairs, strict=True))
+    return left @ right.mT
+
+
+def entrywise_bound(Y: Tensor, R: Tensor) -> Certificate:
+    """|Q − P| entry by entry, Q = P_k(Y): the better of two bounds; ``bound`` is (..., n, n).
+
+    With e_j = ‖E e_j‖, f_j the norm of row j of F₀, x = t²/s², sin θ = τ/√(1 + τ²),
+    γ_j = (f_j + (t/s²) sin θ e_j)/(1 − x sin²θ), η_j = (1 + x) sin²θ γ_j + (t/s²) sin θ e_j:
+      (A) |Q − P|_ij     ≤ √P_ii γ_j + √P_jj γ_i + γ_i γ_j + sin²θ √(P_ii P_jj)
+      (B) |Q − P − L|_ij ≤ √P_ii η_j + √P_jj η_i + γ_i γ_j + sin²θ √(P_ii P_jj), L = VF₀ᵀ + F₀Vᵀ
+    terms: "A" and "B", the two bounds on |Q − P|; "centre" P + L and "remainder" of (B); and
+    "lower" ≤ |Q_ij| ≤ "upper" (0 and ∞ where vacuous).
+    Forms n×n matrices, about a dozen per trial: for n up to some thousands.
+    Y: (..., p, n), R: (..., k, n) with orthonormal rows. ∞ where s ≤ t. Computed in float64.
+    Raises ValueError for R without orthonormal rows or mismatched columns.
+    """
+    entries, parts = _entries(Y, R)
+    second = entries.linear.abs() + entries.remainder
+    bound = torch.minimum(entries.direct, second)
+    terms = {
+        "σ_k(YRᵀ)": parts.s * parts.scale, "s_{k+1}(Y)": parts.t * parts.scale,
+        "sin θ": parts.sine, "A": entries.direct, "B": second,
+        "centre": parts.V @ parts.V.mT + entries.linear, "remainder": entries.remainder,
+        "lower": entries.lower, "upper": entries.upper,
+    }  # fmt: skip
+    quantity = "|Q − P| entry by entry"
+    return Certificate("Entrywise bound", quantity, parts.gap, parts.threshold, bound, terms)
+
+
+@dataclass(frozen=True, repr=False)
+class ClusterCertificate(Certificate):
+    """gap: the weakest edge that clusters need, at least; threshold: the largest |Q_ij| across
+    clusters, at most. certified: (..., n) points for which the conclusion holds among themselves.
+    used: (...) a threshold c for ``certified``, midway between the largest possible edge across and
+    the weakest certain edge that is needed among these points; NaN where no point is certified.
+    """
+
+    certified: Tensor = None  # type: ignore[assignment]
+    used: Tensor = None  # type: ignore[assignment]
+
+    @property
+    def certified_share(self) -> Tensor:
+        """Share of the points, (...): 1 where the certificate holds."""
+        return self.certified.double().mean(-1)
+
+
+def certify_clusters(
+    Y: Tensor, R: Tensor, labels: Any, *, share: bool = True
+) -> ClusterCertificate:
+    """Certify that thresholding |Q|, Q = P_k(Y), returns exactly the clusters of ``labels``.
+
+    The entrywise bounds give lower ≤ |Q_ij| ≤ upper. If some c has upper ≤ c for every pair across
+    clusters, and the graph {lower > c} is connected inside each cluster, then the components of
+    {|Q_ij| > c} are exactly the clusters. R need not be block diagonal. The smallest possible c
+    is ``threshold``; the certificate holds if and only if any c works.
+    Where it fails, points that spoil it are removed: with c = ``used``, the points in
+    ``certified``, taken alone, satisfy the two conditions, so the components of {|Q_ij| > c} among
+    them are exactly the clusters. Every cluster keeps two points at least, or nothing is certified.
+    It says nothing about the removed points, nor that no larger set exists.
+    share=False decides ``holds`` only: certified is all or nothing, and the call several times
+    faster.
+    Y: (..., p, n), R: (..., k, n), labels: (n,). Raises as ``entrywise_bound``.
+    """
+    entries, parts = _entries(Y, R)
+    n = entries.lower.shape[-1]
+    y = check.label_vector(labels, n)
+    across = torch.from_numpy(y[:, None] != y[None, :]).to(entries.lower.device)
+    threshold = torch.where(across, entries.upper, 0.0).amax((-2, -1))
+    lower, upper = (A.cpu().numpy().reshape(-1, n, n) for A in (entries.lower, entries.upper))
+    gap = torch.from_numpy(_weakest_edges(lower, y)).to(threshold).reshape(threshold.shape)
+    holds = (gap > 0) & (gap > threshold)
+    certified = holds[..., None].expand(*holds.shape, n)
+    middle = threshold + (gap.clamp(max=2 * threshold + 1) - threshold) / 2  # gap may be infinite
+    used = torch.where(holds, middle, float("nan"))
+    if share and not holds.all():
+        found = [
+            (np.ones(n, dtype=bool), np.nan) if done else _certified_points(low, up, y)
+            for low, up, done in zip(lower, upper, holds.flatten().tolist(), strict=True)
+        ]
+        kept = torch.from_numpy(np.stack([points for points, _ in found])).to(gap.device)
+        certified = kept.reshape(*holds.shape, n)
+        c = torch.tensor([c for _, c in found]).to(gap).reshape(holds.shape)
+        used = torch.where(holds, middle, c)
+    bound = torch.minimum(entries.direct, entries.linear.abs() + entries.remainder)
+    terms = {
+        "sin θ": parts.sine,
+        "largest |Q − P|": bound.amax((-2, -1)),
+        "largest remainder": entries.remainder.amax((-2, -1)),
+    }
+    return ClusterCertificate(
+        "Cluster certificate", "components of {|Q| > c}", gap, threshold, parts.sine, terms,
+        certified, used,
+    )  # fmt: skip
+
+
+def certified_share(Y: Tensor, R: Tensor, labels: Any, values: Tensor | None = None) -> Tensor:
+    """``certify_clusters(Y, R, labels).certified_share`` (...), without what it does not need.
+
+    values: (..., j) the leading singular values of Y, more than R has rows, where they are known.
+    """
+    y = check.label_vector(labels, Y.shape[-1])
+    n = len(y)
+    if y.max() + 1 == n:  # no cluster has an edge to look at
+        return certify_clusters(Y, R, y).certified_share
+    entries, _ = _entries(Y, R, values)
+    lower, upper = (A.cpu().numpy().reshape(-1, n, n) for A in (entries.lower, entries.upper))
+    found = [_certified_points(low, up, y)[0].mean() for low, up in zip(lower, upper, strict=True)]
+    return torch.tensor(found, dtype=torch.float64).to(Y.device).reshape(entries.lower.shape[:-2])
+
+
+@check.numpy_in_numpy_out
+def entrywise_margin(P: Tensor, labels: Any) -> Tensor:
+    """ε = ε_conn(P) − max |P_ij| across clusters, for P that need not be block diagonal.
+
+    If ε > 0 and ‖P − Q‖_max < ε/2, Q symmetric, the components of {|Q_ij| > c} with
+    c = ε_conn − ε/2 are exactly the clusters. For block diagonal P it is ``connectivity_margin``.
+    P: (..., n, n) symmetric, labels: (n,). Returns (...); negative where P itself leaks too much.
+    """
+    P = check.square(P, "P")
+    n, size = P.shape[-1], P.detach().abs()
+    y = check.label_vector(labels, n)
+    across = torch.from_numpy(y[:, None] != y[None, :]).to(P.device)
+    leak = size.masked_fill(~across, 0).amax((-2, -1))
+    weakest = _weakest_edges(size.cpu().double().numpy().reshape(-1, n, n), y)
+    return torch.from_numpy(weakest).to(leak).reshape(leak.shape) - leak
+
+
+def _weakest_edges(weights: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """``connectivity_margin`` of every matrix (batch, n, n) at once: Prim's algorithm, batched."""
+    weakest = np.full(len(weights), INF)
+    for mine in _classes(y):
+        edges, _ = _spanning_trees(weights[:, mine[:, None], mine])
+        weakest = np.minimum(weakest, edges.min(-1, initial=INF))
+    return weakest
+
+
+def _spanning_trees(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Maximum spanning trees of complete graphs (batch, m, m), weights not negative, by Prim.
+
+    edges: (batch, m − 1) and order: (batch, m), in the order in which the points are reached. An
+    edge ≤ c is taken only when no edge > c leaves the tree, so the components of the graph of
+    the edges > c are the runs of ``order`` between the edges ≤ c.
+    """
+    batch, m = np.arange(len(weights)), weights.shape[-1]
+    reach, edges = weights[:, 0].copy(), np.empty((len(weights), m - 1))
+    order = np.zeros((len(weights), m), dtype=np.int64)
+    reach[:, 0] = -INF  # marks the points already in the tree
+    taken = np.zeros_like(reach)
+    taken[:, 0] = -INF
+    for i in range(m - 1):
+        order[:, i + 1] = j = reach.argmax(-1)
+        edges[:, i] = reach[batch, j]
+        taken[batch, j] = -INF
+        reach = np.maximum(reach, weights[batch, j]) + taken
+    return edges, order
+
+
+COARSE, FINE = 10, 6  # thresholds tried over all edges, and again around the best of them
+
+
+def _certified_points(
+    lower: np.ndarray, upper: np.ndarray, y: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """The largest set found, and its threshold: a coarse search over c, then a finer one.
+
+    Only thresholds just below an edge of the clusters' spanning trees matter: between two of them
+    nothing is gained inside the clusters, and a larger c excludes more edges across.
+    """
+    nothing = np.zeros(len(y), dtype=bool), float("nan")
+    if not np.isfinite(upper).all() or not _conceivable(lower, upper, y):
+        return nothing
+    trees = []
+    for mine in _classes(y):
+        (own,), (order,) = _spanning_trees(lower[None][:, mine[:, None], mine])
+        trees.append((own, mine[order]))
+    edges = np.unique(np.concatenate([own for own, _ in trees]))
+    edges = edges[edges > 0]
+    if len(edges) == 0:
+        return nothing
+    tried: dict[int, np.ndarray] = {}
+    inside, across = ~np.eye(len(y), dtype=bool) & (y[:, None] == y), y[:, None] != y
+
+    def size(i: int) -> int:
+        if i not in tried:
+            c = np.nextafter(edges[i], 0)
+            main = _main_components(trees, c, y)
+            tried[i] = _kept(main, (lower > c) & inside, (upper > c) & across, y)
+        return int(tried[i].sum())
+
+    # geometric, because the first few edges matter where the whole nearly holds
+    grid = np.unique(np.geomspace(1, len(edges), COARSE).astype(int) - 1).tolist()
+    best = max(grid, key=size)
+    place = grid.index(best)
+    low, high = grid[max(place - 1, 0)], grid[min(place + 1, len(grid) - 1)]
+    best = max(np.unique(np.linspace(low, high, FINE + 2).astype(int)).tolist(), key=size)
+    if not size(best):
+        return nothing
+    # However the set was found, the two conditions are evaluated afresh for it.
+    alive = np.flatnonzero(tried[best])
+    weakest = float(_weakest_edges(lower[None][:, alive[:, None], alive], y[alive])[0])
+    among = np.ix_(alive, alive)
+    possible = float(upper[among][across[among]].max(initial=0))
+    c = min(possible + (weakest - possible) / 2, np.nextafter(weakest, 0))
+    return (tried[best], c) if possible <= c < weakest else nothing
+
+
+def _conceivable(lower: np.ndarray, upper: np.ndarray, y: np.ndarray) -> bool:
+    """False if no c leaves each cluster a certain edge and each two clusters a harmless pair.
+
+    A certified set has both, so that False rules every set out, at the cost of one look.
+    """
+    classes = _classes(y)
+    certain, harmless = INF, 0.0
+    for k, mine in enumerate(classes):
+        block = lower[np.ix_(mine, mine)]
+        np.fill_diagonal(block, 0)
+        certain = min(certain, block.max() if len(mine) > 1 else INF)
+        for other in classes[:k]:
+            harmless = max(harmless, upper[np.ix_(mine, other)].min())
+    return certain > harmless
+
+
+def _classes(y: np.ndarray) -> list[np.ndarray]:
+    return [np.flatnonzero(y == k) for k in range(y.max() + 1)]
+
+
+def _main_components(
+    trees: list[tuple[np.ndarray, np.ndarray]], c: float, y: np.ndarray
+) -> np.ndarray:
+    """In each cluster the largest group connected by edges > c: mask (n,)."""
+    chosen = np.zeros(len(y), dtype=bool)
+    for edges, order in trees:
+        cuts = np.concatenate([[0], 1 + np.flatnonzero(edges <= c), [len(order)]])
+        longest = int(np.diff(cuts).argmax())
+        chosen[order[cuts[longest] : cuts[longest + 1]]] = True
+    return chosen
+
+
+def _kept(main: np.ndarray, certain: np.ndarray, wrong: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Points without a possible edge across, each cluster connected by certain edges.
+
+    main: the main component of each cluster, to begin with; certain: (n, n) edges inside the
+    clusters, wrong: across; boolean, symmetric, without diagonal. The worst offenders go first,
+    then what has lost its connection; last, every point that has become harmless is taken back.
+    Nothing is kept where a cluster would be left without two points (or its only one).
+    """
+    kept = _without_wrong_pairs(wrong, main)
+    degree = kept.astype(np.float32) @ certain.astype(np.float32)  # sums of booleans are slow
+    for k in range(y.max() + 1):
+        mine = kept & (y == k)
+        if mine.any():
+            kept = kept & ~mine | _largest_component(certain, mine, degree)
+    blocked, reached = wrong[kept].any(0), certain[kept].any(0)
+    while (free := reached & ~blocked & ~kept).any():
+        j = int(np.flatnonzero(free)[wrong[free].sum(1).argmin()])
+        kept[j] = True
+        blocked |= wrong[j]
+        reached |= certain[j]
+    left, had = np.bincount(y[kept], minlength=y.max() + 1), np.bincount(y)
+    return kept if (left >= np.minimum(had, 2)).all() else np.zeros_like(kept)
+
+
+def _without_wrong_pairs(wrong: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Greedy: remove the point with the most possible edges across clusters, until none is left."""
+    kept, rows = kept.copy(), wrong.astype(np.float32)
+    count = np.where(kept, kept.astype(np.float32) @ rows, -INF)
+    while count[j := int(count.argmax())] > 0:
+        kept[j] = False
+        count -= rows[j]
+        count[j] = -INF
+    return kept
+
+
+def _largest_component(edges: np.ndarray, points: np.ndarray, degree: np.ndarray) -> np.ndarray:
+    """Mask of the largest connected group of the points (at least one), all masks (n,)."""
+    best = np.arange(len(points)) == points.argmax()  # where no point has a neighbour
+    rest = points & (degree > 0)
+    while rest.sum() > best.sum():
+        group = np.zeros_like(rest)
+        group[np.where(rest, degree, 0).argmax()] = True
+        front = group
+        while front.any():  # the points one step further, until there are none
+            front = edges[front].any(0) & points & ~group
+            group = group | front
+        rest &= ~group
+        if group.sum() > best.sum():
+            best = group
+    return best

@@ -1,0 +1,108 @@
+"""The experiments of chapter 14: what they compute, the scale of the data, and their judges."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import evidence
+import subspace_lib as sl
+from evidence.activations_recurrence import experiment as module
+from evidence.experiment import find, run
+from evidence.results import load_result, save
+
+EXPERIMENT, RECURRENT = find("activations"), find("recurrent")
+TINY = replace(EXPERIMENT.quick, trials=2, steps=4, marks=(0, 2, 4))
+TINY_RECURRENT = replace(RECURRENT.quick, trials=2, steps=4, marks=(0, 2, 4))
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return run(EXPERIMENT, TINY)
+
+
+@pytest.fixture
+def stored(tmp_path, tiny):
+    save(tiny, tmp_path)
+    save(run(RECURRENT, TINY_RECURRENT), tmp_path)
+    return tmp_path
+
+
+def changed(folder, name, **arrays):
+    before = load_result(name, folder)
+    new = {k: np.broadcast_to(v, before[k].shape).copy() for k, v in arrays.items()}
+    save(replace(before, arrays=before.arrays | new), folder)
+
+
+def test_shapes(tiny):
+    assert tiny["clean_to_post_fro"].shape == (10, 3, 5, 2)
+    assert tiny["nonlinearity"].shape == (10, 2, 5, 2)
+    assert EXPERIMENT.full.marks[-1] == EXPERIMENT.full.steps
+    assert RECURRENT.full.marks[-1] == RECURRENT.full.steps
+
+
+def test_the_scale_multiplies_signal_and_noise():
+    one, many = (module.scaled_data(TINY, s) for s in (1.0, 20.0))
+    np.testing.assert_allclose(many.X, 20 * one.X)
+    np.testing.assert_allclose(many.clean, 20 * one.clean)
+
+
+def test_relu_does_not_see_the_scale_and_gelu_does(tiny):
+    at = {p["activation"]: [] for p in tiny.points}
+    for i, p in enumerate(tiny.points):
+        at[p["activation"]].append(tiny["nonlinearity"][i, 0])
+    np.testing.assert_allclose(at["relu"][0], at["relu"][-1], rtol=1e-4)
+    assert (at["gelu"][0] < 0.1 * at["gelu"][-1]).all()
+
+
+def test_the_nonlinearity_is_the_best_fit():
+    net = sl.FeedForward((6, 5, 6))
+    params = net.init(trials=2, seed=0)
+    layer = net.layers(params, sl.sample_union(
+        ambient_dim=6, n_subspaces=2, subspace_dim=2, points_per_subspace=9, trials=2, seed=0,
+    ).X.float())[0]  # fmt: skip
+    A, Y = layer.pre.double(), layer.post.double()
+    for t in range(2):
+        c = np.linspace(-1, 2, 3001)
+        fits = [float((Y[t] - k * A[t]).norm() / Y[t].norm()) for k in c]
+        assert module.nonlinearity(layer)[t] == pytest.approx(min(fits), abs=1e-4)
+
+
+def test_the_random_layers_have_as_many_rows(tiny):
+    point = RECURRENT.points(TINY_RECURRENT)[0]
+    found = module.recurrent(TINY_RECURRENT, point, "cpu")
+    assert found["random_share_r"].shape == (2, 2)
+    assert found["share_r"].shape == (3, 6, 2)
+    # the taller layer keeps more
+    assert (found["random_share_2r"][1] >= found["random_share_2r"][0]).all()
+
+
+@pytest.mark.parametrize("name", ["gelu-silu-preserve", "pointwise-class", "lstm-preserves"])
+def test_every_claim_is_judged(stored, name):
+    found = evidence.judge(name, stored)
+    assert found.verdict != "not tested yet"
+    assert len(found.measured) > 40
+
+
+@pytest.mark.parametrize(("distance", "verdict"), [(0.3, "holds"), (0.6, "fails")])
+def test_half_a_distance_is_preserved(stored, distance, verdict):
+    changed(stored, "activations", clean_to_post_spectral=distance)
+    for name in ("gelu-silu-preserve", "pointwise-class"):
+        assert evidence.judge(name, stored).verdict == verdict
+
+
+def test_one_scale_is_a_condition(stored, tiny):
+    near = np.array([0.1 if p["scale"] == 1 else 1.0 for p in tiny.points])
+    changed(stored, "activations", clean_to_post_spectral=near[:, None, None, None])
+    for name in ("gelu-silu-preserve", "pointwise-class"):
+        assert evidence.judge(name, stored).verdict == "holds under conditions we name"
+
+
+@pytest.mark.parametrize(
+    ("last", "rank", "verdict"), [(0.5, 9, "holds"), (1.0, 9, "fails"), (0.5, 0, "fails")]
+)
+def test_dead_states_do_not_count_as_a_fall(stored, last, rank, verdict):
+    curve = np.linspace(1, last, 3)[None, :, None, None]
+    norms = {f"clean_to_post_{n}": curve for n in ("max", "spectral", "fro")}
+    changed(stored, "recurrent", rank=rank, **norms)
+    assert evidence.judge("lstm-preserves", stored).verdict == verdict

@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.datasets import load_iris
+
+import subspace_lib as sl
+
+SIZES = {"ambient_dim": 12, "n_subspaces": 3, "subspace_dim": 2, "points_per_subspace": 7}
+
+
+@given(st.integers(0, 10**6))
+def test_factors_blocks_and_rank(seed):
+    data = sl.sample_union(**SIZES, trials=2, seed=seed)
+    assert data.X.shape == (2, 12, 21)
+    assert torch.allclose(data.X, data.bases @ data.coefficients)
+    outside = torch.arange(6)[:, None] // 2 != data.labels[None, :]
+    assert (data.coefficients[:, outside] == 0).all()
+    basis = data.basis(1)
+    assert torch.allclose(basis.mT @ basis, torch.eye(2, dtype=basis.dtype))
+    assert sl.projectors.numerical_rank(data.X).tolist() == [6, 6]
+
+
+@given(st.integers(0, 100), st.integers(0, 9))
+def test_a_trial_alone_equals_the_same_trial_among_many(seed, trial):
+    many = sl.add_noise(sl.sample_union(**SIZES, trials=10, seed=seed), 0.3, seed=seed)
+    alone = sl.add_noise(sl.sample_union(**SIZES, trials=[trial], seed=seed), 0.3, seed=seed)
+    assert torch.equal(many.X[trial], alone.X[0])
+    assert not torch.equal(many.X[trial], many.X[(trial + 1) % 10])
+
+
+def test_global_random_state_is_not_touched():
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    sl.sample_union(**SIZES, seed=0)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("variance", [0.01, 1.0])
+def test_noise_conventions_have_the_stated_size(variance):
+    big = {**SIZES, "ambient_dim": 200, "points_per_subspace": 100}
+    data = sl.sample_union(**big, seed=0)
+    relative = sl.add_noise(data, variance, seed=1)
+    ratio = float(relative.noise.square().sum() / relative.clean.square().sum())
+    assert ratio == pytest.approx(variance, rel=0.05)
+    absolute = sl.add_noise(data, variance, "absolute", seed=1)
+    assert float(absolute.noise.var()) == pytest.approx(variance, rel=0.05)
+    assert torch.equal(sl.add_noise(relative, variance, seed=1).X, relative.X)
+
+
+def test_zero_noise_is_clean_and_lists_give_uneven_clusters():
+    data = sl.sample_union(ambient_dim=9, subspace_dim=[1, 3], points_per_subspace=[4, 6], seed=0)
+    assert data.labels.tolist() == [0] * 4 + [1] * 6
+    assert torch.equal(sl.add_noise(data, 0, seed=0).X, data.X)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"subspace_dim": 13}, "at most ambient_dim = 12"),
+        ({"n_subspaces": 0}, "at least 1"),
+        ({"subspace_dim": [1, 2]}, "n_subspaces = 3"),
+        ({"trials": []}, "int ≥ 1 or a sequence"),
+        ({"seed": -1}, "integer ≥ 0"),
+        ({"bases": np.eye(5)}, "bases must have shape"),
+    ],
+)
+def test_bad_sizes_say_what_was_expected(change, message):
+    with pytest.raises(ValueError, match=message):
+        sl.sample_union(**{**SIZES, "seed": 0, **change})
+
+
+def test_bad_noise_says_what_was_expected():
+    data = sl.sample_union(**SIZES, seed=0)
+    with pytest.raises(ValueError, match="'relative', 'absolute'"):
+        sl.add_noise(data, 0.1, "loud", seed=0)
+    with pytest.raises(ValueError, match="≥ 0"):
+        sl.add_noise(data, float("nan"), seed=0)
+    with pytest.raises(TypeError, match="sample_union makes one"):
+        sl.add_noise(data.X, 0.1, seed=0)
+
+
+def test_observed_data_are_split_at_the_rank():
+    iris = load_iris()
+    data = sl.from_matrix(iris.data.T, iris.target, rank=2)
+    _, s, V = np.linalg.svd(iris.data.T, full_matrices=False)
+    assert (data.rank, data.n_clusters) == (2, 3)
+    assert np.allclose(data.noise.square().sum(), (s[2:] ** 2).sum())  # Eckart–Young
+    assert np.allclose(sl.row_projector(data.clean, 2), V[:2].T @ V[:2])
+    assert torch.allclose(data.bases @ data.coefficients, data.clean)
+
+
+def test_networks_train_on_observed_data():
+    iris = load_iris()
+    data = sl.from_matrix(iris.data.T, iris.target, rank=2)
+    network = sl.FeedForward((4, 6, 3), bias=True)
+    run = sl.train(network, data, objective="classify", optimizer="adam", lr=0.05, steps=60,
+                   normalize="data", trials=3, checkpoints=2, certify=())  # fmt: skip
+    assert run.accuracy.shape == (2, 3)
+    assert np.median(run.accuracy[-1]) > 0.8
+    slow = [
+        float(sl.projection_distance(iris.data.T, layer.post, 2, norm="spectral"))
+        for layer in network.layers({k: p[1:2].double() for k, p in run.params.items()}, data.X)
+    ]
+    assert np.allclose(run["clean_to_post_spectral"][-1, :, 1], slow, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("labels", "rank", "message"),
+    [
+        ([0, 1, 2, 0], 2, "one label per column"),
+        ([0, 1, 3, 0, float("nan")], 2, "finite"),
+        ([0, 1, 0, 1, 0], 3, "numerical rank"),
+    ],
+)
+def test_bad_observed_data_say_what_was_expected(labels, rank, message):
+    X = np.random.default_rng(0).normal(size=(6, 2)) @ np.random.default_rng(1).normal(size=(2, 5))
+    with pytest.raises(ValueError, match=message):
+        sl.from_matrix(X, labels, rank)

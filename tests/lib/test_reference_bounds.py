@@ -1,0 +1,267 @@
+"""The reference bound at extreme scales, against 60-digit arithmetic, and the bounds beside it."""
+
+import math
+from dataclasses import replace
+
+import mpmath
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import evidence
+import subspace_lib as sl
+from evidence.reference import experiment as reference
+from subspace_lib.reference import (
+    affine_reference,
+    direction_bounds,
+    label_reference,
+    one_step_bound,
+)
+
+F64 = torch.float64
+
+
+def randn(g, *shape):
+    return torch.randn(*shape, generator=g, dtype=F64)
+
+
+def true_sine(Y, V, q):
+    """‖(I − Q)V‖ for the row space of V, in 60 digits: no rounding to allow for."""
+    with mpmath.workdps(60):
+        Ym, Vm = mpmath.matrix(Y.tolist()), mpmath.matrix(V.tolist())
+        Ym = Ym / max(abs(x) for x in Ym)
+        gram = Ym.T * Ym
+        values, vectors = mpmath.eigsy(gram)
+        order = sorted(range(len(values)), key=lambda i: -values[i])[:q]
+        basis = mpmath.matrix([[vectors[i, j] for j in order] for i in range(gram.rows)])
+        orthonormal = mpmath.qr(Vm.T, mode="skinny")[0]
+        rest = orthonormal - basis * (basis.T * orthonormal)
+        return float(mpmath.sqrt(max(mpmath.eigsy(rest.T * rest, eigvals_only=True))))
+
+
+@st.composite
+def scaled_layers(draw):
+    """(Y, R, k): rows of very different size, noise down to 1e-17, units from 1e-250 to 1e250."""
+    n, p, k = draw(st.integers(3, 6)), draw(st.integers(2, 4)), draw(st.integers(1, 2))
+    g = torch.Generator().manual_seed(draw(st.integers(0, 10**6)))
+    R = torch.linalg.qr(randn(g, n, k)).Q.T
+    spread = 10 ** (draw(st.floats(0, 9)) * torch.rand(p, 1, generator=g, dtype=F64))
+    noise = 10 ** draw(st.floats(-17, 0.3))
+    Y = spread * (randn(g, p, k) @ R + noise * randn(g, p, n))
+    return Y * 10.0 ** draw(st.integers(-250, 250)), R, k
+
+
+@given(scaled_layers())
+@settings(max_examples=150, deadline=None)
+def test_exact_arithmetic_never_contradicts_the_bound(case):
+    Y, R, k = case
+    for q in range(k, min(Y.shape) + 1):
+        cert = sl.reference_bound(Y, R, q)
+        if math.isfinite(float(cert.bound)):
+            assert true_sine(Y, R, q) <= float(cert.bound) <= 1
+            each = direction_bounds(Y, R, q)
+            for v, bound in zip(each.directions, each.bound, strict=True):
+                if math.isfinite(float(bound)):
+                    assert true_sine(Y, v[None], q) <= float(bound)
+
+
+@given(st.floats(-16, -1), st.floats(0.01, 3.0), st.integers(0, 10**6))
+@settings(max_examples=100, deadline=None)
+def test_a_weak_direction_under_a_strong_one(size, lift, seed):
+    """σ₁ ≫ σ₂: the weak direction's left vector carries the rounding of the strong one."""
+    g = torch.Generator().manual_seed(seed)
+    basis = torch.linalg.qr(randn(g, 5, 5)).Q
+    R = basis[:2]
+    core = torch.zeros(3, 5, dtype=F64)
+    core[0, 0], core[1, 1] = 1.0, 10**size
+    core[0, 2], core[1, 3], core[2, 4] = lift, lift * 10**size, 0.3 * 10**size
+    Y = torch.linalg.qr(randn(g, 3, 3)).Q @ core @ basis
+    for q in (2, 3):
+        bound = float(sl.reference_bound(Y, R, q).bound)
+        assert math.isinf(bound) or true_sine(Y, R, q) <= bound
+
+
+def test_the_allowance_does_not_swallow_the_bound():
+    """At noise 1e-12 the bound is still of the size of the truth."""
+    g = torch.Generator().manual_seed(0)
+    R = torch.linalg.qr(randn(g, 40, 3)).Q.T
+    M, N = randn(g, 10, 3), randn(g, 10, 40)
+    for noise in (1e-12, 1e-9, 1e-6):
+        Y = M @ R + noise * N
+        truth = float(sl.projectors.containment_distance(R, Y, 3, 3))
+        assert truth <= float(sl.reference_bound(Y, R).bound) < 3 * truth
+
+
+@given(st.integers(-300, 300))
+def test_the_unit_of_y_changes_nothing_but_the_reported_numbers(exponent):
+    g = torch.Generator().manual_seed(1)
+    R = torch.linalg.qr(randn(g, 8, 2)).Q.T
+    Y = randn(g, 4, 2) @ R + 0.01 * randn(g, 4, 8)
+    unit = 2.0**exponent  # exact
+    one, other = sl.reference_bound(Y, R), sl.reference_bound(unit * Y, R)
+    assert float(one.bound) == float(other.bound)
+    assert float(other.gap) == unit * float(one.gap)
+
+
+def test_denormal_and_zero_layers_have_a_verdict():
+    R = torch.tensor([[1.0, 0.0]], dtype=F64)
+    assert sl.reference_bound(torch.zeros(2, 2, dtype=F64), R).verdict == "vacuous"
+    tiny = torch.tensor([[5e-320, 1e-320], [0.0, 0.0]], dtype=F64)
+    assert true_sine(tiny, R, 1) <= float(sl.reference_bound(tiny, R).bound) <= 1
+
+
+@given(st.integers(0, 10**6), st.floats(-1, 1), st.floats(-2, 1))
+def test_two_columns_are_an_equality(seed, a, b):
+    """k = 1, n = 2: tan θ = ‖F₀‖/(1 − t²/s²), whatever the matrix."""
+    g = torch.Generator().manual_seed(seed)
+    Y = randn(g, 3, 2) * torch.tensor([10**a, 10**b], dtype=F64)
+    R = torch.tensor([[1.0, 0.0]], dtype=F64)
+    cert = sl.reference_bound(Y, R)
+    if float(cert.bound) < math.inf and float(cert.gap) > 1e-6:
+        assert float(sl.projectors.sin_theta(R, Y, 1)[0]) == pytest.approx(
+            float(cert.bound), rel=1e-6
+        )
+
+
+def test_rounded_references_are_made_orthonormal():
+    g = torch.Generator().manual_seed(2)
+    R = torch.linalg.qr(randn(g, 9, 2)).Q.T
+    Y = randn(g, 4, 2) @ R
+    for single in (R.float().double(), R.float()):
+        bound = float(sl.reference_bound(Y, single).bound)
+        assert true_sine(Y, single.double(), 2) <= bound < 1e-5
+
+
+def test_the_lost_direction_is_named():
+    """One direction of three is drowned: its bound is infinite, the others are kept."""
+    g = torch.Generator().manual_seed(3)
+    R = torch.linalg.qr(randn(g, 30, 3)).Q.T
+    strength = torch.tensor([3.0, 2.0, 1e-4], dtype=F64)
+    M = torch.linalg.qr(randn(g, 6, 3)).Q * strength
+    Y = M @ R + 0.01 * randn(g, 6, 30)
+    assert math.isinf(float(sl.reference_bound(Y, R).bound))
+    cert = direction_bounds(Y, R)
+    assert cert.holds.tolist() == [True, True, False]
+    assert (cert.bound[:2] < 0.1).all()
+    assert abs(float(cert.directions[2] @ R[2])) > 0.9
+    truth = [float(sl.projectors.containment_distance(v[None], Y, 1, 3)) for v in cert.directions]
+    assert truth[0] <= float(cert.bound[0])
+    assert truth[1] <= float(cert.bound[1])
+    assert truth[2] > 0.5
+
+
+def sample(variance, trials=3):
+    data = sl.sample_union(
+        ambient_dim=40, n_subspaces=2, subspace_dim=2, points_per_subspace=15, trials=trials, seed=0
+    )
+    return data, sl.add_noise(data, variance, seed=1)
+
+
+@pytest.mark.parametrize("variance", [0.0, 1e-28, 1e-16, 1e-8, 1e-4, 1e-2])
+def test_one_step_is_never_violated_and_the_search_beats_fixed_scales(variance):
+    data, noisy = sample(variance)
+    W = randn(torch.Generator().manual_seed(0), 3, 20, 40)
+    for Y in (W @ noisy.X, torch.relu(W @ noisy.X), 7.0 * (W @ noisy.X)):
+        truth = sl.projection_distance(data.clean, Y, 4, "spectral")
+        best = one_step_bound(data.clean, W, Y, 4)
+        assert (truth <= best.bound).all()
+        for scale in (0.25, 0.5, 1.0, 2.0, 7.0):
+            fixed = one_step_bound(data.clean, W, Y, 4, scale)
+            assert (truth <= fixed.bound).all()
+            useful = fixed.bound < 1
+            assert (best.bound[useful] <= fixed.bound[useful] * (1 + 1e-6) + 1e-9).all()
+
+
+def test_affine_reference_holds_every_affine_layer():
+    data, _ = sample(0.0)
+    R = affine_reference(data.clean, 4)
+    assert R.shape == (3, 5, 30)
+    W, b = randn(torch.Generator().manual_seed(0), 3, 20, 40), torch.full((20, 1), 0.3, dtype=F64)
+    Y = W @ data.clean + b * torch.linspace(-1, 1, 20, dtype=F64)[:, None]
+    assert (sl.reference_bound(Y, R).bound < 1e-9).all()
+    assert (sl.projectors.containment_distance(data.clean, Y, 4, 5) < 1e-12).all()
+    ones = torch.ones(1, 30, dtype=F64)
+    with pytest.raises(ValueError, match="already lies in the row space"):
+        affine_reference(torch.cat([data.clean[0], ones]), 5)
+
+
+def test_label_reference_is_block_diagonal_and_exact_on_clean_data():
+    data, noisy = sample(0.3)
+    for X, ranks in ((data.clean, 2), (noisy.X, [1, 3])):
+        R = label_reference(X, data.labels, ranks)
+        assert R.shape == (3, 4, 30)
+        assert torch.allclose(R @ R.mT, torch.eye(4, dtype=F64).expand(3, 4, 4), atol=1e-12)
+        P = R.mT @ R
+        across = data.labels[:, None] != data.labels[None, :]
+        assert (P[:, across] == 0).all()
+    clean = label_reference(data.clean, data.labels, 2)
+    assert (sl.projection_distance(clean, data.clean, 4, "spectral") < 1e-12).all()
+    assert label_reference(data.clean, data.labels, 2, ones=True).shape == (3, 5, 30)
+    shuffled = torch.randperm(30, generator=torch.Generator().manual_seed(0))
+    moved = label_reference(data.clean[..., shuffled], data.labels[shuffled], 2)
+    assert (sl.projection_distance(clean[..., shuffled], moved, 4, "spectral") < 1e-12).all()
+
+
+def test_bad_input():
+    data, _ = sample(0.0)
+    W = randn(torch.Generator().manual_seed(0), 3, 20, 40)
+    Y = W @ data.clean
+    with pytest.raises(ValueError, match="W must be"):
+        one_step_bound(data.clean, W.mT, Y, 4)
+    with pytest.raises(ValueError, match="scale must be positive"):
+        one_step_bound(data.clean, W, Y, 4, 0.0)
+    with pytest.raises(ValueError, match="one per class"):
+        label_reference(data.clean, data.labels, [2, 2, 2])
+    with pytest.raises(ValueError, match="numerical rank"):
+        label_reference(data.clean, data.labels, 3)
+    with pytest.raises(ValueError, match="at least the number of rows"):
+        direction_bounds(Y, sl.row_basis(data.clean, 4), 3)
+
+
+def test_the_comparison_is_rigorous_and_its_trials_are_independent():
+    config = reference.Comparison(
+        trials=12, points_per_subspace=20, ambient_dim=60, width=40, noise=(-3,)
+    )
+    for layer in reference.LAYERS:
+        point = {"layer": layer, "noise": -3}
+        found = reference.compute(config, point, "cpu")
+        assert found["bound"].shape == (12, 4, 2)
+        assert (found["truth"] <= found["bound"]).all()
+        fewer = reference.compute(replace(config, trials=3), point, "cpu")
+        for name, values in fewer.items():
+            assert values == pytest.approx(found[name][:3], rel=1e-9)
+
+
+def test_the_depth_experiment_agrees_with_the_corollary_and_is_rigorous():
+    config = reference.Depth(trials=2, depth=3, points_per_subspace=20, ambient_dim=60, width=40)
+    for layer in reference.DEEP:
+        found = reference.compute_depth(config, {"layer": layer, "noise": -6}, "cpu")
+        assert (found["truth"] <= found["bound"]).all()
+        assert (found["truth"][:, :, 0, 0] <= found["chain"]).all()
+    data = sl.sample_union(
+        ambient_dim=60, n_subspaces=4, subspace_dim=4, points_per_subspace=20, trials=2, seed=0
+    )
+    noisy = sl.add_noise(data, 1e-6, seed=0)
+    layers = reference.deep_layers(config, "orthogonal", noisy.X, [0, 1])
+    chain = sl.bounds.depth_corollary(data.clean, noisy.noise, layers, 16, 0.1).bound
+    found = reference.compute_depth(config, {"layer": "orthogonal", "noise": -6}, "cpu")
+    assert found["chain"][:, -1] == pytest.approx(chain.numpy(), rel=1e-6)
+
+
+def test_the_verdict_on_depth_follows_the_numbers():
+    claim = evidence.CLAIMS["depth-needs-epsilon-over-L"]
+    run = evidence.load_result("reference-depth")
+
+    def verdict(**arrays):
+        return claim.judge(
+            {"reference-depth": replace(run, arrays={**run.arrays, **arrays})}
+        ).verdict
+
+    assert verdict() == "fails"
+    assert verdict(bound=0 * run["truth"]) == "holds"  # violated
+    assert verdict(bound=run["bound"] + 2) == "holds"  # says nothing at the last layer
+    growing = run["bound"].copy()
+    growing[:, :, -1] = 0.99
+    growing = growing.clip(run["truth"])
+    assert verdict(bound=growing) == "holds under conditions we name"
