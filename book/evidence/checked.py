@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from evidence.experiment import Experiment, Point, register
+from evidence.experiment import Experiment, Setting, register
 from evidence.statement import STATEMENTS
 from evidence.statement import run as run_checker
 
@@ -18,15 +18,15 @@ class Config:
     seed: int = 0
 
 
-def points(config: Config) -> list[Point]:
+def settings(config: Config) -> list[Setting]:
     def number(name: str) -> list[int]:
         return [int(part) for part in name.split()[-1].split(".")]
 
     return [{"statement": name} for name in sorted(STATEMENTS, key=number)]
 
 
-def compute(config: Config, point: Point, device: str) -> dict[str, Any]:
-    report = run_checker(STATEMENTS[point["statement"]], config.instances, config.seed)
+def compute(config: Config, setting: Setting, device: str) -> dict[str, Any]:
+    report = run_checker(STATEMENTS[setting["statement"]], config.instances, config.seed)
     return {
         "instances": np.array(report.instances),
         "violations": np.array(report.violations),
@@ -44,7 +44,7 @@ register(
         "Every numbered statement on random instances, its extremal instance and its controls",
         quick=Config(instances=200),
         full=Config(instances=10_000),
-        points=points,
+        settings=settings,
         compute=compute,
     )
 )

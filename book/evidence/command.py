@@ -44,7 +44,7 @@ def run_one(name: str, options: argparse.Namespace) -> None:
                 name, config, device=options.device, executor=executor, parts=parts, progress=True
             )
     except KeyboardInterrupt:
-        sys.exit(f"\ninterrupted; finished points are in {parts}: the same command resumes")
+        sys.exit(f"\ninterrupted; finished settings are in {parts}: the same command resumes")
     if options.full or options.out:
         path = save(result, folder)
         print(f"{path}: {time.perf_counter() - begin:.0f} s")
@@ -56,7 +56,7 @@ def run_one(name: str, options: argparse.Namespace) -> None:
 
 @contextmanager
 def executor_for(options: argparse.Namespace) -> Iterator[Executor | None]:
-    """Where the points are computed: here, in processes of this machine, or on a Dask cluster."""
+    """Where the settings are computed: here, in processes of this machine, or on a Dask cluster."""
     if options.scheduler:
         with connected(options.scheduler) as client:
             yield client.get_executor()
@@ -89,22 +89,22 @@ def connected(address: str) -> Any:
 
 def listed(folder: Path) -> list[str]:
     """Every experiment with the size and the computing time of its stored result, and the sum."""
-    lines = [f"{'name':<26}{'trials':>6}{'points':>8}{'seconds':>9}  title; device"]
+    lines = [f"{'name':<26}{'trials':>6}{'settings':>9}{'seconds':>9}  title; device"]
     total = 0.0
     for name, experiment in sorted(EXPERIMENTS.items()):
         try:
             stored = load_result(name, folder)
         except FileNotFoundError:
-            lines.append(f"{name:<26}{'–':>6}{'–':>8}{'–':>9}  {experiment.title}; not stored")
+            lines.append(f"{name:<26}{'–':>6}{'–':>9}{'–':>9}  {experiment.title}; not stored")
             continue
         total += stored.seconds
         lines.append(
-            f"{name:<26}{stored.config.get('trials', '–'):>6}{len(stored.points):>8}"
+            f"{name:<26}{stored.config.get('trials', '–'):>6}{len(stored.settings):>9}"
             f"{stored.seconds:>9.0f}  {experiment.title}; {stored.provenance['device']}"
         )
     return [
         *lines,
-        f"seconds: of computing, summed over the points. All stored results: {total / 60:.0f} "
+        f"seconds: of computing, summed over the settings. All stored results: {total / 60:.0f} "
         f"minutes; half of it, {total / 120:.0f} minutes, is an estimate for `--workers 2`.",
     ]
 

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evidence.experiment import Experiment, Point, register
-from evidence.setting import Setting, paper_data
+from evidence.experiment import Experiment, Setting, register
+from evidence.paper import PaperConfig, paper_data
 from subspace_lib import diagnostics as measure
 from subspace_lib.data import UnionOfSubspaces
 from subspace_lib.entrywise import certify_clusters
@@ -32,7 +32,7 @@ PICTURE_MAX = 0.15  # an entry of |P_r(Y)| this large or larger is stored as 255
 
 
 @dataclass(frozen=True)
-class Config(Setting):
+class Config(PaperConfig):
     """Three planes in R⁶⁰, 30 points each, 24 units in every layer; the grid of six controls.
 
     gd, gd_bias: learning rates of gradient descent for networks without and with a bias, on the
@@ -75,7 +75,7 @@ def grid(config: Config) -> dict[str, list[Any]]:
     return {name: list(getattr(config, name)) for name in CONTROLS}
 
 
-def points(config: Config) -> list[Point]:
+def settings(config: Config) -> list[Setting]:
     axes = grid(config)
     return [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
 
@@ -170,20 +170,23 @@ def look(
     return found
 
 
-def network_for(config: Config, point: Point) -> FeedForward:
-    widths = (config.ambient_dim, *[config.hidden] * point["depth"], config.ambient_dim)
-    return FeedForward(widths, activation=point["activation"], bias=point["bias"])
+def network_for(config: Config, setting: Setting) -> FeedForward:
+    widths = (config.ambient_dim, *[config.hidden] * setting["depth"], config.ambient_dim)
+    return FeedForward(widths, activation=setting["activation"], bias=setting["bias"])
 
 
-def compute(config: Config, point: Point, device: str) -> dict[str, np.ndarray]:
+def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarray]:
     """FOLLOWED, (checkpoints, trials) each; AT_THE_END, (trials,) each; steps; picture of trial 0.
 
     The loss is relative to ‖X‖². NaN (and a picture of zeros): the trial has diverged.
     """
-    data, network = paper_data(config, point["noise"], device=device), network_for(config, point)
+    data, network = (
+        paper_data(config, setting["noise"], device=device),
+        network_for(config, setting),
+    )
     run = follow(
-        network, data, config.marks, config.seed + 2, point["init"], normalize="data",
-        optimizer=point["optimizer"], lr=config.rate(point["optimizer"], point["bias"]),
+        network, data, config.marks, config.seed + 2, setting["init"], normalize="data",
+        optimizer=setting["optimizer"], lr=config.rate(setting["optimizer"], setting["bias"]),
     )  # fmt: skip
     alive = [torch.from_numpy(np.isfinite(loss)).to(device) for _, loss in run]
     rows = [
@@ -276,7 +279,7 @@ def interactions(
 
 
 @dataclass(frozen=True)
-class PaperConfig(Config):
+class LargeConfig(Config):
     """Some settings at the paper's size, to see what carries over; rates chosen in the same way."""
 
     trials: int = 1
@@ -291,7 +294,7 @@ class PaperConfig(Config):
     noise: tuple[float, ...] = (0.1,)
 
 
-PAPER = PaperConfig()
+PAPER = LargeConfig()
 
 register(
     Experiment(
@@ -302,7 +305,7 @@ register(
             depth=(1,), checkpoints=3, steps=30,
         ),
         full=Config(),
-        points=points,
+        settings=settings,
         compute=compute,
     )
 )  # fmt: skip
@@ -311,12 +314,12 @@ register(
     Experiment(
         "laboratory-paper",
         "The laboratory's settings at noise 0.1 and the paper's size",
-        quick=PaperConfig(
+        quick=LargeConfig(
             marks=(0, 3, 30), init=("usual",), activation=("relu",), depth=(1,), checkpoints=3,
             steps=30, ambient_dim=60, points_per_subspace=40, hidden=24,
         ),
         full=PAPER,
-        points=points,
+        settings=settings,
         compute=compute,
     )
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Results on disk: arrays with config, points and provenance, in one npz file without pickles."""
+"""Results on disk: arrays with config, settings and provenance, in one npz file without pickles."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ DAMAGE = (
 
 @dataclass(frozen=True)
 class Result:
-    """A finished experiment. arrays: name → (points, …); points: what each first index stands for.
+    """A finished experiment. arrays: name → (settings, …); settings: what each first index
+    stands for.
 
     config: the frozen settings, seed included. provenance: versions, device, and the wall and
-    processor time of all points together, in seconds (older results have the wall time only).
+    processor time of all settings together, in seconds (older results have the wall time only).
     """
 
     name: str
     config: dict[str, Any]
-    points: list[dict[str, Any]]
+    settings: list[dict[str, Any]]
     arrays: dict[str, np.ndarray]
     provenance: dict[str, Any] = field(default_factory=dict)
 
@@ -42,21 +43,20 @@ class Result:
             raise KeyError(f"{self.name} has no array {key!r}; it has {', '.join(self.arrays)}")
         return self.arrays[key]
 
-    def index(self, **point: Any) -> int:
-        """The first index of the one point with these values; ValueError where not exactly one."""
-        found = [
-            i for i, p in enumerate(self.points) if all(p.get(k) == v for k, v in point.items())
-        ]
+    def index(self, **setting: Any) -> int:
+        """The first index of the one setting with these values; ValueError where not exactly one."""
+        wanted = setting.items()
+        found = [i for i, s in enumerate(self.settings) if all(s.get(k) == v for k, v in wanted)]
         if len(found) != 1:
             raise ValueError(
-                f"{self.name}: {point} matches {len(found)} points, expected one; the first of "
-                f"its {len(self.points)} points is {self.points[0]}"
+                f"{self.name}: {setting} matches {len(found)} settings, expected one; the first of "
+                f"its {len(self.settings)} settings is {self.settings[0]}"
             )
         return found[0]
 
-    def at(self, **point: Any) -> dict[str, np.ndarray]:
-        """All arrays at one point."""
-        i = self.index(**point)
+    def at(self, **setting: Any) -> dict[str, np.ndarray]:
+        """All arrays at one setting."""
+        i = self.index(**setting)
         return {name: values[i] for name, values in self.arrays.items()}
 
     def note(self) -> str:
@@ -71,7 +71,7 @@ class Result:
 
     @property
     def seconds(self) -> float:
-        """Computing time of all points: the processor's, where it was recorded, on a CPU."""
+        """Computing time of all settings: the processor's, where it was recorded, on a CPU."""
         made = self.provenance
         cpu = made.get("cpu_seconds", 0.0) if made["device"].startswith("CPU") else 0.0
         return cpu if cpu > 0 else made["wall_seconds"]
@@ -85,7 +85,7 @@ def as_config(config: Any) -> dict[str, Any]:
 
 
 def provenance(device: str, wall_seconds: float, cpu_seconds: float) -> dict[str, Any]:
-    """Versions, device, and the seconds that all points took together."""
+    """Versions, device, and the seconds that all settings took together."""
     return {
         "versions": {"python": platform.python_version()} | {n: version(n) for n in VERSIONS},
         "device": device_name(device),
@@ -114,7 +114,7 @@ def save(result: Result, folder: Path) -> Path:
     meta = {
         "name": result.name,
         "config": result.config,
-        "points": result.points,
+        "points": result.settings,
         "provenance": result.provenance,
     }
     path = folder / f"{result.name}.npz"

@@ -36,7 +36,7 @@ def split(result: Result, count: int) -> list[Result] | None:
     None where there are no trials, or fewer than SMALLEST to a group, or where an array has two
     axes of that length and AXES does not say which one counts the trials.
     """
-    if all({"first", "trials"} <= point.keys() for point in result.points):
+    if all({"first", "trials"} <= point.keys() for point in result.settings):
         return _split_points(result, count)
     trials = result.config.get("trials", 0)
     size = trials // count
@@ -47,7 +47,7 @@ def split(result: Result, count: int) -> list[Result] | None:
         Result(
             result.name,
             result.config | {"trials": size},
-            result.points,
+            result.settings,
             {
                 name: values if (axis := axes[name]) == 0
                 else values.take(range(g * size, (g + 1) * size), axis=axis)
@@ -74,14 +74,14 @@ def _axis(result: Result, name: str, trials: int) -> int | None:
 
 
 def _split_points(result: Result, count: int) -> list[Result] | None:
-    size = len(result.points) // count
-    if size == 0 or size * result.points[0]["trials"] < SMALLEST:
+    size = len(result.settings) // count
+    if size == 0 or size * result.settings[0]["trials"] < SMALLEST:
         return None
     return [
         Result(
             result.name,
-            result.config | {"trials": sum(p["trials"] for p in result.points[chosen])},
-            result.points[chosen],
+            result.config | {"trials": sum(p["trials"] for p in result.settings[chosen])},
+            result.settings[chosen],
             {name: values[chosen] for name, values in result.arrays.items()},
             result.provenance,
         )
@@ -158,7 +158,7 @@ def tally(points: Sequence[Mapping[str, Any]], chosen: Sequence[int], good: Sequ
 def sizes(verdict: Verdict, results: Results, whole: str, half: Results) -> str:
     """What half the size says. Without it: "" where the points vary the size (``varied`` tells)."""
     if not half:
-        points = [p for result in results.values() for p in result.points]
+        points = [p for result in results.values() for p in result.settings]
         varies = any(len(values(points, key)) > 1 for key in SIZES)
         return f"one size only ({own})" if (own := _size(results)) and not varies else ""
     found = verdict(half)
@@ -185,7 +185,7 @@ def sensitivity(
     are no trials either (a proof), it is all there is to say. half: the same experiments at half
     the size, where they are stored.
     """
-    points = [p for result in results.values() for p in result.points]
+    points = [p for result in results.values() for p in result.settings]
     settings = said or (f"varied: {listed}" if (listed := varied(points)) else "")
     tried = seeds(verdict, results, whole)
     if said and not tried:

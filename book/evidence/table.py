@@ -14,7 +14,7 @@ def statement_table(run: Any) -> Any:
 
     names = ("statement", "instances", "violations", "largest left/right", "extremal", "controls")
     head = "".join(f"<th scope='col'>{name}</th>" for name in names)
-    body = "".join(_statement_row(run, i) for i in range(len(run.points)))
+    body = "".join(_statement_row(run, i) for i in range(len(run.settings)))
     # a table that scrolls sideways must take the keyboard's focus
     table = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
     note = f"<p>{html.escape(run.note())}</p>"
@@ -24,7 +24,7 @@ def statement_table(run: Any) -> Any:
 def _statement_row(run: Any, i: int) -> str:
     extremal = float(run["extremal"][i])
     cells = (
-        run.points[i]["statement"],
+        run.settings[i]["statement"],
         f"{int(run['instances'][i]):,}",
         str(int(run["violations"][i])),
         f"{float(run['tightest'][i]):.3f}",

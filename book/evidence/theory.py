@@ -31,7 +31,7 @@ def checked(verdict: str, *statements: str) -> Judge:
     def judge(results: Mapping[str, Result]) -> Judgement:
         run, parts = results[RUN], []
         for name in statements:
-            found = [i for i, p in enumerate(run.points) if p["statement"] == name]
+            found = [i for i, p in enumerate(run.settings) if p["statement"] == name]
             if not found or not run["passed"][found[0]]:
                 return Judgement(UNTESTED, f"{name} has no passed machine check")
             i = found[0]

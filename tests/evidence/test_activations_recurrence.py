@@ -48,8 +48,8 @@ def test_the_scale_multiplies_signal_and_noise():
 
 
 def test_relu_does_not_see_the_scale_and_gelu_does(tiny):
-    at = {p["activation"]: [] for p in tiny.points}
-    for i, p in enumerate(tiny.points):
+    at = {p["activation"]: [] for p in tiny.settings}
+    for i, p in enumerate(tiny.settings):
         at[p["activation"]].append(tiny["nonlinearity"][i, 0])
     np.testing.assert_allclose(at["relu"][0], at["relu"][-1], rtol=1e-4)
     assert (at["gelu"][0] < 0.1 * at["gelu"][-1]).all()
@@ -69,7 +69,7 @@ def test_the_nonlinearity_is_the_best_fit():
 
 
 def test_the_random_layers_have_as_many_rows(tiny):
-    point = RECURRENT.points(TINY_RECURRENT)[0]
+    point = RECURRENT.settings(TINY_RECURRENT)[0]
     found = module.recurrent(TINY_RECURRENT, point, "cpu")
     assert found["random_share_r"].shape == (2, 2)
     assert found["share_r"].shape == (3, 6, 2)
@@ -92,7 +92,7 @@ def test_half_a_distance_is_preserved(stored, distance, verdict):
 
 
 def test_one_scale_is_a_condition(stored, tiny):
-    near = np.array([0.1 if p["scale"] == 1 else 1.0 for p in tiny.points])
+    near = np.array([0.1 if p["scale"] == 1 else 1.0 for p in tiny.settings])
     changed(stored, "activations", clean_to_post_spectral=near[:, None, None, None])
     for name in ("gelu-silu-preserve", "pointwise-class"):
         assert evidence.judge(name, stored).verdict == "holds under conditions we name"

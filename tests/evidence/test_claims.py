@@ -90,7 +90,7 @@ def test_groups_of_trials_are_disjoint_and_complete():
         np.testing.assert_array_equal(together, run["scores"])
         for g in groups:
             np.testing.assert_array_equal(g["steps"], run["steps"])
-            assert g.points == run.points
+            assert g.settings == run.settings
     assert run.config["trials"] == 20
     assert len(sensitivity.halves(toy(trials=5))[1]["scores"][0, 0]) == 2  # the fifth is left over
     assert sensitivity.split(toy(trials=3), 2) is None  # one trial decides nothing
@@ -123,7 +123,7 @@ def test_blocks_of_trials_are_split_by_points():
     points = [{"first": 10 * i, "trials": 10} for i in range(4)]
     run = Result("blocks", {"trials": 40}, points, {"scores": np.arange(8).reshape(4, 2)})
     first, second = sensitivity.halves(run)
-    assert second.points == points[2:]
+    assert second.settings == points[2:]
     assert second["scores"].tolist() == [[4, 5], [6, 7]]
     assert first.config["trials"] == 20
     assert sensitivity.split(run, 10) is None
@@ -143,10 +143,10 @@ def test_a_verdict_that_depends_on_the_trials_says_so():
 
 
 def test_where_nothing_was_varied_it_says_so():
-    run = replace(toy(), config={"hidden": 8}, points=[{"rate": 1}] * 6)
+    run = replace(toy(), config={"hidden": 8}, settings=[{"rate": 1}] * 6)
     found = assured(positive, {"toy": run}).sensitivity
     assert found == "seeds were not varied; no setting was varied; one size only (hidden 8)"
-    sized = replace(toy(), points=[{"width": w} for w in range(6)])
+    sized = replace(toy(), settings=[{"width": w} for w in range(6)])
     found = assured(positive, {"toy": sized}).sensitivity
     assert "one size" not in found
     assert "width 0 to 5, 6 values" in found
@@ -179,7 +179,7 @@ def test_what_a_judge_says_replaces_the_list_of_settings():
 
 
 def test_settings_are_counted_by_their_values():
-    points = toy().points
+    points = toy().settings
     found = sensitivity.tally(points, range(6), [1, 3])
     assert found == "true in 2 of 6 settings: rate 0.1 1/2, 0.2 1/2, 0.4 0/2; bias no 0/3, yes 2/3"
     assert sensitivity.tally(points, [0, 1], []) == "true in none of 2 settings (bias no, yes)"

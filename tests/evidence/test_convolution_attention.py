@@ -11,8 +11,8 @@ import subspace_lib as sl
 from evidence.convolution_attention import claims as reading
 from evidence.convolution_attention import experiment as lab
 from evidence.experiment import find, run
+from evidence.paper import paper_data
 from evidence.results import save
-from evidence.setting import paper_data
 
 EXPERIMENT = find("architectures")
 TINY = replace(EXPERIMENT.quick, steps=8, marks=(0, 3, 8))
@@ -61,7 +61,7 @@ def test_images_say_what_is_wrong():
 def test_shapes_and_what_is_left_out(tiny):
     for name in lab.MEASURED:
         assert tiny[name].shape == (19, 3, lab.ROWS, 2), name
-    for i, p in enumerate(tiny.points):
+    for i, p in enumerate(tiny.settings):
         names = [name for name in tiny["names"][i] if name]
         known = lab.trials_of(TINY, p)
         shares = tiny["share_r1"][i]
@@ -77,10 +77,10 @@ def test_shapes_and_what_is_left_out(tiny):
 
 def test_every_number_of_rows_has_its_random_layer(tiny):
     rows = {int(name.split()[0]) for name in tiny.at(network="random relu")["names"] if name}
-    net = lab.network_for(TINY, tiny.points[0])
+    net = lab.network_for(TINY, tiny.settings[0])
     start = net.init("usual", trials=1, seed=0)
     X = paper_data(replace(TINY, trials=1), 0.1).X.float()
-    for point in tiny.points[:8]:
+    for point in tiny.settings[:8]:
         net = lab.network_for(TINY, point)
         start = net.init("usual", trials=1, seed=0)
         assert {layer.post.shape[1] for layer in net.layers(start, X)} <= rows, point
@@ -98,7 +98,7 @@ def test_both_objectives_start_from_the_same_layers(tiny):
 
 @pytest.mark.parametrize("network", ["cnn", "transformer", "random relu"])
 def test_a_stored_trial_is_a_live_one(tiny, network):
-    point = next(p for p in tiny.points if p["network"] == network)
+    point = next(p for p in tiny.settings if p["network"] == network)
     alone = EXPERIMENT.compute(replace(TINY, trials=1), point, "cpu")
     for name in ("loss", "share_r1", "clean_to_post_fro", "rank"):
         stored = tiny.at(**point)[name][..., :1]
@@ -179,12 +179,12 @@ def test_lost_means_less_than_the_controls(tmp_path, tiny, network, reconstruct,
 
 
 def test_every_reading_has_a_random_layer_of_its_size(tiny):
-    net = lab.network_for(TINY, tiny.points[0])
+    net = lab.network_for(TINY, tiny.settings[0])
     start = net.init("usual", trials=1, seed=0)
     X = paper_data(replace(TINY, trials=1), 0.1).X.float()
     for network in reading.VIEWS:
         for s in reading.readings(tiny, network):
-            net = lab.network_for(TINY, tiny.points[s.point])
+            net = lab.network_for(TINY, tiny.settings[s.point])
             start = net.init("usual", trials=1, seed=0)
             assert net.layers(start, X)[s.row].post.shape[1] == reading.height(tiny, s)
             assert 0 < reading.random_share(tiny, s) <= 1

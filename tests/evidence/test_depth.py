@@ -10,8 +10,8 @@ import subspace_lib as sl
 from evidence.depth import claims as judges
 from evidence.depth import experiment as depth
 from evidence.experiment import find, run
+from evidence.paper import paper_data
 from evidence.results import save
-from evidence.setting import paper_data
 
 EXPERIMENT = find("depth")
 TINY = replace(EXPERIMENT.quick, trials=2)
@@ -50,7 +50,7 @@ def test_both_objectives_start_from_the_same_layers(tiny):
 
 
 def test_the_numbers_are_the_library_s(tiny):
-    data, point = paper_data(TINY, 0.1), tiny.points[0]
+    data, point = paper_data(TINY, 0.1), tiny.settings[0]
     net = depth.network_for(TINY, point)
     start = net.init("usual", trials=2, seed=TINY.seed + 2)
     layers = net.layers({k: p.double() for k, p in start.items()}, data.X)
@@ -71,7 +71,7 @@ def test_the_numbers_are_the_library_s(tiny):
 
 
 def test_a_stored_trial_is_a_live_one(tiny):
-    for point in (tiny.points[0], tiny.points[3], tiny.points[6]):
+    for point in (tiny.settings[0], tiny.settings[3], tiny.settings[6]):
         alone = EXPERIMENT.compute(replace(TINY, trials=1), point, "cpu")
         for name in ("loss", "share_r1", "previous_to_post_fro"):
             stored = tiny.at(**point)[name][..., :1]
@@ -90,7 +90,7 @@ def test_what_is_stored_is_rounded_a_little():
 def test_stacks_of_several_depths_share_an_array():
     experiment = find("depth-trained")
     found = run(experiment)
-    shallow, deep = (p["layers"] for p in found.points)
+    shallow, deep = (p["layers"] for p in found.settings)
     assert shallow < deep
     for name in depth.STACKED:
         values = found[name]
@@ -175,7 +175,7 @@ def test_the_chain_adds_up_over_layers(tmp_path, tiny):
 
 def test_stored_bounds_are_not_contradicted():
     stored = evidence.load_result("depth")
-    assert stored.points == EXPERIMENT.points(EXPERIMENT.full)
+    assert stored.settings == EXPERIMENT.settings(EXPERIMENT.full)
     bound, truth = (stored[k] for k in ("reference_bound_affine", "affine_to_post_spectral"))
     assert (truth <= bound * (1 + 2.0 ** (1 - depth.BITS)) + 1e-6).all()
     assert stored["share_r"].shape == (9, 7, 5, stored.config["trials"])

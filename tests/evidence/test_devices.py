@@ -154,7 +154,7 @@ def test_the_probe(exact):
 @pytest.mark.parametrize("name", SWEEPS)
 def test_every_experiment(name):
     experiment = EXPERIMENTS[name]
-    points = experiment.points(experiment.quick)
+    points = experiment.settings(experiment.quick)
     point = points[len(points) // 2]
     expected = experiment.compute(experiment.quick, point, "cpu")
     with other_device() as device:

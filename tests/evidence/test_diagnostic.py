@@ -81,8 +81,8 @@ def test_the_random_state_is_left_alone():
 def test_the_stored_trials_are_live_ones():
     stored = load_result("probe-digits")
     full = EXPERIMENT.full
-    assert stored.points == EXPERIMENT.points(full)
+    assert stored.settings == EXPERIMENT.settings(full)
     few = replace(full, trials=1, marks=full.marks[:2])
-    for point in stored.points[:2]:
+    for point in stored.settings[:2]:
         again, before = EXPERIMENT.compute(few, point, "cpu"), stored.at(**point)
         np.testing.assert_allclose(again["share"], before["share"][:, :2, :, :1], atol=0.02)

@@ -18,13 +18,14 @@ from evidence import command
 from evidence.experiment import EXPERIMENTS, Experiment, Parts, find, register, run
 from evidence.half_size import SUFFIX
 from evidence.results import Result, load_result, save
-from evidence.theorem.experiment import DeepSetting, Setting
+from evidence.theorem.experiment import Config as TheoremConfig
+from evidence.theorem.experiment import DeepConfig
 
 SMALL = {
     "trials": 3, "relative": (-20, -2), "m": 20, "n_subspaces": 2, "subspace_dim": 2,
     "points_per_subspace": 10, "width": 12,
 }  # fmt: skip
-SETTING, DEEP = Setting(absolute=(-22,), **SMALL), DeepSetting(absolute=(), **SMALL, depth=2)
+SETTING, DEEP = TheoremConfig(absolute=(-22,), **SMALL), DeepConfig(absolute=(), **SMALL, depth=2)
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def same(a, b, apart=("seconds", "cpu_seconds")):
     for name in a.arrays.keys() - set(apart):
         np.testing.assert_array_equal(a[name], b[name])
         assert a[name].dtype == b[name].dtype
-    assert (a.name, a.config, a.points) == (b.name, b.config, b.points)
+    assert (a.name, a.config, a.settings) == (b.name, b.config, b.settings)
 
 
 # results on disk
@@ -161,11 +162,11 @@ def test_index_and_at(toy):
     result = run(toy)
     assert result.index(size=2) == result.index(kind="even") == 1
     assert result.at(size=3)["values"].tolist() == [0, 9]
-    with pytest.raises(ValueError, match="matches 2 points, expected one"):
+    with pytest.raises(ValueError, match="matches 2 settings, expected one"):
         result.index(kind="odd")
-    with pytest.raises(ValueError, match="matches 0 points"):
+    with pytest.raises(ValueError, match="matches 0 settings"):
         result.at(size=7)
-    with pytest.raises(ValueError, match="matches 0 points"):
+    with pytest.raises(ValueError, match="matches 0 settings"):
         result.index(colour="red")
     with pytest.raises(KeyError, match="has no array 'value'; it has values, found, seconds"):
         result["value"]
@@ -174,7 +175,7 @@ def test_index_and_at(toy):
 def test_config_must_be_a_dataclass_instance(toy):
     for config in ({"trials": 2}, Config):
         with pytest.raises((TypeError, AttributeError)):
-            run(replace(toy, points=lambda c: [{"size": 1}]), config)
+            run(replace(toy, settings=lambda c: [{"size": 1}]), config)
 
 
 # sweeps
@@ -241,7 +242,7 @@ def test_an_error_in_an_executor_is_raised_and_the_rest_kept(toy, tmp_path):
     broken = interrupted_at(2, RuntimeError("out of luck"))
     with ThreadPoolExecutor(1) as executor, pytest.raises(RuntimeError, match="luck") as caught:
         run(broken, executor=executor, parts=tmp_path)
-    assert caught.value.__notes__ == ['toy: no result for the point {"size": 2, "kind": "even"}']
+    assert caught.value.__notes__ == ['toy: no result for the setting {"size": 2, "kind": "even"}']
     CALLS.clear()
     run(toy, parts=tmp_path)
     assert 1 not in CALLS
@@ -285,7 +286,7 @@ def test_a_dask_cluster_gives_the_same_result(cluster, tmp_path):
     with cluster.get_client() as client:
         there = run("theorem-frequency", SETTING, executor=client.get_executor(), parts=tmp_path)
     same(here, there)
-    assert len(list(tmp_path.rglob("*.npz"))) == len(here.points)
+    assert len(list(tmp_path.rglob("*.npz"))) == len(here.settings)
 
 
 def test_the_command_uses_a_running_cluster(cluster, toy, tmp_path, capsys):
@@ -300,7 +301,7 @@ def test_a_worker_that_dies_is_an_error_that_names_the_point(cluster, toy, tmp_p
     with cluster.get_client() as client, pytest.raises(Exception, match="died") as caught:
         run(deadly, config, executor=client.get_executor(), parts=tmp_path)
     assert type(caught.value).__name__ == "KilledWorker"
-    assert caught.value.__notes__ == ['toy: no result for the point {"size": 3, "kind": "odd"}']
+    assert caught.value.__notes__ == ['toy: no result for the setting {"size": 3, "kind": "odd"}']
     assert len(list(tmp_path.rglob("*.npz"))) == 2
 
 
@@ -309,7 +310,7 @@ def test_processes_that_die_are_an_error_that_names_a_point(toy, tmp_path):
     pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
     with pool as executor, pytest.raises(BrokenExecutor) as caught:
         run(replace(toy, compute=dies_last), config, executor=executor, parts=tmp_path)
-    assert caught.value.__notes__ == ['toy: no result for the point {"size": 3, "kind": "odd"}']
+    assert caught.value.__notes__ == ['toy: no result for the setting {"size": 3, "kind": "odd"}']
     assert len(list(tmp_path.rglob("*.npz"))) == 2
 
 
@@ -319,7 +320,7 @@ def test_points_must_agree_and_exist(toy):
 
     with pytest.raises(ValueError, match="same names and shapes"):
         run(replace(toy, compute=ragged))
-    with pytest.raises(ValueError, match="toy has no points"):
+    with pytest.raises(ValueError, match="toy has no settings"):
         run(toy, replace(toy.quick, sizes=()))
 
 
@@ -342,9 +343,9 @@ def test_the_half_sizes_are_half_and_otherwise_the_same():
             assert 2 * getattr(half.full, key) == getattr(whole.full, key), (name, key)
         for key in ("steps", "marks", "n_subspaces"):
             assert getattr(half.full, key, None) == getattr(whole.full, key, None)
-        kept = [{k: v for k, v in p.items() if k != "scale"} for p in half.points(half.full)]
+        kept = [{k: v for k, v in p.items() if k != "scale"} for p in half.settings(half.full)]
         assert kept == [
-            {k: v for k, v in p.items() if k != "scale"} for p in whole.points(whole.full)
+            {k: v for k, v in p.items() if k != "scale"} for p in whole.settings(whole.full)
         ]
 
 
@@ -361,7 +362,7 @@ def test_list_names_every_experiment(toy, tmp_path, monkeypatch, capsys):
     head, *lines, last = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == sorted(EXPERIMENTS)
     rows = {line.split()[0]: line.split()[1:4] for line in lines}
-    assert head.split()[:4] == ["name", "trials", "points", "seconds"]
+    assert head.split()[:4] == ["name", "trials", "settings", "seconds"]
     assert rows["toy"] == ["2", "3", "600"]
     assert rows["statements"] == ["–", "3", "300"]
     assert rows["headline"] == ["–", "–", "–"]
@@ -432,7 +433,7 @@ def test_without_dask_the_command_says_what_to_install(toy, monkeypatch, capsys)
 )
 def test_a_trial_alone_is_the_trial_of_a_longer_run(name, setting):
     experiment = find(name)
-    point = experiment.points(setting)[-1]
+    point = experiment.settings(setting)[-1]
     long = experiment.compute(setting, point, "cpu")
     short = experiment.compute(replace(setting, trials=1), point, "cpu")
     for key, values in short.items():

@@ -9,8 +9,8 @@ import torch
 import subspace_lib as sl
 from evidence import laboratory as lab
 from evidence.experiment import find
+from evidence.paper import paper_data
 from evidence.results import load_result
-from evidence.setting import paper_data
 
 SMALL = lab.Config()
 SHORT = replace(SMALL, trials=3, marks=(0, 3, 30), steps=30, checkpoints=3)
@@ -117,7 +117,7 @@ def test_interactions_are_what_the_main_effects_leave():
 
 
 def test_the_grid_is_complete_and_every_setting_is_one_of_its_own(stored):
-    assert stored.points == lab.points(lab.Config())
+    assert stored.settings == lab.settings(lab.Config())
     assert stored.config == find("laboratory").full.__dict__ | {
         k: list(v) for k, v in find("laboratory").full.__dict__.items() if isinstance(v, tuple)
     }
@@ -127,7 +127,7 @@ def test_the_grid_is_complete_and_every_setting_is_one_of_its_own(stored):
             stored["picture"], stored["share_r1"], stored["negative_share"], strict=True
         )
     ]
-    assert len(set(shown)) == len(stored.points)
+    assert len(set(shown)) == len(stored.settings)
 
 
 @pytest.mark.parametrize("controls", [
@@ -168,6 +168,6 @@ def test_the_rate_is_the_best_of_its_neighbours(bias):
 
 
 def test_paper_size_settings_are_settings_of_the_grid(stored, paper):
-    assert paper.points == lab.points(lab.PAPER)
-    assert all(p in stored.points for p in paper.points)
+    assert paper.settings == lab.settings(lab.PAPER)
+    assert all(p in stored.settings for p in paper.settings)
     assert (np.isfinite(paper["share_r1"][:, 0])).all()

@@ -88,8 +88,8 @@ def test_steps_to_a_loss():
 
 
 def test_every_point_has_the_same_arrays(tiny):
-    points = EXPERIMENT.points(EXPERIMENT.full)
-    assert len(tiny.points) == len(points) == len({str(p) for p in points})
+    points = EXPERIMENT.settings(EXPERIMENT.full)
+    assert len(tiny.settings) == len(points) == len({str(p) for p in points})
     for name in (*module.FOLLOWED, "loss"):
         assert tiny[name].shape == (len(points), 3, 2), name
     assert tiny["reached"].shape == (len(points), len(module.TARGETS), 2)
@@ -107,7 +107,7 @@ def test_relu_is_idle_on_clipped_data_only(tiny):
 def test_stored_results_have_full_size():
     for experiment in (EXPERIMENT, HESSIAN):
         stored = load_result(experiment.name)
-        assert stored.points == experiment.points(experiment.full)
+        assert stored.settings == experiment.settings(experiment.full)
         assert stored.config["trials"] == experiment.full.trials
 
 
@@ -194,7 +194,7 @@ def test_near_zero_in_the_spectral_norm_is_enough(stored, tiny, distance, verdic
 
 def test_some_kinds_of_data_are_a_condition(stored, tiny):
     far = np.ones_like(tiny["loss"])
-    far[[i for i, p in enumerate(tiny.points) if p["data"] == "nonnegative"]] = 0
+    far[[i for i, p in enumerate(tiny.settings) if p["data"] == "nonnegative"]] = 0
     changed(stored, "nonnegative", clean_to_post_max=0 * far + 1, clean_to_post_spectral=far)
     verdict = evidence.judge("nonnegative-free", stored).verdict
     assert verdict == "holds under conditions we name"
@@ -232,7 +232,7 @@ def test_an_optimum_is_flat_and_curved_upwards(
 )
 def test_faster_and_better(stored, tiny, steps, accuracy, verdict):
     reached, share = np.full_like(tiny["reached"], steps), np.full_like(tiny["loss"], accuracy)
-    usual = [i for i, p in enumerate(tiny.points) if p["init"] == "usual"]
+    usual = [i for i, p in enumerate(tiny.settings) if p["init"] == "usual"]
     reached[usual], share[usual] = 20, 0.5
     changed(stored, "nonnegative", reached=reached, spectral_acc=share, spectral_acc_r1=share)
     assert evidence.judge("nonnegative-faster", stored).verdict == verdict
@@ -240,8 +240,8 @@ def test_faster_and_better(stored, tiny, steps, accuracy, verdict):
 
 def test_each_start_is_compared_with_the_usual_one_of_its_kind(tiny):
     pairs = judges.pairs(tiny)
-    assert len(pairs) == sum(p["init"] != "usual" for p in tiny.points)
+    assert len(pairs) == sum(p["init"] != "usual" for p in tiny.settings)
     for a, b in pairs:
-        assert tiny.points[a]["init"] == "usual"
+        assert tiny.settings[a]["init"] == "usual"
         for name in ("data", "optimizer", "variance", "clip"):
-            assert tiny.points[a][name] == tiny.points[b][name]
+            assert tiny.settings[a][name] == tiny.settings[b][name]

@@ -33,10 +33,10 @@ def wine():
 
 
 def test_points_are_distinct_and_complete(tiny):
-    keys = [tuple(sorted(p.items())) for p in tiny.points]
+    keys = [tuple(sorted(p.items())) for p in tiny.settings]
     assert len(set(keys)) == len(keys)
     for hidden, starts in ((1, len(lab.STARTS) - 1), (3, len(lab.STARTS))):
-        chosen = [p for p in tiny.points if p["hidden"] == hidden and p["optimizer"] == "gd"
+        chosen = [p for p in tiny.settings if p["hidden"] == hidden and p["optimizer"] == "gd"
                   and p["scaling"] == "unit"]  # fmt: skip
         assert len(chosen) == starts
     for name in ("loss", "accuracy", "held_out"):
@@ -178,7 +178,7 @@ def test_the_gradient_is_that_of_training(objective):
 
 
 def test_a_stored_trial_is_a_live_one(tiny):
-    for point in tiny.points[::5]:
+    for point in tiny.settings[::5]:
         alone = EXPERIMENT.compute(replace(TINY, trials=1), point, "cpu")
         stored = tiny.at(**point)
         for name in ("loss", "held_out"):
@@ -202,11 +202,11 @@ def judged(run, tmp_path, **arrays):
 
 def outcome(run, winners):
     """Arrays in which the given points win on structure, speed and accuracy, the others tie."""
-    wins = np.array([winners(p) for p in run.points])
+    wins = np.array([winners(p) for p in run.settings])
     share = np.full_like(run["share_r1"], 0.5)
     share[wins] = 0.9
     held_out = np.full_like(run["held_out"], 0.8)
-    classify = np.array([p["objective"] == "classify" for p in run.points])
+    classify = np.array([p["objective"] == "classify" for p in run.settings])
     held_out[wins & classify], held_out[wins & ~classify] = 0.9, 0.7  # accuracy, error
     reached = np.full_like(run["reached"], 10)
     reached[wins] = 5
@@ -237,13 +237,13 @@ def test_the_best_rate_is_chosen_on_the_training_loss():
     config = replace(TINY, adam=(0.001, 0.01, 0.1))
     found = run(EXPERIMENT, config)
     loss, held_out = np.ones_like(found["loss"]), np.ones_like(found["held_out"])
-    for i, p in enumerate(found.points):
+    for i, p in enumerate(found.settings):
         loss[i, -1] = {0.001: 0.5, 0.01: 0.2, 0.1: np.nan}.get(p["lr"], 1.0)
         held_out[i, -1] = {0.001: 0.9, 0.01: 0.1, 0.1: 0.9}.get(p["lr"], 1.0)
     race = judge.Race(replace(found, arrays=found.arrays | {"loss": loss, "held_out": held_out}))
     for setting in race.settings(optimizer="adam", objective="classify"):
         for init in race.starts(setting):
-            assert found.points[race.best(setting, init)]["lr"] == 0.01
+            assert found.settings[race.best(setting, init)]["lr"] == 0.01
 
 
 def test_never_counts_as_one_epoch_more(tiny):

@@ -10,8 +10,8 @@ import evidence
 import subspace_lib as sl
 from evidence.experiment import find, run
 from evidence.objective import experiment as objective
+from evidence.paper import paper_data
 from evidence.results import load_result, save
-from evidence.setting import paper_data
 
 EXPERIMENT = find("objective")
 TINY = replace(EXPERIMENT.quick, trials=2, steps=20, marks=(0, 5, 20))
@@ -23,9 +23,9 @@ def tiny():
 
 
 def test_every_network_under_both_objectives(tiny):
-    networks = [{k: v for k, v in p.items() if k != "objective"} for p in tiny.points]
+    networks = [{k: v for k, v in p.items() if k != "objective"} for p in tiny.settings]
     assert networks[::2] == networks[1::2]
-    assert [p["objective"] for p in tiny.points] == ["reconstruct", "classify"] * 4
+    assert [p["objective"] for p in tiny.settings] == ["reconstruct", "classify"] * 4
     for name in objective.FOLLOWED:
         assert tiny[name].shape == (8, 3, 2), name
     assert np.isnan(tiny["accuracy"][::2]).all()
@@ -39,7 +39,7 @@ def test_both_objectives_start_from_the_same_layer(tiny):
 
 
 def test_a_stored_trial_is_a_live_one(tiny):
-    for point in tiny.points:
+    for point in tiny.settings:
         alone = EXPERIMENT.compute(replace(TINY, trials=1), point, "cpu")
         for name in ("loss", "share_r1", "labels_r", "clean_to_post_fro"):
             stored = tiny.at(**point)[name][:, :1]
@@ -94,7 +94,7 @@ def test_a_bias_of_the_network_shows_under_both(tmp_path, tiny, reconstruct, cla
     shares = np.empty_like(tiny["share_r1"])
     shares[::2], shares[1::2] = reconstruct, classify
     save(replace(tiny, arrays=tiny.arrays | {"share_r1": shares}), tmp_path)
-    assert load_result("objective", tmp_path).points == tiny.points
+    assert load_result("objective", tmp_path).settings == tiny.settings
     found = evidence.judge("implicit-bias", tmp_path)
     assert found.verdict == verdict
     assert len(found.measured) > 40

@@ -23,7 +23,7 @@ def some_points(config):
     """The default of every data set, and wine without bias."""
     return [
         p
-        for p in EXPERIMENT.points(config)
+        for p in EXPERIMENT.settings(config)
         if p["scaling"] == "unit"
         and p["optimizer"] == "adam"
         and (p["bias"] or p["data"] == "wine")
@@ -32,7 +32,7 @@ def some_points(config):
 
 @pytest.fixture(scope="module")
 def tiny():
-    return run(replace(EXPERIMENT, points=some_points), TINY)
+    return run(replace(EXPERIMENT, settings=some_points), TINY)
 
 
 def test_halves_share_no_sample_and_lose_none():
@@ -121,14 +121,14 @@ def test_layers_are_measured_as_the_library_measures_them():
 
 def test_arrays_have_the_shapes_that_are_announced(tiny):
     for name, shape in module.shapes(TINY).items():
-        assert tiny[name].shape == (len(tiny.points), *shape), name
+        assert tiny[name].shape == (len(tiny.settings), *shape), name
     assert set(module.shapes(TINY)) | {"ranks", "sizes"} <= set(tiny.arrays)
     assert np.isfinite(tiny["scores"][:, [0, -1]]).all()
     assert np.isnan(tiny["scores"][:, 1]).all()
-    classify = np.array([p["objective"] == "classify" for p in tiny.points])
+    classify = np.array([p["objective"] == "classify" for p in tiny.settings])
     assert np.isnan(tiny["accuracy"][~classify]).all()
     assert np.isfinite(tiny["accuracy"][classify]).all()
-    points = EXPERIMENT.points(EXPERIMENT.full)
+    points = EXPERIMENT.settings(EXPERIMENT.full)
     assert {p["data"] for p in points} == {"digits", "wine", "breast_cancer"}
     assert len({tuple(p.values()) for p in points}) == len(points) == 24
 
@@ -136,7 +136,7 @@ def test_arrays_have_the_shapes_that_are_announced(tiny):
 def test_the_start_is_the_same_under_both_objectives_and_with_a_bias(tiny):
     """Which is why its cluster scores are computed once."""
     mine = {k: [] for k in ("share", "scores", "raw_scores")}
-    for i, p in enumerate(tiny.points):
+    for i, p in enumerate(tiny.settings):
         if p["data"] == "wine" and p["scaling"] == "unit":
             for name, found in mine.items():
                 found.append(tiny[name][i] if name == "raw_scores" else tiny[name][i, 0])
@@ -160,7 +160,7 @@ def test_image_sets_that_cannot_be_had_are_reported(monkeypatch, capsys):
 
     monkeypatch.setattr(module, "load_dataset", refuse)
     config = replace(HUB.quick, trials=4)
-    points = HUB.points(config)
+    points = HUB.settings(config)
     assert len({p["data"] for p in points}) == 13
     found = module.compute_hub(config, points[2], "cpu")
     assert (bool(found["ran"]), str(found["reason"])) == (False, "ConnectionError")
@@ -201,7 +201,7 @@ def test_real_mnist_runs(monkeypatch):
     monkeypatch.setenv(module.DATA, str(MNIST.parent))
     module.prepared.cache_clear()
     config = replace(HUB.quick, trials=4, limit=100)
-    found = module.compute_hub(config, HUB.points(config)[0], "cpu")
+    found = module.compute_hub(config, HUB.settings(config)[0], "cpu")
     assert found["ran"]
     assert "IDX files" in str(found["card"])
     assert np.isfinite(found["share"]).all()
@@ -209,7 +209,7 @@ def test_real_mnist_runs(monkeypatch):
 
 def judged(tmp_path, tiny, share=0.5, scores=0.5, hub=True, one=None):
     """Verdicts on the tiny result with another outcome; ``one``: on the first data set only."""
-    chosen = np.array([one is None or p["data"] == "digits" for p in tiny.points])
+    chosen = np.array([one is None or p["data"] == "digits" for p in tiny.settings])
     arrays = dict(tiny.arrays)
     arrays["share1"] = np.where(chosen[:, None, None, None, None, None], share, 0.5) * np.ones_like(
         tiny["share1"]
@@ -218,7 +218,7 @@ def judged(tmp_path, tiny, share=0.5, scores=0.5, hub=True, one=None):
     arrays["scores"] = np.broadcast_to(last[:, None], tiny["scores"].shape)
     run = replace(tiny, arrays=arrays)
     save(run, tmp_path)
-    n = len(tiny.points)
+    n = len(tiny.settings)
     ran = {"ran": np.array([hub and one is None] * n)}
     save(replace(run, name="real-data-hub", arrays=arrays | ran), tmp_path)
     return [evidence.judge(c, tmp_path) for c in ("real-data-preserve", "real-data-scores")]

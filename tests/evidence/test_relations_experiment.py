@@ -22,21 +22,21 @@ def tiny():
 
 def test_every_run_under_both_objectives(tiny):
     half = len(relations.RUNS)
-    assert len(tiny.points) == 2 * half
-    rest = [{k: v for k, v in p.items() if k != "objective"} for p in tiny.points]
+    assert len(tiny.settings) == 2 * half
+    rest = [{k: v for k, v in p.items() if k != "objective"} for p in tiny.settings]
     assert rest[:half] == rest[half:]
     for name in relations.LAYERWISE:
         assert tiny[name].shape == (2 * half, 2, 3, 2), name
     for name in relations.OVERALL:
         assert tiny[name].shape == (2 * half, 2, 2), name
-    classify = np.array([p["objective"] == "classify" for p in tiny.points])
+    classify = np.array([p["objective"] == "classify" for p in tiny.settings])
     for name in ("duality", "disagree", "accuracy", "held_accuracy"):
         assert np.isfinite(tiny[name][classify]).all(), name
         assert np.isnan(tiny[name][~classify]).all(), name
 
 
 def test_only_the_runs_with_decay_are_clustered(tiny):
-    for point, acc in zip(tiny.points, tiny["acc"], strict=True):
+    for point, acc in zip(tiny.settings, tiny["acc"], strict=True):
         assert np.isfinite(acc).all() == relations.clustered(point)
         if relations.clustered(point):
             assert ((acc >= 1 / 3) & (acc <= 1)).all()
@@ -56,7 +56,7 @@ def test_weight_decay_is_passed_on(tiny):
 
 
 def test_a_stored_trial_is_a_live_one(tiny):
-    for point in (tiny.points[1], tiny.points[-1]):
+    for point in (tiny.settings[1], tiny.settings[-1]):
         alone = EXPERIMENT.compute(replace(TINY, trials=1), point, "cpu")
         for name in ("loss", "share_r1", "labels_K", "variability", "sharpness"):
             stored = tiny.at(**point)[name][..., :1]
@@ -91,7 +91,7 @@ def test_the_numbers_are_the_library_s():
 
 @pytest.mark.parametrize("objective", ["classify", "reconstruct"])
 def test_the_loss_is_the_one_that_was_trained(objective):
-    point = next(p for p in EXPERIMENT.points(TINY) if p["objective"] == objective)
+    point = next(p for p in EXPERIMENT.settings(TINY) if p["objective"] == objective)
     data, _ = relations.unions(TINY, point["noise"])
     network = relations.network_for(TINY, point)
     snaps = relations.follow(network, data, TINY.marks, TINY.seed + 2, objective=objective,
@@ -101,7 +101,7 @@ def test_the_loss_is_the_one_that_was_trained(objective):
 
 
 def test_a_diverged_trial_is_struck_out():
-    point = EXPERIMENT.points(TINY)[-1] | {"lr": 1e6}
+    point = EXPERIMENT.settings(TINY)[-1] | {"lr": 1e6}
     found = EXPERIMENT.compute(TINY, point, "cpu")
     assert found["diverged"].all()
     assert np.isnan(found["share_r"][-1]).all()

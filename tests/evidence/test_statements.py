@@ -39,7 +39,7 @@ def test_every_checker_has_a_statement():
 def test_the_stored_full_run_covers_every_statement():
     """A new checker needs ``python -m evidence run statements --full``."""
     stored = load_result("statements")
-    assert {point["statement"] for point in stored.points} == set(STATEMENTS)
+    assert {point["statement"] for point in stored.settings} == set(STATEMENTS)
     assert stored["passed"].all()
     assert (stored["instances"] >= 10_000).all()
 

@@ -8,8 +8,8 @@ import pytest
 import evidence
 import subspace_lib as sl
 from evidence.experiment import find, run
+from evidence.paper import paper_data
 from evidence.results import load_result, save
-from evidence.setting import paper_data
 from evidence.training import claims as judges
 from evidence.training import experiment as module
 
@@ -31,8 +31,8 @@ def tiny():
 
 
 def test_every_point_has_the_same_arrays(tiny):
-    assert len(tiny.points) == len(EXPERIMENT.points(EXPERIMENT.full)) == 14
-    assert len({str(p) for p in tiny.points}) == 14
+    assert len(tiny.settings) == len(EXPERIMENT.settings(EXPERIMENT.full)) == 14
+    assert len({str(p) for p in tiny.settings}) == 14
     for name in module.FOLLOWED:
         assert tiny[name].shape == (14, 3, 2), name
         assert tiny[name].dtype == np.float32
@@ -42,8 +42,8 @@ def test_every_point_has_the_same_arrays(tiny):
 
 
 def test_the_printed_setting_diverges_and_the_others_do_not(tiny):
-    gone = [p for i, p in enumerate(tiny.points) if tiny["diverged"][i].all()]
-    printed = [p for p in tiny.points if p["init"] == "printed"]
+    gone = [p for i, p in enumerate(tiny.settings) if tiny["diverged"][i].all()]
+    printed = [p for p in tiny.settings if p["init"] == "printed"]
     assert printed
     assert all(p in gone for p in printed)
     calm = tiny.index(optimizer="adam", lr=0.001)
@@ -87,7 +87,7 @@ def test_a_stored_trial_is_a_live_one(tmp_path, tiny):
     """Saved, loaded, and computed again alone: the first trial of every point that is stable."""
     save(tiny, tmp_path)
     stored, alone = load_result("autoencoder", tmp_path), replace(TINY, trials=1)
-    for i, point in enumerate(stored.points):
+    for i, point in enumerate(stored.settings):
         if stored["diverged"][i].any():
             continue
         live = EXPERIMENT.compute(alone, point, "cpu")
@@ -98,7 +98,7 @@ def test_a_stored_trial_is_a_live_one(tmp_path, tiny):
 
 def test_the_numbers_are_the_library_s(tiny):
     """Against the plain functions, on the network trained by hand."""
-    point = tiny.points[tiny.index(optimizer="adam", lr=0.003, bias=True, variance=0.1)]
+    point = tiny.settings[tiny.index(optimizer="adam", lr=0.003, bias=True, variance=0.1)]
     data = paper_data(TINY, 0.1)
     net = sl.FeedForward((20, 8, 20), bias=True)
     trained = sl.train(
@@ -122,7 +122,7 @@ def test_the_numbers_are_the_library_s(tiny):
 def test_certificates_hold_before_and_after():
     config = replace(CERTIFICATES.quick, trials=2, steps=20)
     found = run(CERTIFICATES, config)
-    assert found["certified_share_affine"].shape == (len(found.points), 2, 2)
+    assert found["certified_share_affine"].shape == (len(found.settings), 2, 2)
     truth, bound = found["affine_to_post_spectral"], found["reference_bound_affine"]
     assert (truth <= bound + 1e-6).all()
     assert (found["loss"][:, 1] < found["loss"][:, 0]).all()

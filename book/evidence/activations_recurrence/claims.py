@@ -44,10 +44,10 @@ def _end(run: Result, i: int) -> float:
 def gelu_silu(results: Mapping[str, Result]) -> Judgement:
     """Preserved in the last of five layers, at every scale of the data, some, or none."""
     run = results[RUN]
-    chosen = [i for i, p in enumerate(run.points) if p["activation"] in ("gelu", "silu")]
+    chosen = [i for i, p in enumerate(run.settings) if p["activation"] in ("gelu", "silu")]
     kept = [i for i in chosen if preserved(run, i)]
     listed = ", ".join(
-        f"{describe(run.points[i])} {_end(run, i):.2f} (was "
+        f"{describe(run.settings[i])} {_end(run, i):.2f} (was "
         f"{np.median(run['clean_to_post_spectral'][i, 0, -1]):.2f}; layers that "
         f"preserve: {layers(run, i)})"
         for i in chosen
@@ -55,14 +55,14 @@ def gelu_silu(results: Mapping[str, Result]) -> Judgement:
     return Judgement(
         _verdict(len(kept), len(chosen)),
         f"median spectral distance from P(X*) to P(Y) of the fifth layer after training: {listed}",
-        tally(run.points, chosen, kept),
+        tally(run.settings, chosen, kept),
     )
 
 
 def pointwise(results: Mapping[str, Result]) -> Judgement:
     """All activations at all scales; where some preserve, by how linear their layers are."""
     run = results[RUN]
-    number = range(len(run.points))
+    number = range(len(run.settings))
     kept = [i for i in number if preserved(run, i)]
     depth = run["clean_to_post_spectral"].shape[2]
     all_layers = [i for i in number if layers(run, i) == depth]
@@ -75,7 +75,7 @@ def pointwise(results: Mapping[str, Result]) -> Judgement:
                      "of any layer is not linear in WX")  # fmt: skip
     if rest:
         parts.append(f"elsewhere at least {bend[rest].min():.1%} of the most bent layer")
-    settings = tally(run.points, number, kept)
+    settings = tally(run.settings, number, kept)
     return Judgement(_verdict(len(kept), len(number)), "; ".join(parts), settings)
 
 
@@ -84,7 +84,7 @@ def top_layer(run: Result, view: int) -> Result:
     layer = run["share_r"].shape[2] - 2 + view
     arrays = {f"clean_to_post_{n}": run[f"clean_to_post_{n}"][:, :, layer] for n in NORMS}
     arrays |= {name: run[name][:, :, layer] for name in ("share_r1", "rank")}
-    return Result(run.name, run.config, run.points, arrays)
+    return Result(run.name, run.config, run.settings, arrays)
 
 
 def lstm(results: Mapping[str, Result]) -> Judgement:
@@ -99,7 +99,7 @@ def lstm(results: Mapping[str, Result]) -> Judgement:
     some: set[int] = set()
     for view, name in enumerate(("last state", "all states")):
         top = top_layer(run, view)
-        alive = [i for i in range(len(run.points)) if (top["rank"][i, -1] >= r).mean() >= TRIALS]
+        alive = [i for i in range(len(run.settings)) if (top["rank"][i, -1] >= r).mean() >= TRIALS]
         fallen = {n: [i for i in alive if falls(top, f"clean_to_post_{n}", i)] for n in NORMS}
         found = {n: len(points) for n, points in fallen.items()}
         some = some.union(*fallen.values())
@@ -108,13 +108,13 @@ def lstm(results: Mapping[str, Result]) -> Judgement:
         best = int(share[:, -1].argmax())
         listed = ", ".join(f"{n} {count}" for n, count in found.items())
         parts.append(
-            f"{name}: the distance falls by a tenth in {listed} of {len(run.points)} settings, "
+            f"{name}: the distance falls by a tenth in {listed} of {len(run.settings)} settings, "
             f"the share of P(X*) inside the top r + 1 ends between {share[:, -1].min():.2f} and "
             f"{share[best, -1]:.2f}"
         )
-    settings = tally(run.points, range(len(run.points)), sorted(some))
+    settings = tally(run.settings, range(len(run.settings)), sorted(some))
     return Judgement(
-        _verdict(counts, 2 * len(NORMS) * len(run.points)),
+        _verdict(counts, 2 * len(NORMS) * len(run.settings)),
         "; ".join(parts),
         f"falling in some representation and norm: {settings}",
     )

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from evidence.experiment import Experiment, Point, register
-from evidence.setting import Setting, paper_data
+from evidence.experiment import Experiment, Setting, register
+from evidence.paper import PaperConfig, paper_data
 from subspace_lib.data import UnionOfSubspaces
 from subspace_lib.diagnostics import diagnose
 from subspace_lib.networks import FeedForward, Layer, Network, Params, Recurrent
@@ -35,7 +35,7 @@ SMALL: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Config(Setting):
+class Config(PaperConfig):
     """Scales multiply the paper's points, whose norm is about √(4/400) = 0.1."""
 
     steps: int = 200
@@ -46,7 +46,7 @@ class Config(Setting):
 
 
 @dataclass(frozen=True)
-class RecurrentConfig(Setting):
+class RecurrentConfig(PaperConfig):
     """Hidden size 20, eight pieces of 50 entries: 160 rows when all states are stacked."""
 
     hidden: int = 20
@@ -57,9 +57,9 @@ class RecurrentConfig(Setting):
     scales: tuple[float, ...] = (1.0, 20.0, 400.0)
 
 
-def scaled_data(setting: Any, scale: float, device: str = "cpu") -> UnionOfSubspaces:
+def scaled_data(config: Any, scale: float, device: str = "cpu") -> UnionOfSubspaces:
     """The paper's data at relative noise 0.1, signal and noise multiplied by ``scale``."""
-    data = paper_data(setting, 0.1, "relative", device)
+    data = paper_data(config, 0.1, "relative", device)
     return replace(data, X=scale * data.X, clean=scale * data.clean)
 
 
@@ -101,7 +101,7 @@ def _followed(
     return found | {"steps": run.steps, "diverged": run.diverged}
 
 
-def points(config: Config) -> list[Point]:
+def settings(config: Config) -> list[Setting]:
     """GELU, SiLU and tanh at every scale; ReLU without bias does not see it (two as a check)."""
     ends = (config.scales[0], config.scales[-1])
     grid = [("gelu", s) for s in config.scales] + [("silu", s) for s in config.scales]
@@ -109,11 +109,11 @@ def points(config: Config) -> list[Point]:
     return [{"activation": activation, "scale": scale} for activation, scale in grid]
 
 
-def compute(config: Config, point: Point, device: str) -> dict[str, np.ndarray]:
+def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarray]:
     """FOLLOWED, (checkpoints, layers, trials); SHAPES, (2, layers, trials): before and after."""
     m, hidden = config.ambient_dim, (config.hidden,) * config.depth
-    network = FeedForward((m, *hidden, m), activation=point["activation"])
-    return _followed(network, scaled_data(config, point["scale"], device), config)
+    network = FeedForward((m, *hidden, m), activation=setting["activation"])
+    return _followed(network, scaled_data(config, setting["scale"], device), config)
 
 
 register(
@@ -122,13 +122,13 @@ register(
         "Five layers of GELU, SiLU, tanh and ReLU, and the scale of the data (Figure 4)",
         quick=Config(trials=3, hidden=16, steps=40, marks=(0, 10, 40), checkpoints=3, **SMALL),
         full=Config(),
-        points=points,
+        settings=settings,
         compute=compute,
     )
 )
 
 
-def recurrent_points(config: RecurrentConfig) -> list[Point]:
+def recurrent_settings(config: RecurrentConfig) -> list[Setting]:
     """Reconstruction at every scale; classification, and all states read out, at the larger ones.
 
     Biases of an Adam network move by its rate per step: at scale 1, with entries of 0.005, they are
@@ -141,18 +141,18 @@ def recurrent_points(config: RecurrentConfig) -> list[Point]:
     return [{"objective": o, "readout": readout, "scale": s} for o, readout, s in grid]
 
 
-def recurrent(config: RecurrentConfig, point: Point, device: str) -> dict[str, np.ndarray]:
+def recurrent(config: RecurrentConfig, setting: Setting, device: str) -> dict[str, np.ndarray]:
     """As ``compute``, layers "last" and "all" of each LSTM layer in turn.
 
     CONTROLS under "random_" + name, (2, trials): one random ReLU layer with as many rows, hidden
     and hidden · pieces.
     """
-    data = scaled_data(config, point["scale"], device)
-    outputs = config.n_subspaces if point["objective"] == "classify" else config.ambient_dim
+    data = scaled_data(config, setting["scale"], device)
+    outputs = config.n_subspaces if setting["objective"] == "classify" else config.ambient_dim
     network = Recurrent(
-        config.ambient_dim, config.hidden, outputs, steps=config.pieces, readout=point["readout"]
+        config.ambient_dim, config.hidden, outputs, steps=config.pieces, readout=setting["readout"]
     )
-    found = _followed(network, data, config, objective=point["objective"])
+    found = _followed(network, data, config, objective=setting["objective"])
     widths = (config.hidden, config.hidden * config.pieces)
     control = [_random_layer(config, data, width) for width in widths]
     return found | {f"random_{name}": np.stack([c[name] for c in control]) for name in CONTROLS}
@@ -173,7 +173,7 @@ register(
             trials=2, hidden=8, steps=20, marks=(0, 5, 20), checkpoints=3, **SMALL
         ),
         full=RecurrentConfig(),
-        points=recurrent_points,
+        settings=recurrent_settings,
         compute=recurrent,
     )
 )

@@ -132,7 +132,7 @@ def elsewhere(run: Result, network: str) -> str:
     """The smaller data in a sentence: the flattened layer, at the last mark."""
     view, c = VIEWS[network][0], run.config
     parts = []
-    for i, p in enumerate(run.points):
+    for i, p in enumerate(run.settings):
         if p["network"] == network and p["scale"] == c["side_scale"]:
             share = middle(run, "share_r1", i, row_of(run, i, view))
             parts.append(f"{p['objective']}, {view} {share:.2f}")

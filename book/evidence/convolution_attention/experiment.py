@@ -17,9 +17,9 @@ import torch
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from evidence.experiment import Experiment, Point, register
+from evidence.experiment import Experiment, Setting, register
 from evidence.objective.experiment import held_out, indicators, scaled, share_inside
-from evidence.setting import Setting, paper_data
+from evidence.paper import PaperConfig, paper_data
 from subspace_lib import _checks as check
 from subspace_lib import diagnostics as measure
 from subspace_lib.data import UnionOfSubspaces
@@ -118,7 +118,7 @@ class Images(Network):
 
 
 @dataclass(frozen=True)
-class Config(Setting):
+class Config(PaperConfig):
     """Points of norm about 20 (entries of order one), as layer norms and biases expect them.
 
     ``side_trials``: of data of norm about 1, which only show how far the others reach; their arrays
@@ -139,7 +139,7 @@ class Config(Setting):
     variance: float = 0.1
 
 
-def points(config: Config) -> list[Point]:
+def settings(config: Config) -> list[Setting]:
     """Networks under both objectives, controls without one, pooled readouts, smaller data."""
     both, ours = ("reconstruct", "classify"), ("cnn", "transformer")
     main, side = config.scale, config.side_scale
@@ -150,20 +150,20 @@ def points(config: Config) -> list[Point]:
     return [{"network": n, "objective": o, "scale": s, "readout": r} for n, o, s, r in grid]
 
 
-def trials_of(config: Config, point: Point) -> int:
-    side = point["scale"] == config.side_scale
+def trials_of(config: Config, setting: Setting) -> int:
+    side = setting["scale"] == config.side_scale
     return min(config.trials, config.side_trials) if side else config.trials
 
 
-def network_for(config: Config, point: Point) -> Network:
-    m, kind = config.ambient_dim, point["network"]
-    outputs = config.n_subspaces if point["objective"] == "classify" else m
+def network_for(config: Config, setting: Setting) -> Network:
+    m, kind = config.ambient_dim, setting["network"]
+    outputs = config.n_subspaces if setting["objective"] == "classify" else m
     if kind == "cnn":
-        return Images(m, outputs, tuple(config.channels), readout=point["readout"])
+        return Images(m, outputs, tuple(config.channels), readout=setting["readout"])
     if kind == "transformer":
         return Transformer(
             m, outputs, tokens=config.tokens, width=config.width, blocks=config.blocks,
-            mlp=2 * config.width, readout=point["readout"],
+            mlp=2 * config.width, readout=setting["readout"],
         )  # fmt: skip
     depth = int(kind.removeprefix("relu "))
     return FeedForward((m, *(config.hidden,) * depth, outputs), bias=True)
@@ -261,19 +261,21 @@ def _checkpoint(
     return {k: np.concatenate([part[k] for part in parts], -1) for k in parts[0]}
 
 
-def _trained(config: Config, point: Point, device: str) -> tuple[list[str], list[dict[str, Any]]]:
+def _trained(
+    config: Config, setting: Setting, device: str
+) -> tuple[list[str], list[dict[str, Any]]]:
     """Names of the representations, and MEASURED and PER_RUN at every mark."""
-    own: Any = replace(config, trials=trials_of(config, point))
-    data = scaled(paper_data(own, config.variance, device=device), point["scale"])
-    test = scaled(held_out(data, own, device), point["scale"])
-    network = network_for(config, point)
+    own: Any = replace(config, trials=trials_of(config, setting))
+    data = scaled(paper_data(own, config.variance, device=device), setting["scale"])
+    test = scaled(held_out(data, own, device), setting["scale"])
+    network = network_for(config, setting)
     run: Any = network.init("usual", trials=own.trials, seed=config.seed + 2, device=device)
     rows: list[dict[str, Any]] = []
     for before, t in zip((None, *config.marks), config.marks, strict=False):
         params = run
         if before is not None:
             run = train(
-                network, data, objective=point["objective"], optimizer="adam", lr=RATE,
+                network, data, objective=setting["objective"], optimizer="adam", lr=RATE,
                 normalize="data", init=run, steps=t, checkpoints=sorted({0, t}),
                 seed=config.seed + 2, diagnostics=False, progress=False, device=device,
             )  # fmt: skip
@@ -290,12 +292,14 @@ def _trained(config: Config, point: Point, device: str) -> tuple[list[str], list
     return [layer.name for layer in network.layers(weights, data.X[:1, :, :1])], rows
 
 
-def _control(config: Config, point: Point, device: str) -> tuple[list[str], list[dict[str, Any]]]:
+def _control(
+    config: Config, setting: Setting, device: str
+) -> tuple[list[str], list[dict[str, Any]]]:
     """The data, or one random layer for every number of rows; step 0 only."""
-    data = scaled(paper_data(config, config.variance, device=device), point["scale"])
+    data = scaled(paper_data(config, config.variance, device=device), setting["scale"])
     layers = [Layer("data", None, data.X)]
-    if point["network"] != "data":
-        activation = point["network"].removeprefix("random ").replace("linear", "identity")
+    if setting["network"] != "data":
+        activation = setting["network"].removeprefix("random ").replace("linear", "identity")
         layers = []
         for p in heights(config):
             net = FeedForward((config.ambient_dim, p, 1), activation=activation)
@@ -313,17 +317,17 @@ def _control(config: Config, point: Point, device: str) -> tuple[list[str], list
     return [layer.name for layer in layers], [row] + [empty] * (len(config.marks) - 1)
 
 
-def compute(config: Config, point: Point, device: str) -> dict[str, np.ndarray]:
+def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarray]:
     """MEASURED (marks, ROWS, trials), PER_RUN (marks, trials), names (ROWS,), diverged (trials,).
 
     Trials that a point does not have are NaN, and so are rows that its network does not have.
     """
-    control = point["objective"] == "none"
-    names, rows = (_control if control else _trained)(config, point, device)
+    control = setting["objective"] == "none"
+    names, rows = (_control if control else _trained)(config, setting, device)
     found = {k: _filled(np.stack([np.asarray(row[k]) for row in rows]), -1, config.trials)
              for k in (*MEASURED, *PER_RUN)}  # fmt: skip
     kept = {k: v.astype(np.float32) for k, v in found.items()}
-    known = trials_of(config, point)
+    known = trials_of(config, setting)
     gone = np.zeros(config.trials, dtype=bool)
     if not control:
         gone[:known] = ~np.isfinite(kept["loss"][:, :known]).all(0)
@@ -342,7 +346,7 @@ register(
             blocks=2,
         ),
         full=Config(),
-        points=points,
+        settings=settings,
         compute=compute,
     )
 )  # fmt: skip

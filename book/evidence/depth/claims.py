@@ -35,7 +35,7 @@ def describe(point: Mapping[str, object]) -> str:
 
 
 def falls(run: Result, name: str) -> np.ndarray:
-    """Whether a quantity falls, (points, layers)."""
+    """Whether a quantity falls, (settings, layers)."""
     first, last = run[name][:, 0], run[name][:, -1]
     return (last <= FALL * first).mean(-1) >= TRIALS
 
@@ -43,7 +43,7 @@ def falls(run: Result, name: str) -> np.ndarray:
 def clustered(run: Result) -> np.ndarray:
     """Accuracy of spectral clustering at rank r or r + 1, the better one; mean over the trials.
 
-    (points, 2, layers): before training and after it.
+    (settings, 2, layers): before training and after it.
     """
     both = np.maximum(run["spectral_acc"], run["spectral_acc_r1"])
     return both[:, [0, -1]].mean(-1)
@@ -56,7 +56,7 @@ def rises(run: Result) -> np.ndarray:
 
 
 def chain(run: Result) -> np.ndarray:
-    """The sum of links (7.5) from X* to each layer at the end, (points, layers, trials)."""
+    """The sum of links (7.5) from X* to each layer at the end, (settings, layers, trials)."""
     return np.cumsum(run["two_links_bound"][:, -1], axis=1)
 
 
@@ -65,7 +65,7 @@ def _verdict(count: int, of: int) -> str:
 
 
 def _listed(run: Result, chosen: np.ndarray) -> str:
-    names = [describe(run.points[i]) for i in np.flatnonzero(chosen)]
+    names = [describe(run.settings[i]) for i in np.flatnonzero(chosen)]
     return f" ({'; '.join(names)})" if names else ""
 
 
@@ -74,7 +74,7 @@ def distance_falls(results: Mapping[str, Result]) -> Judgement:
     run = results[RUN]
     each = {(p, n): falls(run, f"{p}_{n}") for p in PAIRS for n in NORMS}
     counts = {key: int(found.all(1).sum()) for key, found in each.items()}
-    of, layers = len(run.points), len(each[PAIRS[0], "fro"][0])
+    of, layers = len(run.settings), len(each[PAIRS[0], "fro"][0])
     post = each["previous_to_post", "fro"]
     whole = np.asarray(post.all(1))
     listed = "; ".join(
@@ -97,9 +97,9 @@ def accuracy_rises(results: Mapping[str, Result]) -> Judgement:
     ends = clustered(run)
     together, apart = int((found & closer).sum()), int((found & ~closer).sum())
     return Judgement(
-        _verdict(int(whole.sum()), len(run.points)),
+        _verdict(int(whole.sum()), len(run.settings)),
         f"spectral clustering of P(Y_l) gains, or ends within one point in a hundred of perfect, "
-        f"in every layer in {int(whole.sum())} of {len(run.points)} settings"
+        f"in every layer in {int(whole.sum())} of {len(run.settings)} settings"
         f"{_listed(run, whole)}; the last layer goes from {ends[:, 0, -1].mean():.2f} to "
         f"{ends[:, 1, -1].mean():.2f} on average; of {int(found.sum())} layers whose accuracy "
         f"rises the distance falls in {together} and does not in {apart}; single linkage ends at "
@@ -114,7 +114,7 @@ def chain_trained(results: Mapping[str, Result]) -> Judgement:
     certified = sums < half
     direct = run["certified_share_affine"][:, -1]
     best = direct.mean(-1).max(0)
-    where = [describe(run.points[i]) for i in np.flatnonzero((direct.mean(-1) > 0.5).any(1))]
+    where = [describe(run.settings[i]) for i in np.flatnonzero((direct.mean(-1) > 0.5).any(1))]
     finite = np.isfinite(sums)
     smallest = f"{np.min(sums[finite] / half[finite]):.2g}" if finite.any() else "infinite"
     return Judgement(

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evidence.experiment import Experiment, Point, register
-from evidence.setting import Setting, paper_data, trained
+from evidence.experiment import Experiment, Setting, register
+from evidence.paper import PaperConfig, paper_data, trained
 from subspace_lib.networks import FeedForward
 
 NORMS = ("max", "spectral", "fro")
 PAIRS = ("previous_to_pre", "previous_to_post", "clean_to_pre", "clean_to_post")
-# what the chapter and its claims read; (points, checkpoints, layers, trials) each
+# what the chapter and its claims read; (settings, checkpoints, layers, trials) each
 FOLLOWED = (
     *(f"{pair}_{norm}" for pair in PAIRS for norm in NORMS),
     "share_r", "share_r1", "share_2r", "share_4r", "rank",
@@ -30,7 +30,7 @@ BITS = 12  # of the mantissa that are stored: a relative error of 2⁻¹³, half
 
 
 @dataclass(frozen=True)
-class Config(Setting):
+class Config(PaperConfig):
     """The paper's sizes and five hidden layers. Two kinds of run with equally many checkpoints.
 
     Clusters and certificates are evaluated at the first and the last checkpoint only.
@@ -44,14 +44,16 @@ class Config(Setting):
     variances: tuple[float, ...] = (0.1, 0.5)
 
 
-def _point(objective: str, bias: bool, optimizer: str, lr: float, steps: str, v: float) -> Point:
+def _setting(
+    objective: str, bias: bool, optimizer: str, lr: float, steps: str, v: float
+) -> Setting:
     return {
         "objective": objective, "bias": bias, "optimizer": optimizer, "lr": lr, "steps": steps,
         "variance": v,
     }  # fmt: skip
 
 
-def points(config: Config) -> list[Point]:
+def settings(config: Config) -> list[Setting]:
     """Both objectives with and without bias; then the rate, the optimiser and the noise varied.
 
     Learning rates are those of the loss in use: gradient descent on the plain sum, as the paper
@@ -60,19 +62,19 @@ def points(config: Config) -> list[Point]:
     usual, high = config.variances
     main = [(o, b, "adam", 0.003) for o in ("reconstruct", "classify") for b in (False, True)]
     return [
-        *(_point(*setting, "quickly", usual) for setting in main),
-        _point("reconstruct", True, "adam", 0.001, "slowly", usual),
-        _point("classify", True, "adam", 0.001, "slowly", usual),
-        _point("reconstruct", False, "gd", 1.0, "slowly", usual),
-        _point("reconstruct", False, "gd", 0.005, "quickly", usual),
-        _point("reconstruct", False, "adam", 0.003, "quickly", high),
+        *(_setting(*choice, "quickly", usual) for choice in main),
+        _setting("reconstruct", True, "adam", 0.001, "slowly", usual),
+        _setting("classify", True, "adam", 0.001, "slowly", usual),
+        _setting("reconstruct", False, "gd", 1.0, "slowly", usual),
+        _setting("reconstruct", False, "gd", 0.005, "quickly", usual),
+        _setting("reconstruct", False, "adam", 0.003, "quickly", high),
     ]
 
 
-def network_for(config: Config, point: Point) -> FeedForward:
-    outputs = config.n_subspaces if point["objective"] == "classify" else config.ambient_dim
+def network_for(config: Config, setting: Setting) -> FeedForward:
+    outputs = config.n_subspaces if setting["objective"] == "classify" else config.ambient_dim
     widths = (config.ambient_dim, *[config.hidden] * config.depth, outputs)
-    return FeedForward(widths, bias=point["bias"])
+    return FeedForward(widths, bias=setting["bias"])
 
 
 def _short(values: np.ndarray) -> np.ndarray:
@@ -81,27 +83,27 @@ def _short(values: np.ndarray) -> np.ndarray:
     return np.ldexp(np.round(mantissa * 2**BITS) / 2**BITS, exponent).astype(np.float32)
 
 
-def compute(config: Config, point: Point, device: str) -> dict[str, np.ndarray]:
+def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarray]:
     """FOLLOWED, (checkpoints, layers, trials) each; loss and accuracy (checkpoints, trials).
 
     The loss is relative to that of the answer 0: ‖X‖² when reconstructing, n log K when
     classifying. steps: of the checkpoints; diverged (trials,).
     """
-    data = paper_data(config, point["variance"], device=device)
-    marks = getattr(config, point["steps"])
+    data = paper_data(config, setting["variance"], device=device)
+    marks = getattr(config, setting["steps"])
     found = trained(
-        network_for(config, point), data, config, FOLLOWED, device,
-        objective=point["objective"], optimizer=point["optimizer"], lr=point["lr"],
-        normalize="sum" if point["optimizer"] == "gd" else "data",
+        network_for(config, setting), data, config, FOLLOWED, device,
+        objective=setting["objective"], optimizer=setting["optimizer"], lr=setting["lr"],
+        normalize="sum" if setting["optimizer"] == "gd" else "data",
         steps=marks[-1], checkpoints=marks, certify=(marks[0], marks[-1]), diagnostics=GROUPS,
     )  # fmt: skip
     kept = {name: _short(found[name]) for name in FOLLOWED}
     scale = np.ones(config.trials)
-    if point["objective"] == "classify":
+    if setting["objective"] == "classify":
         scale = scale * np.log(config.n_subspaces)
-    if point["optimizer"] == "gd":
+    if setting["optimizer"] == "gd":
         each = data.X.square().sum((-2, -1)).cpu().numpy()
-        scale = scale * (each if point["objective"] == "reconstruct" else data.X.shape[-1])
+        scale = scale * (each if setting["objective"] == "reconstruct" else data.X.shape[-1])
     return kept | {
         "loss": (found["loss"] / scale).astype(np.float32),
         "accuracy": found["accuracy"],
@@ -127,13 +129,13 @@ register(
             slowly=(0, 10, 60),
         ),
         full=Config(),
-        points=points,
+        settings=settings,
         compute=compute,
     )
 )
 
 
-# of every hidden layer, (points, 2, layers, trials) each: before training and after it
+# of every hidden layer, (settings, 2, layers, trials) each: before training and after it
 STACKED = (
     "share_r1", "clean_to_post_fro", "connectivity_margin", "two_links_bound",
     "reference_bound_affine", "affine_to_post_spectral", "certified_share_affine",
@@ -142,7 +144,7 @@ STACKED = (
 
 
 @dataclass(frozen=True)
-class StackConfig(Setting):
+class StackConfig(PaperConfig):
     """A narrow autoencoder with biases of up to twenty layers; Adam, orthogonal weights at first.
 
     At the usual weights a signal shrinks too much in twenty layers for training to begin.
@@ -160,21 +162,21 @@ class StackConfig(Setting):
     lr: float = 0.001
 
 
-def stack_points(config: StackConfig) -> list[Point]:
+def stack_settings(config: StackConfig) -> list[Setting]:
     return [{"layers": layers} for layers in config.depths]
 
 
-def stack(config: StackConfig, point: Point, device: str) -> dict[str, np.ndarray]:
+def stack(config: StackConfig, setting: Setting, device: str) -> dict[str, np.ndarray]:
     """STACKED, NaN beyond the last layer; loss (2, trials) relative to ‖X‖²; diverged (trials,)."""
     data = paper_data(config, config.variance, device=device)
-    widths = (config.ambient_dim, *[config.hidden] * point["layers"], config.ambient_dim)
+    widths = (config.ambient_dim, *[config.hidden] * setting["layers"], config.ambient_dim)
     ends = (0, config.steps)
     found = trained(
         FeedForward(widths, bias=True), data, config, STACKED, device, optimizer="adam",
         lr=config.lr, normalize="data", init="orthogonal", checkpoints=ends, certify=ends,
         diagnostics=tuple(g for g in GROUPS if g not in ("activation", "clusters")),
     )  # fmt: skip
-    missing = max(config.depths) - point["layers"]
+    missing = max(config.depths) - setting["layers"]
     padding = ((0, 0), (0, missing), (0, 0))
     kept = {n: np.pad(found[n], padding, constant_values=np.nan) for n in STACKED}
     return kept | {"loss": found["loss"], "diverged": found["diverged"]}
@@ -188,7 +190,7 @@ register(
             trials=2, ambient_dim=30, points_per_subspace=15, hidden=16, steps=30, depths=(1, 3)
         ),
         full=StackConfig(),
-        points=stack_points,
+        settings=stack_settings,
         compute=stack,
     )
 )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from evidence.datasets import load_dataset
-from evidence.experiment import Experiment, Point, register
+from evidence.experiment import Experiment, Setting, register
 from subspace_lib import _random as rnd
 from subspace_lib.probe import LayerProbe
 
@@ -46,7 +46,7 @@ class Config:
     )  # fmt: skip
 
 
-def points(config: Config) -> list[Point]:
+def settings(config: Config) -> list[Setting]:
     return [
         {"model": "mlp", "reduce": "flatten"},
         {"model": "cnn", "reduce": "flatten"},
@@ -124,9 +124,9 @@ def start(kind: str, config: Config, trial: int) -> nn.Module:
         return build(kind)
 
 
-def read(model: nn.Module, data: Digits, config: Config, point: Point) -> dict[str, np.ndarray]:
+def read(model: nn.Module, data: Digits, config: Config, setting: Setting) -> dict[str, np.ndarray]:
     """Every reading in one pass over the held-out samples; (readings, layers) each."""
-    kind, how = point["model"], point["reduce"]
+    kind, how = setting["model"], setting["reduce"]
     probes = [
         LayerProbe(
             model, LAYERS[kind], rank=rank, reference=data.reference(reference),
@@ -163,24 +163,24 @@ def right(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     return float((model(images).argmax(1) == labels).double().mean())
 
 
-def one_trial(config: Config, point: Point, trial: int) -> dict[str, np.ndarray]:
+def one_trial(config: Config, setting: Setting, trial: int) -> dict[str, np.ndarray]:
     """(readings, checkpoints, layers) or (checkpoints,) each."""
     data = split(config, trial)
     rows = []
-    for _, model in train(start(point["model"], config, trial), data, config, trial):
+    for _, model in train(start(setting["model"], config, trial), data, config, trial):
         own = (right(model, data.images, data.labels),
                right(model, data.test_images, data.test_labels))  # fmt: skip
-        rows.append(read(model, data, config, point) | dict(zip(OF_THE_MODEL, own, strict=True)))
+        rows.append(read(model, data, config, setting) | dict(zip(OF_THE_MODEL, own, strict=True)))
     of_layers = {name: np.stack([row[name] for row in rows], 1) for name in FOLLOWED}
     return of_layers | {name: np.array([row[name] for row in rows]) for name in OF_THE_MODEL}
 
 
-def compute(config: Config, point: Point, device: str) -> dict[str, np.ndarray]:
+def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarray]:
     """FOLLOWED (readings, checkpoints, layers, trials), OF_THE_MODEL (checkpoints, trials).
 
     Always on the CPU: these models are too small for anything else.
     """
-    trials = [one_trial(config, point, t) for t in range(config.trials)]
+    trials = [one_trial(config, setting, t) for t in range(config.trials)]
     names = (*FOLLOWED, *OF_THE_MODEL)
     arrays = {name: np.stack([trial[name] for trial in trials], -1) for name in names}
     return {name: values.astype(np.float32) for name, values in arrays.items()}
@@ -192,7 +192,7 @@ register(
         "Two classifiers of digits, probed along training (chapter 19)",
         quick=Config(trials=2, held_out=300, marks=(0, 1, 2)),
         full=Config(),
-        points=points,
+        settings=settings,
         compute=compute,
     )
 )

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evidence.experiment import Experiment, Point, register
+from evidence.experiment import Experiment, Setting, register
 from evidence.results import Result
 from subspace_lib import _random as rnd
 from subspace_lib.bounds import divide
@@ -88,13 +88,13 @@ class Case:
     sizes: tuple[Tensor, Tensor]  # ‖X̃‖ and ‖W̃‖ ‖X̃‖ at most: what rounding scales with
 
 
-def points(config: Config) -> list[Point]:
+def settings(config: Config) -> list[Setting]:
     first = range(0, config.trials, config.chunk)
     return [{"first": f, "trials": min(config.chunk, config.trials - f)} for f in first]
 
 
-def compute(config: Config, point: Point, device: str) -> dict[str, Any]:
-    trials = list(range(point["first"], point["first"] + point["trials"]))
+def compute(config: Config, setting: Setting, device: str) -> dict[str, Any]:
+    trials = list(range(setting["first"], setting["first"] + setting["trials"]))
     scene = Scene(config, trials, device)
     shape = (len(SETTINGS), len(STATEMENTS), len(config.log_variance), config.chunk)
     scores, shares = np.full(shape, np.nan), np.full((shape[0], *shape[2:]), np.nan)
@@ -309,8 +309,8 @@ def half_point(critical: Any) -> np.ndarray:
 def stacked(result: Result, name: str = "scores") -> np.ndarray:
     """An array of the result with all trials side by side: (settings, …, trials)."""
     parts = [
-        values[..., : point["trials"]]
-        for values, point in zip(result[name], result.points, strict=True)
+        values[..., : setting["trials"]]
+        for values, setting in zip(result[name], result.settings, strict=True)
     ]
     return np.concatenate(parts, -1)
 
@@ -332,7 +332,7 @@ register(
             log_variance=(-18.0, -12.0, *np.arange(-10, 1.01).tolist()),
         ),
         full=Config(400, 100, 80, trials=100, chunk=10),
-        points=points,
+        settings=settings,
         compute=compute,
     )
 )  # fmt: skip

@@ -41,7 +41,7 @@ def free(results: Mapping[str, Result]) -> Judgement:
     The free link (ReLU idle) is reported apart from the distance: the claim is about the latter.
     """
     run = results[RUN]
-    chosen = [i for i, p in enumerate(run.points) if p["init"] != STARTS[0]]
+    chosen = [i for i, p in enumerate(run.settings) if p["init"] != STARTS[0]]
     near = [i for i in chosen if near_zero(run, i, 0) >= TRIALS]
     shares, distances = [], []
     for kind in KINDS:
@@ -53,7 +53,7 @@ def free(results: Mapping[str, Result]) -> Judgement:
         f"at the start the distance from P(X*) to P(Y) is near zero in {len(near)} of "
         f"{len(chosen)} settings; at relative noise 0.5 its spectral norm is "
         f"{', '.join(distances)}; the share of negative pre-activations is {', '.join(shares)}",
-        tally(run.points, chosen, near),
+        tally(run.settings, chosen, near),
     )
 
 
@@ -66,7 +66,7 @@ def is_optimum(run: Result, i: int, stage: int) -> np.ndarray:
 def optimum(results: Mapping[str, Result]) -> Judgement:
     """The whole loss at the start first; then the loss as a function of the readout alone."""
     run = results[HESSIAN]
-    chosen = [i for i, p in enumerate(run.points) if p["init"] != STARTS[0]]
+    chosen = [i for i, p in enumerate(run.settings) if p["init"] != STARTS[0]]
     whole = np.array([is_optimum(run, i, 0) for i in chosen])
     part = (run["readout_gradient"][chosen, 0] < FLAT) & (run["readout_lowest"][chosen, 0] > 0)
     positive = run["determinant"][chosen, 0] > 0
@@ -80,14 +80,14 @@ def optimum(results: Mapping[str, Result]) -> Judgement:
         f"{run['negatives'][chosen, 0].min():.0f} and {run['negatives'][chosen, 0].max():.0f} "
         f"negative eigenvalues, and a positive determinant in {positive.mean():.0%}; with W fixed "
         f"and the readout fitted, gradient zero and Hessian positive in {fitted.mean():.0%}",
-        tally(run.points, chosen, often),
+        tally(run.settings, chosen, often),
     )
 
 
 def pairs(run: Result) -> list[tuple[int, int]]:
     """(usual start, non-negative start) with the same data, noise and optimiser."""
     found = []
-    for i, p in enumerate(run.points):
+    for i, p in enumerate(run.settings):
         if p["init"] == STARTS[0]:
             continue
         same = {k: p[k] for k in ("data", "optimizer", "variance", "clip")}
@@ -123,7 +123,7 @@ def faster(results: Mapping[str, Result]) -> Judgement:
         f"reached in a tenth fewer steps in {len(quick)} and never in {len(never)}; "
         f"spectral clustering of P(Y) ends more accurate in {len(better)} and less accurate in "
         f"{len(worse)}; the median network has dead units in {len(dead)}",
-        f"in a tenth fewer steps: {tally(run.points, [b for _, b in compared], quick)}",
+        f"in a tenth fewer steps: {tally(run.settings, [b for _, b in compared], quick)}",
     )
 
 

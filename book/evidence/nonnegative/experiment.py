@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evidence.experiment import Experiment, Point, register
-from evidence.setting import Setting
+from evidence.experiment import Experiment, Setting, register
+from evidence.paper import PaperConfig
 from subspace_lib import _checks as check
 from subspace_lib import _random as rnd
 from subspace_lib.data import UnionOfSubspaces, add_noise, sample_union
@@ -77,7 +77,7 @@ def _bases(kind: str, m: int, r: int, seed: int, trials: list[int]) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Config(Setting):
+class Config(PaperConfig):
     """The paper's sizes. Every run is as long as the others."""
 
     steps: int = 200
@@ -100,23 +100,24 @@ class Config(Setting):
         )  # fmt: skip
 
 
-def points(config: Config) -> list[Point]:
+def settings(config: Config) -> list[Setting]:
     """Initialisation × data by Adam, then gradient descent, less noise, and clipped noise."""
 
-    def point(kind: str, init: str, **other: Any) -> Point:
+    def setting(kind: str, init: str, **other: Any) -> Setting:
         base = {"data": kind, "init": init, "optimizer": "adam", "lr": config.adam}
         return base | {"variance": config.variance, "clip": False} | other
 
-    found = [point(kind, init) for kind in KINDS for init in STARTS]
+    found = [setting(kind, init) for kind in KINDS for init in STARTS]
     for kind, rates in zip(KINDS, config.gd, strict=False):
         found += [
-            point(kind, init, optimizer="gd", lr=lr) for init, lr in zip(STARTS, rates, strict=True)
+            setting(kind, init, optimizer="gd", lr=lr)
+            for init, lr in zip(STARTS, rates, strict=True)
         ]
     pair = ("usual", "nonnegative-hidden")
-    found += [point(k, init, variance=config.low) for k in KINDS[1:] for init in pair]
-    found += [point("nonnegative", init, clip=True) for init in pair]
+    found += [setting(k, init, variance=config.low) for k in KINDS[1:] for init in pair]
+    found += [setting("nonnegative", init, clip=True) for init in pair]
     slow = ("usual", "nonnegative-scaled", "nonnegative-hidden")
-    return found + [point("nonnegative", init, lr=config.slow) for init in slow]
+    return found + [setting("nonnegative", init, lr=config.slow) for init in slow]
 
 
 def steps_to(history: np.ndarray, target: float) -> np.ndarray:
@@ -142,24 +143,24 @@ def start(
     return network.init("usual", **options) | {"W1": scaled["W1"]}
 
 
-def follow(config: Any, point: Point, device: str = "cpu", **options: Any) -> Trajectory:
+def follow(config: Any, setting: Setting, device: str = "cpu", **options: Any) -> Trajectory:
     """One run of the experiment as a trajectory; the loss is relative to ‖X‖²."""
-    data = config.union(point["data"], point["variance"], point["clip"], config.trials)
+    data = config.union(setting["data"], setting["variance"], setting["clip"], config.trials)
     network = FeedForward((config.ambient_dim, config.hidden, config.ambient_dim))
     first = start(
-        network, point["init"], trials=list(data.trials), seed=config.seed + 2, device=device
+        network, setting["init"], trials=list(data.trials), seed=config.seed + 2, device=device
     )
     return train(
-        network, data, optimizer=point["optimizer"], lr=point["lr"], init=first,
+        network, data, optimizer=setting["optimizer"], lr=setting["lr"], init=first,
         normalize="data", progress=False, device=device, **options,
     )  # fmt: skip
 
 
-def compute(config: Config, point: Point, device: str) -> dict[str, np.ndarray]:
+def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarray]:
     """FOLLOWED and loss, (checkpoints, trials) each; reached (targets, trials): steps to a loss."""
     ends = (config.marks[0], config.marks[-1])
     run = follow(
-        config, point, device, steps=config.marks[-1], checkpoints=config.marks,
+        config, setting, device, steps=config.marks[-1], checkpoints=config.marks,
         diagnostics=GROUPS, certify=ends,
     )  # fmt: skip
     kept = {name: run[name][:, 0].astype(np.float32) for name in FOLLOWED}
@@ -184,7 +185,7 @@ register(
         "Five initialisations on three kinds of data (Figure 2 right)",
         quick=Config(trials=3, marks=(0, 1, 10, 20, 40), steps=40, checkpoints=5, **SMALL),
         full=Config(),
-        points=points,
+        settings=settings,
         compute=compute,
     )
 )

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evidence.experiment import Experiment, Point, register
+from evidence.experiment import Experiment, Setting, register
 from evidence.nonnegative.experiment import nonnegative_union, start
 from subspace_lib.data import UnionOfSubspaces
 from subspace_lib.networks import FeedForward
@@ -121,27 +121,31 @@ class Config:
     seed: int = 0
 
 
-def points(config: Config) -> list[Point]:
+def settings(config: Config) -> list[Setting]:
     data = (("signed", False), ("nonnegative", False), ("nonnegative", True))
     starts = ("usual", "nonnegative", "nonnegative-scaled", "nonnegative-hidden")
     return [{"data": kind, "clip": clip, "init": init} for kind, clip in data for init in starts]
 
 
-def union(config: Config, point: Point, trial: int) -> UnionOfSubspaces:
+def union(config: Config, setting: Setting, trial: int) -> UnionOfSubspaces:
     """The data of one trial, with a trial axis of length one."""
     return nonnegative_union(
-        point["data"], seed=config.seed, trials=[trial], clip=point["clip"],
+        setting["data"], seed=config.seed, trials=[trial], clip=setting["clip"],
         variance=config.variance, ambient_dim=config.ambient_dim,
         n_subspaces=config.n_subspaces, subspace_dim=config.subspace_dim,
         points_per_subspace=config.points_per_subspace,
     )  # fmt: skip
 
 
-def stages(config: Config, point: Point, trial: int) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+def stages(
+    config: Config, setting: Setting, trial: int
+) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
     """X (m, n), and (W, D) at each of STAGES, in double precision."""
-    data = union(config, point, trial)
+    data = union(config, setting, trial)
     network = FeedForward((config.ambient_dim, config.hidden, config.ambient_dim))
-    first = start(network, point["init"], trials=[trial], seed=config.seed + 2, dtype=torch.float64)
+    first = start(
+        network, setting["init"], trials=[trial], seed=config.seed + 2, dtype=torch.float64
+    )
     X, W, D = data.X[0], first["W1"][0], first["W2"][0]
     fitted = X @ torch.linalg.pinv(torch.relu(W @ X))
     run = train(
@@ -153,11 +157,11 @@ def stages(config: Config, point: Point, trial: int) -> tuple[Tensor, list[tuple
     return X, [(W, D), (W, fitted), after, converge(*after, X, config.polish)]
 
 
-def compute(config: Config, point: Point, device: str) -> dict[str, np.ndarray]:
+def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarray]:
     """FACTS, (stages, trials) each."""
     found: dict[str, list[list[float]]] = {name: [] for name in FACTS}
     for trial in range(config.trials):
-        X, weights = stages(config, point, trial)
+        X, weights = stages(config, setting, trial)
         rows = [facts(W, D, X) for W, D in weights]
         for name in FACTS:
             found[name].append([row[name] for row in rows])
@@ -170,7 +174,7 @@ register(
         "Gradient and Hessian at and after the non-negative start",
         quick=Config(trials=2, ambient_dim=10, points_per_subspace=12, hidden=4, polish=500),
         full=Config(),
-        points=points,
+        settings=settings,
         compute=compute,
     )
 )

@@ -64,7 +64,7 @@ class Race:
         self.table: dict[tuple[Any, ...], dict[float, int]] = {}
         self.seen: dict[tuple[Any, ...], dict[str, Any]] = {}
         self.medians: dict[str, np.ndarray] = {}
-        for i, p in enumerate(run.points):
+        for i, p in enumerate(run.settings):
             setting = {key: value for key, value in p.items() if key not in ("init", "lr")}
             self.seen.setdefault(_key(setting), setting)
             self.table.setdefault((p["init"], *_key(setting)), {})[p["lr"]] = i
@@ -89,7 +89,7 @@ class Race:
     def median(self, name: str, i: int, checkpoint: int = -1) -> float:
         """Over the trials; a diverged one counts as infinite."""
         if name not in self.medians:
-            self.medians[name] = median_interval(self.run[name])[1]  # (points, checkpoints)
+            self.medians[name] = median_interval(self.run[name])[1]  # (settings, checkpoints)
         return float(self.medians[name][i, checkpoint])
 
     def target(self, setting: Point) -> int:
@@ -113,7 +113,7 @@ class Race:
 
         A trial that diverged scores as one that knows nothing: chance, or an error of one.
         """
-        point, found = self.run.points[i], self.run["held_out"][i, -1].astype(float)
+        point, found = self.run.settings[i], self.run["held_out"][i, -1].astype(float)
         if point["objective"] == "classify":
             return np.nan_to_num(found, nan=1 / CLASSES[point["data"]])
         return 1 - np.nan_to_num(found, nan=1.0)

@@ -17,7 +17,7 @@ from scipy.stats import binom
 from torch import Tensor
 
 from evidence.datasets import load_dataset
-from evidence.experiment import Experiment, Point, register
+from evidence.experiment import Experiment, Setting, register
 from subspace_lib import _checks as check
 from subspace_lib import _random as rnd
 from subspace_lib import diagnostics as measure
@@ -61,17 +61,17 @@ class Config:
     seed: int = 0
 
 
-def points(config: Config) -> list[Point]:
+def settings(config: Config) -> list[Setting]:
     """Classifiers with one and three hidden layers by both optimisers, then the variants."""
 
-    def block(starts: Sequence[str], **fixed: Any) -> list[Point]:
+    def block(starts: Sequence[str], **fixed: Any) -> list[Setting]:
         base = {"scaling": "unit", "hidden": 1, "bias": True, "objective": "classify"}
         base |= {"optimizer": "adam"} | fixed
         rates = config.adam if base["optimizer"] == "adam" else config.gd
         return [{**base, "init": init, "lr": lr} for init in starts for lr in rates]
 
     shallow = tuple(s for s in STARTS if s != "absolute-hidden")  # absolute-first, there
-    found: list[Point] = []
+    found: list[Setting] = []
     for data in config.datasets:
         for optimizer in ("adam", "gd"):
             for hidden, starts in ((1, shallow), (3, STARTS)):
@@ -151,10 +151,10 @@ def _stacked(parts: list[ObservedData], trials: Sequence[int]) -> ObservedData:
     return replace(parts[0], **tensors, trials=tuple(trials))
 
 
-def network_for(config: Config, point: Point) -> FeedForward:
-    m, K = len(_loaded(point["data"])[0]), int(_loaded(point["data"])[1].max()) + 1
-    out = K if point["objective"] == "classify" else m
-    return FeedForward((m, *[config.width] * point["hidden"], out), bias=point["bias"])
+def network_for(config: Config, setting: Setting) -> FeedForward:
+    m, K = len(_loaded(setting["data"])[0]), int(_loaded(setting["data"])[1].max()) + 1
+    out = K if setting["objective"] == "classify" else m
+    return FeedForward((m, *[config.width] * setting["hidden"], out), bias=setting["bias"])
 
 
 def start(network: FeedForward, name: str, X: Tensor, *, trials: Any, seed: int) -> Params:
@@ -267,13 +267,13 @@ def legs(
     return found
 
 
-def follow(config: Config, point: Point, data: ObservedData, device: str = "cpu") -> Any:
+def follow(config: Config, setting: Setting, data: ObservedData, device: str = "cpu") -> Any:
     """The network, and what ``legs`` gives for one point of the experiment."""
-    network = network_for(config, point)
-    first = start(network, point["init"], data.X, trials=data.trials, seed=config.seed + 1)
+    network = network_for(config, setting)
+    first = start(network, setting["init"], data.X, trials=data.trials, seed=config.seed + 1)
     run = legs(
-        network, data, first, config.marks, objective=point["objective"],
-        optimizer=point["optimizer"], lr=point["lr"], device=device,
+        network, data, first, config.marks, objective=setting["objective"],
+        optimizer=setting["optimizer"], lr=setting["lr"], device=device,
     )  # fmt: skip
     return network, run
 
@@ -331,16 +331,16 @@ def median_interval(values: np.ndarray, coverage: float = COVERAGE) -> np.ndarra
     return np.stack([x[..., k - 1], middle, x[..., n - k]])
 
 
-def compute(config: Config, point: Point, device: str) -> dict[str, np.ndarray]:
+def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarray]:
     """loss, accuracy, held_out: (checkpoints, trials), the latter two relative errors to
     reconstruct; FOLLOWED: (checkpoints, layers, 3), interval and median over the trials;
     reached: (levels, trials); gradient (trials,) at the start; clusters, data_clusters (trials,):
     spectral clustering of P_r of the last hidden layer at the start, and of P_r(X), once per start.
     """
-    options = {"scaling": point["scaling"], "trials": config.trials, "seed": config.seed}
-    data, test = splits(point["data"], **options)
-    network, run = follow(config, point, data, device)
-    objective = point["objective"]
+    options = {"scaling": setting["scaling"], "trials": config.trials, "seed": config.seed}
+    data, test = splits(setting["data"], **options)
+    network, run = follow(config, setting, data, device)
+    objective = setting["objective"]
     rows = [measured(network, params, data, test, objective) for params, _ in run]
     last = run[-1][1]
     chance = float(np.log(data.n_clusters)) if objective == "classify" else 1.0
@@ -351,17 +351,17 @@ def compute(config: Config, point: Point, device: str) -> dict[str, np.ndarray]:
     for name in FOLLOWED:
         found[name] = np.stack([median_interval(row[name]).T for row in rows])
     found["gradient"] = gradient_norm(network, run[0][0], data, objective).numpy()
-    found |= _start_clusters(config, point, network, run[0][0], data)
+    found |= _start_clusters(config, setting, network, run[0][0], data)
     kept = {name: values.astype(np.float32) for name, values in found.items()}
     return kept | {"reached": steps_to(last.history, chance), "steps": np.array(config.marks)}
 
 
 def _start_clusters(
-    config: Config, point: Point, network: FeedForward, params: Params, data: ObservedData
+    config: Config, setting: Setting, network: FeedForward, params: Params, data: ObservedData
 ) -> dict[str, np.ndarray]:
     nothing = np.full(len(data.X), np.nan)
-    rate = config.adam[0] if point["optimizer"] == "adam" else None
-    if point["lr"] != rate or point["objective"] != "classify":
+    rate = config.adam[0] if setting["optimizer"] == "adam" else None
+    if setting["lr"] != rate or setting["objective"] != "classify":
         return {"clusters": nothing, "data_clusters": nothing}
     Y = network.layers({key: p.double() for key, p in params.items()}, data.X)[-1].post
     spaces = {"clusters": measure.factor(Y, data.rank).V,
@@ -383,7 +383,7 @@ register(
             gd=(0.1,),
         ),
         full=Config(),
-        points=points,
+        settings=settings,
         compute=compute,
     )
 )

@@ -28,7 +28,7 @@ def preserves(run: Result, i: int) -> bool:
 def preserved(run: Result, objective: str) -> list[str]:
     """The networks that preserve under this objective."""
     return [
-        name_of(p) for i, p in enumerate(run.points)
+        name_of(p) for i, p in enumerate(run.settings)
         if p["objective"] == objective and preserves(run, i)
     ]  # fmt: skip
 
@@ -36,12 +36,12 @@ def preserved(run: Result, objective: str) -> list[str]:
 def implicit_bias(results: Mapping[str, Result]) -> Judgement:
     """A bias of the networks themselves has to show under both objectives."""
     run = results[RUN]
-    number = range(len(run.points))
+    number = range(len(run.settings))
     kept = {o: preserved(run, o) for o in ("reconstruct", "classify")}
-    networks, count = len(run.points) // 2, sum(len(found) for found in kept.values())
+    networks, count = len(run.settings) // 2, sum(len(found) for found in kept.values())
     verdict = HOLDS if count == 2 * networks else CONDITIONAL if count else FAILS
     middle = {
-        o: np.median([np.median(run["share_r1"][i, -1]) for i, p in enumerate(run.points)
+        o: np.median([np.median(run["share_r1"][i, -1]) for i, p in enumerate(run.settings)
                       if p["objective"] == o])
         for o in kept
     }  # fmt: skip
@@ -52,7 +52,7 @@ def implicit_bias(results: Mapping[str, Result]) -> Judgement:
         f"{len(kept['classify'])} of {networks} that classify; the middle network keeps "
         f"{middle['reconstruct']:.3f} when it reconstructs and {middle['classify']:.3f} when it "
         "classifies",
-        tally(run.points, number, [i for i in number if preserves(run, i)]),
+        tally(run.settings, number, [i for i in number if preserves(run, i)]),
     )
 
 

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evidence.experiment import Experiment, Point, register
-from evidence.setting import Setting, paper_data
+from evidence.experiment import Experiment, Setting, register
+from evidence.paper import PaperConfig, paper_data
 from subspace_lib import diagnostics as measure
 from subspace_lib.data import UnionOfSubspaces, add_noise, sample_union
 from subspace_lib.networks import FeedForward, Params
 from subspace_lib.projectors import row_basis
 from subspace_lib.training import train
 
-# (points, checkpoints, trials) each
+# (settings, checkpoints, trials) each
 FOLLOWED = (
     "clean_to_post_max", "clean_to_post_spectral", "clean_to_post_fro",
     "share_r", "share_r1", "share_2r",
@@ -28,7 +28,7 @@ FOLLOWED = (
 
 
 @dataclass(frozen=True)
-class Config(Setting):
+class Config(PaperConfig):
     """The paper's sizes; ``marks``: the checkpoints, the last one ends the run."""
 
     steps: int = 200
@@ -38,7 +38,7 @@ class Config(Setting):
     lr: float = 0.003
 
 
-def points(config: Config) -> list[Point]:
+def settings(config: Config) -> list[Setting]:
     """Every network under both objectives; the last two at data of 20 times the size."""
     networks = (("relu", True, 1), ("relu", False, 1), ("identity", False, 1), ("relu", True, 20))
     return [
@@ -134,21 +134,21 @@ def follow(
     return found
 
 
-def network_for(config: Any, point: Point) -> FeedForward:
-    outputs = config.n_subspaces if point["objective"] == "classify" else config.ambient_dim
+def network_for(config: Any, setting: Setting) -> FeedForward:
+    outputs = config.n_subspaces if setting["objective"] == "classify" else config.ambient_dim
     widths = (config.ambient_dim, config.hidden, outputs)
-    return FeedForward(widths, activation=point["activation"], bias=point["bias"])
+    return FeedForward(widths, activation=setting["activation"], bias=setting["bias"])
 
 
-def compute(config: Config, point: Point, device: str) -> dict[str, np.ndarray]:
+def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarray]:
     """FOLLOWED, (checkpoints, trials) each, of the hidden layer; loss, steps, diverged (trials,).
 
     Clusters are read at the first and the last checkpoint only, NaN between them. ``accuracy`` and
     ``held_out`` are those of the network's own logits, NaN when it reconstructs.
     """
-    data = scaled(paper_data(config, config.variance, device=device), point["scale"])
-    test = scaled(held_out(data, config, device), point["scale"])
-    network, objective = network_for(config, point), point["objective"]
+    data = scaled(paper_data(config, config.variance, device=device), setting["scale"])
+    test = scaled(held_out(data, config, device), setting["scale"])
+    network, objective = network_for(config, setting), setting["objective"]
     run = follow(
         network, data, config.marks, config.seed + 2, objective=objective, optimizer="adam",
         lr=config.lr, normalize="data", device=device,
@@ -190,7 +190,7 @@ register(
             marks=(0, 10, 60),
         ),
         full=Config(),
-        points=points,
+        settings=settings,
         compute=compute,
     )
 )

@@ -36,12 +36,12 @@ def judge(results: Mapping[str, Result]) -> Judgement:
 
 def _settings(run: Result) -> str:
     """The two numbers over all widths and numbers of points."""
-    wide = [i for i, p in enumerate(run.points) if p["width"] == 0]
-    finite = [i for i in range(len(run.points)) if i not in wide]
+    wide = [i for i, p in enumerate(run.settings) if p["width"] == 0]
+    finite = [i for i in range(len(run.settings)) if i not in wide]
     rank_r = np.median(run["distance"][finite][:, :, 0], 1)
     inside = np.median(run["inside"][wide][:, :, 2], 1)
     return (
-        f"varied: {varied(run.points)} (width 0: infinite); over them the sine at rank r of "
+        f"varied: {varied(run.settings)} (width 0: infinite); over them the sine at rank r of "
         f"finite widths is {rank_r.min():.2f} to {rank_r.max():.2f}, that into r + K directions at "
         f"infinite width {inside.min():.2f} to {inside.max():.2f}"
     )

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evidence.experiment import Experiment, Point, register
+from evidence.experiment import Experiment, Setting, register
 from evidence.random_relu.kernels import infinite_layer, lost_angle, norm_profile_reference
 from subspace_lib import _random as rnd
 from subspace_lib.clustering import accuracy
@@ -40,7 +40,7 @@ class Config:
     seed: int = 0
 
 
-def points(config: Config) -> list[Point]:
+def settings(config: Config) -> list[Setting]:
     grid = [(p, n) for n in config.points_per_cluster for p in config.widths]
     return [{"width": p, "points_per_cluster": n} for p, n in grid]
 
@@ -55,19 +55,19 @@ def layer(X: Tensor, width: int, seed: int, trial: int) -> Tensor:
     return Y if width <= X.shape[-1] else torch.linalg.qr(Y, mode="r").R
 
 
-def one_trial(config: Config, point: Point, trial: int, device: str) -> dict[str, Any]:
+def one_trial(config: Config, setting: Setting, trial: int, device: str) -> dict[str, Any]:
     data = sample_union(
         ambient_dim=config.ambient_dim,
         n_subspaces=config.n_subspaces,
         subspace_dim=config.subspace_dim,
-        points_per_subspace=point["points_per_cluster"],
+        points_per_subspace=setting["points_per_cluster"],
         trials=[trial],
         seed=config.seed,
         device=device,
     )
     r, K = data.rank, data.n_clusters
     X = torch.linalg.qr(data.bases[0]).Q.mT @ data.X[0]  # r rows, the same inner products
-    Y = layer(X if point["width"] == 0 else data.X[0], point["width"], config.seed, trial)
+    Y = layer(X if setting["width"] == 0 else data.X[0], setting["width"], config.seed, trial)
     V = torch.linalg.svd(Y, full_matrices=False)[2]
     whole, parts = (norm_profile_reference(X, r, y) for y in (None, data.labels))
     references = (row_basis(X, r), whole, parts)
@@ -98,7 +98,7 @@ def _accuracy(Y: Tensor, q: int, labels: Tensor) -> float:
     return accuracy(y, model.fit_predict(Y.mT.cpu().numpy()))
 
 
-def compute(config: Config, point: Point, device: str) -> dict[str, Any]:
+def compute(config: Config, setting: Setting, device: str) -> dict[str, Any]:
     """predicted: (trials,) the sine of the lost angle; the others (trials, …).
 
     distance: sine from each of REFERENCES into as many leading directions of Y. inside: sine from
@@ -106,7 +106,7 @@ def compute(config: Config, point: Point, device: str) -> dict[str, Any]:
     profiles. certified: their certified share of points. accuracy: of clustering by |P_q(Y)|, q = r
     and r + K. The last two are NaN beyond ``certified_trials``.
     """
-    found = [one_trial(config, point, trial, device) for trial in range(config.trials)]
+    found = [one_trial(config, setting, trial, device) for trial in range(config.trials)]
     return {name: np.array([trial[name] for trial in found]) for name in found[0]}
 
 
@@ -116,7 +116,7 @@ register(
         "A random ReLU layer, with and without the norm profile in the reference",
         Config(10, 5, (80, 0), (25, 50)),
         Config(100, 10, (80, 400, 4000, 0), (25, 50, 100, 200)),
-        points,
+        settings,
         compute,
     )
 )

@@ -26,7 +26,7 @@ def rows(
     """Points that were run, with their arrays."""
     for name in RUNS:
         run = results[name]
-        for point in run.points:
+        for point in run.settings:
             arrays = run.at(**point)
             if arrays.get("ran", True) and (not default or DEFAULT.items() <= point.items()):
                 yield point, arrays

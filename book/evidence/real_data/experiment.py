@@ -15,7 +15,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 
 from evidence.datasets import EMBEDDED, TABLE, Dataset, load_dataset
-from evidence.experiment import Experiment, Point, register
+from evidence.experiment import Experiment, Setting, register
 from subspace_lib import diagnostics as measure
 from subspace_lib._random import generator
 from subspace_lib.clustering import clustering_scores, cross_energy
@@ -318,26 +318,26 @@ def _clusters(Y: Tensor, labels: Tensor, ranks: tuple[int, int]) -> Tensor:
     return torch.stack([cluster_scores(U[:, :r], labels) for r in ranks], 1)
 
 
-def follow(config: Config, point: Point, ready: Prepared) -> tuple[FeedForward, list[Params]]:
+def follow(config: Config, setting: Setting, ready: Prepared) -> tuple[FeedForward, list[Params]]:
     """The network of every trial at each mark."""
     m = len(ready.splits[0].train)
-    network = _network(config, m, ready.bundle.n_clusters, point["objective"], point["bias"])
+    network = _network(config, m, ready.bundle.n_clusters, setting["objective"], setting["bias"])
     legs, run = [network.init(trials=config.trials, seed=config.seed)], None
     for t in config.marks[1:]:
         run = train(
             network, ready.bundle, init=run or legs[0], steps=t, checkpoints=(0, t),
-            seed=config.seed, objective=point["objective"], optimizer=point["optimizer"],
-            lr=RATES[point["optimizer"]], normalize="data", diagnostics=False, progress=False,
+            seed=config.seed, objective=setting["objective"], optimizer=setting["optimizer"],
+            lr=RATES[setting["optimizer"]], normalize="data", diagnostics=False, progress=False,
         )  # fmt: skip
         legs.append(run.params)
     return network, legs
 
 
-def measured(config: Config, point: Point, ready: Prepared) -> dict[str, np.ndarray]:
+def measured(config: Config, setting: Setting, ready: Prepared) -> dict[str, np.ndarray]:
     """Train on every split and measure; the arrays are those of ``shapes``."""
-    network, legs = follow(config, point, ready)
+    network, legs = follow(config, setting, ready)
     rows = [
-        [_trial(network, leg, t, ready, point, i, i == len(legs) - 1)
+        [_trial(network, leg, t, ready, setting, i, i == len(legs) - 1)
          for t in range(config.trials)]
         for i, leg in enumerate(legs)
     ]  # fmt: skip
@@ -354,7 +354,7 @@ def measured(config: Config, point: Point, ready: Prepared) -> dict[str, np.ndar
 
 
 def _trial(
-    network: FeedForward, params: Params, trial: int, ready: Prepared, point: Point,
+    network: FeedForward, params: Params, trial: int, ready: Prepared, setting: Setting,
     checkpoint: int, last: bool,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """One network at one checkpoint on both halves: name → (sets, …)."""
@@ -368,7 +368,7 @@ def _trial(
         if last:
             row["scores"] = _clusters(Y, y, ready.ranks)
         goal, right = X, torch.tensor(torch.nan)
-        if point["objective"] == "classify":
+        if setting["objective"] == "classify":
             right = (out.argmax(0) == y).double().mean()
             goal = torch.nn.functional.one_hot(y, len(out)).mT.double()
             out = torch.softmax(out, 0)
@@ -377,15 +377,15 @@ def _trial(
     return {key: torch.stack([row[key] for row in rows]).numpy() for key in rows[0]}
 
 
-def compute(config: Config, point: Point, device: str) -> dict[str, np.ndarray]:
+def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarray]:
     """On the CPU whatever the device: the data are small."""
-    return measured(config, point, prepared(config, point["data"], point["scaling"]))
+    return measured(config, setting, prepared(config, setting["data"], setting["scaling"]))
 
 
-def points(config: Config) -> list[Point]:
+def settings(config: Config) -> list[Setting]:
     """The default for each data set and objective, then one thing changed at a time."""
     base = {"scaling": "unit", "bias": True, "optimizer": "adam"}
-    found: list[Point] = []
+    found: list[Setting] = []
     for name in EMBEDDED:
         variants = [base, base | {"bias": False}]
         if name != "digits":  # ten times the time of the others
@@ -406,23 +406,23 @@ class HubConfig(Config):
     limit: int = 10_000
 
 
-def hub_points(config: Config) -> list[Point]:
+def hub_settings(config: Config) -> list[Setting]:
     """The paper's thirteen."""
     base = {"scaling": "unit", "bias": True, "optimizer": "adam"}
     return [{"data": d, "objective": o} | base for d in TABLE for o in ("reconstruct", "classify")]
 
 
-def compute_hub(config: Config, point: Point, device: str) -> dict[str, np.ndarray]:
+def compute_hub(config: Config, setting: Setting, device: str) -> dict[str, np.ndarray]:
     """One image set, or NaN and the reason where its data cannot be had."""
     try:
-        ready = prepared(config, point["data"], point["scaling"])
+        ready = prepared(config, setting["data"], setting["scaling"])
     except (ImportError, OSError, ValueError) as error:
-        print(f"{point['data']} was not run: {error}", file=sys.stderr, flush=True)
+        print(f"{setting['data']} was not run: {error}", file=sys.stderr, flush=True)
         blank = {k: np.full(shape, np.nan, np.float32) for k, shape in shapes(config).items()}
         sizes = {"ranks": np.zeros(2, int), "sizes": np.zeros(3, int)}
         reason = {"card": np.array(""), "reason": np.array(type(error).__name__)}
         return blank | sizes | reason | {"ran": np.array(False)}
-    found = measured(config, point, ready)
+    found = measured(config, setting, ready)
     return found | {
         "card": np.array(ready.card), "reason": np.array(""), "ran": np.array(True),
     }  # fmt: skip
@@ -451,7 +451,7 @@ register(
         "The paper's five-layer network on digits, wine and breast cancer (chapter 17)",
         quick=Config(trials=2, hidden=12, depth=2, marks=(0, 10, 40), limit=90),
         full=Config(),
-        points=points,
+        settings=settings,
         compute=compute,
     )
 )
@@ -461,7 +461,7 @@ register(
         "The same on the paper's thirteen image sets, those that can be had (chapter 17)",
         quick=HubConfig(hidden=12, depth=2, marks=(0, 10, 40), trials=2, limit=200),
         full=HubConfig(),
-        points=hub_points,
+        settings=hub_settings,
         compute=compute_hub,
     )
 )

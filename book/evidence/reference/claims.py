@@ -41,8 +41,8 @@ def judge(results: Mapping[str, Result]) -> Judgement:
 def _settings(run: Result) -> str:
     """Where, at either noise and any layer, the bound is below one at the end."""
     parts = []
-    for noise in values(run.points, "noise"):
-        layers = [p["layer"] for p in run.points if p["noise"] == noise]
+    for noise in values(run.settings, "noise"):
+        layers = [p["layer"] for p in run.settings if p["noise"] == noise]
         good = [name for name in layers if _ends(run, name, noise)[0][1] < 1]
         parts.append(f"10^{noise} in {len(good)} of {len(layers)} ({', '.join(good) or 'none'})")
     depth = run.config["depth"]

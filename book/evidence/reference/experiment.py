@@ -40,7 +40,7 @@ class Comparison:
     noise: tuple[float, ...] = (-12, -8, -6, -4, -3, -2, -1.5, -1, -0.5, 0)
 
 
-def points(config: Comparison) -> list[dict[str, Any]]:
+def settings(config: Comparison) -> list[dict[str, Any]]:
     return [{"layer": layer, "noise": v} for layer in LAYERS for v in config.noise]
 
 
@@ -72,22 +72,22 @@ def references(X: Tensor, clean: Tensor, labels: Tensor, rank: int, dim: int) ->
     }
 
 
-def compute(config: Comparison, point: dict[str, Any], device: str) -> dict[str, np.ndarray]:
+def compute(config: Comparison, setting: dict[str, Any], device: str) -> dict[str, np.ndarray]:
     """bound, truth: (trials, references, sizes of q), each in a batch of ten trials."""
     batches = range(0, config.trials, 10)
     found = [
-        _batch(config, point, list(range(i, min(i + 10, config.trials))), device) for i in batches
+        _batch(config, setting, list(range(i, min(i + 10, config.trials))), device) for i in batches
     ]
     return {name: np.concatenate([part[name] for part in found]) for name in ("bound", "truth")}
 
 
-def _batch(config: Comparison, point: dict[str, Any], trials: list[int], device: str) -> dict:
+def _batch(config: Comparison, setting: dict[str, Any], trials: list[int], device: str) -> dict:
     data = sample_union(
         ambient_dim=config.ambient_dim, n_subspaces=4, subspace_dim=4,
         points_per_subspace=config.points_per_subspace, trials=trials, seed=config.seed,
     )  # fmt: skip
-    X = add_noise(data, 10.0 ** point["noise"], seed=config.seed).X
-    Y = layer(config, point["layer"], X, data.clean, trials).to(device)
+    X = add_noise(data, 10.0 ** setting["noise"], seed=config.seed).X
+    Y = layer(config, setting["layer"], X, data.clean, trials).to(device)
     leading = torch.linalg.svd(Y, full_matrices=False).Vh  # a deep layer may lack the rank
     bounds, truths = [], []
     for R in references(X, data.clean, data.labels, data.rank, 4).values():
@@ -108,7 +108,7 @@ register(
         "the reference bound and the truth: layers × references × noise",
         Comparison(trials=4, points_per_subspace=40, ambient_dim=100, noise=(-6, -2, -1)),
         Comparison(),
-        points,
+        settings,
         compute,
     )
 )
@@ -135,7 +135,7 @@ class Depth:
     noise: tuple[float, ...] = (-6, -2)
 
 
-def depth_points(config: Depth) -> list[dict[str, Any]]:
+def depth_settings(config: Depth) -> list[dict[str, Any]]:
     return [{"layer": layer, "noise": v} for layer in DEEP for v in config.noise]
 
 
@@ -155,25 +155,25 @@ def deep_layers(config: Depth, name: str, X: Tensor, trials: Sequence[int]) -> l
     return layers
 
 
-def compute_depth(config: Depth, point: dict[str, Any], device: str) -> dict[str, np.ndarray]:
+def compute_depth(config: Depth, setting: dict[str, Any], device: str) -> dict[str, np.ndarray]:
     """bound, truth: (trials, depth, references, sizes of q), references "clean", "clean + 1".
 
     chain: (trials, depth), the sum of the depth corollary for the first l layers.
     """
     batches = range(0, config.trials, 5)
-    found = [_deep(config, point, list(range(i, min(i + 5, config.trials)))) for i in batches]
+    found = [_deep(config, setting, list(range(i, min(i + 5, config.trials)))) for i in batches]
     return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
 
-def _deep(config: Depth, point: dict[str, Any], trials: list[int]) -> dict[str, np.ndarray]:
+def _deep(config: Depth, setting: dict[str, Any], trials: list[int]) -> dict[str, np.ndarray]:
     data = sample_union(
         ambient_dim=config.ambient_dim, n_subspaces=4, subspace_dim=4,
         points_per_subspace=config.points_per_subspace, trials=trials, seed=config.seed,
     )  # fmt: skip
-    noisy = add_noise(data, 10.0 ** point["noise"], seed=config.seed)
+    noisy = add_noise(data, 10.0 ** setting["noise"], seed=config.seed)
     unit = data.clean.square().mean((-2, -1), keepdim=True).sqrt()
-    unit = unit / config.small if point["layer"].startswith("small") else unit
-    layers = deep_layers(config, point["layer"], noisy.X / unit, trials)
+    unit = unit / config.small if setting["layer"].startswith("small") else unit
+    layers = deep_layers(config, setting["layer"], noisy.X / unit, trials)
     gaps, errors = depth_links(data.clean / unit, noisy.noise / unit, layers, data.rank)
     chain = divide(errors, gaps).cumsum(0)[1::2].mT
     clean = row_basis(data.clean, data.rank)
@@ -198,7 +198,7 @@ register(
         "the reference bound, the chain and the truth along twenty random layers",
         Depth(trials=2, depth=4, points_per_subspace=40, ambient_dim=100, noise=(-6,)),
         Depth(),
-        depth_points,
+        depth_settings,
         compute_depth,
     )
 )

@@ -22,7 +22,7 @@ MEASURES = {"variability": "collapse", "sharpness": "flatness"}
 def final(run: Result, name: str, objective: str) -> np.ndarray:
     """The last checkpoint (of the last layer) of all runs at NOISE under one objective: flat."""
     chosen = [
-        i for i, p in enumerate(run.points) if p["objective"] == objective and p["noise"] == NOISE
+        i for i, p in enumerate(run.settings) if p["objective"] == objective and p["noise"] == NOISE
     ]
     values = run[name][chosen, -1]
     return (values[:, -1] if values.ndim == 3 else values).ravel()

@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from evidence.experiment import Experiment, Point, register
+from evidence.experiment import Experiment, Setting, register
 from evidence.objective.experiment import (
     follow,
     held_out,
@@ -20,20 +20,20 @@ from evidence.objective.experiment import (
     scaled,
     share_inside,
 )
+from evidence.paper import PaperConfig, paper_data
 from evidence.relations.measures import neural_collapse, sharpness, sparse_self_expression
-from evidence.setting import Setting, paper_data
 from subspace_lib import diagnostics as measure
 from subspace_lib.data import UnionOfSubspaces
 from subspace_lib.estimator import _spectral_labels
 from subspace_lib.networks import FeedForward, Params
 from subspace_lib.projectors import row_basis
 
-# (points, checkpoints, layers, trials) each
+# (settings, checkpoints, layers, trials) each
 LAYERWISE = (
     "share_K", "share_r", "share_r1", "spectral", "labels_K", "allowed_K", "heard", "rank",
     "variability", "scatter", "norms", "angles", "nearest",
 )  # fmt: skip
-# (points, checkpoints, trials) each
+# (settings, checkpoints, trials) each
 OVERALL = (
     "duality", "disagree", "sharpness", "weight_norm", "loss", "accuracy", "held_loss",
     "held_accuracy",
@@ -43,7 +43,7 @@ ENERGY = 0.99  # of ‖Y‖_F², held by ``rank`` directions
 
 
 @dataclass(frozen=True)
-class Config(Setting):
+class Config(PaperConfig):
     """A smaller union than the paper's, so that training can go on until it collapses.
 
     Three hidden layers: one cannot collapse on data that come in pairs ±x. The points have mean
@@ -75,7 +75,7 @@ RUNS = (
 )
 
 
-def points(config: Config) -> list[Point]:
+def settings(config: Config) -> list[Setting]:
     return [
         {"objective": objective, "optimizer": rule, "lr": lr, "decay": decay, "noise": noise}
         for objective in ("classify", "reconstruct")
@@ -83,13 +83,13 @@ def points(config: Config) -> list[Point]:
     ]
 
 
-def clustered(point: Point) -> bool:
+def clustered(setting: Setting) -> bool:
     """Whether all methods of subspace clustering are run on this network; they take their time."""
-    return point["decay"] > 0
+    return setting["decay"] > 0
 
 
-def network_for(config: Any, point: Point) -> FeedForward:
-    outputs = config.n_subspaces if point["objective"] == "classify" else config.ambient_dim
+def network_for(config: Any, setting: Setting) -> FeedForward:
+    outputs = config.n_subspaces if setting["objective"] == "classify" else config.ambient_dim
     return FeedForward((config.ambient_dim, *[config.hidden] * 3, outputs), bias=True)
 
 
@@ -203,16 +203,16 @@ def accuracies(config: Config, layers: list[Tensor], data: UnionOfSubspaces) -> 
     return np.array([[acc.numpy() for acc in row] for row in rows]).swapaxes(0, 1)
 
 
-def compute(config: Config, point: Point, device: str) -> dict[str, np.ndarray]:
+def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarray]:
     """LAYERWISE (checkpoints, layers, trials), OVERALL (checkpoints, trials), acc (methods,
     1 + layers, trials) at the end (NaN where not ``clustered``), label_share (trials,) = Σ s_k,
     steps, diverged (trials,).
     """
-    data, test = unions(config, point["noise"], device)
-    network = network_for(config, point)
+    data, test = unions(config, setting["noise"], device)
+    network = network_for(config, setting)
     run = follow(
-        network, data, config.marks, config.seed + 2, objective=point["objective"],
-        optimizer=point["optimizer"], lr=point["lr"], weight_decay=point["decay"],
+        network, data, config.marks, config.seed + 2, objective=setting["objective"],
+        optimizer=setting["optimizer"], lr=setting["lr"], weight_decay=setting["decay"],
         normalize="data", device=device,
     )  # fmt: skip
     V = row_basis(data.clean, data.rank)
@@ -231,7 +231,7 @@ def compute(config: Config, point: Point, device: str) -> dict[str, np.ndarray]:
         whole.append({k: _without(v, gone) for k, v in found.items()}
                      | {"loss": now.loss, "accuracy": now.accuracy})  # fmt: skip
     acc = np.full((len(METHODS), 1 + network.depth, config.trials), np.nan)
-    if clustered(point):
+    if clustered(setting):
         with warnings.catch_warnings():  # equal points: k-means finds fewer distinct ones
             warnings.simplefilter("ignore")
             acc = accuracies(config, layers, data)
@@ -259,7 +259,7 @@ register(
             hidden=16, steps=60, checkpoints=3, marks=(0, 10, 60),
         ),
         full=Config(),
-        points=points,
+        settings=settings,
         compute=compute,
     )
 )  # fmt: skip

@@ -37,7 +37,7 @@ def _points(run: Result, activation: str) -> list[int]:
     def chosen(point: dict) -> bool:
         return (point["convention"], point["activation"]) == ("relative", activation)
 
-    return [i for i, point in enumerate(run.points) if chosen(point)]
+    return [i for i, point in enumerate(run.settings) if chosen(point)]
 
 
 def _share(run: Result, holds: np.ndarray, activation: str) -> np.ndarray:
@@ -47,7 +47,7 @@ def _share(run: Result, holds: np.ndarray, activation: str) -> np.ndarray:
 
 def _reach(run: Result, share: np.ndarray, activation: str = "identity") -> float:
     """log₁₀ of the largest noise at which the condition holds often; −∞ where at none."""
-    levels = [run.points[i]["log10_variance"] for i in _points(run, activation)]
+    levels = [run.settings[i]["log10_variance"] for i in _points(run, activation)]
     return max((v for v, s in zip(levels, share, strict=True) if s >= OFTEN), default=-float("inf"))
 
 

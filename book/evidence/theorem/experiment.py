@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evidence.experiment import Experiment, Point, register
+from evidence.experiment import Experiment, Setting, register
 from subspace_lib import _random as rnd
 from subspace_lib.bounds import CHAIN_FORMS, chain_verdict, depth_links, link_terms
 from subspace_lib.clustering import accuracy, connectivity_margin, minimum_margin, single_linkage
@@ -27,7 +27,7 @@ Grid = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Setting:
+class Config:
     """Data and layer sizes of the paper, and the noise grids as log₁₀ of the variance."""
 
     trials: int
@@ -45,11 +45,11 @@ class Setting:
         return self.n_subspaces * self.subspace_dim
 
 
-def clean_data(setting: Any, trial: int) -> UnionOfSubspaces:
+def clean_data(config: Any, trial: int) -> UnionOfSubspaces:
     """The clean data of one trial, without a trial axis."""
     data = sample_union(
-        ambient_dim=setting.m, n_subspaces=setting.n_subspaces, subspace_dim=setting.subspace_dim,
-        points_per_subspace=setting.points_per_subspace, trials=[trial], seed=setting.seed,
+        ambient_dim=config.m, n_subspaces=config.n_subspaces, subspace_dim=config.subspace_dim,
+        points_per_subspace=config.points_per_subspace, trials=[trial], seed=config.seed,
     )  # fmt: skip
     return UnionOfSubspaces(
         data.X[0], data.clean[0], data.labels, data.bases[0], data.coefficients[0],
@@ -57,18 +57,18 @@ def clean_data(setting: Any, trial: int) -> UnionOfSubspaces:
     )  # fmt: skip
 
 
-def noisy_data(setting: Any, convention: str, log10_variance: float, trial: int) -> Any:
+def noisy_data(config: Any, convention: str, log10_variance: float, trial: int) -> Any:
     """One trial of the data with noise; the same draw of noise at every size."""
-    data = clean_data(setting, trial)
-    return add_noise(data, 10.0**log10_variance, convention, seed=setting.seed)
+    data = clean_data(config, trial)
+    return add_noise(data, 10.0**log10_variance, convention, seed=config.seed)
 
 
-def random_weights(setting: Any, shape: tuple[int, int], layer: int, trial: int) -> Tensor:
+def random_weights(config: Any, shape: tuple[int, int], layer: int, trial: int) -> Tensor:
     """The usual initialisation of layer ``layer``: uniform(−1/√f, 1/√f), f the fan-in."""
     limit = shape[1] ** -0.5
     purpose = f"init W{layer}"
     return rnd.uniform(
-        shape, -limit, limit, seed=setting.seed, purpose=purpose, trials=[trial]
+        shape, -limit, limit, seed=config.seed, purpose=purpose, trials=[trial]
     )[0]  # fmt: skip
 
 
@@ -85,46 +85,46 @@ class Clean(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _clean(setting: Any, trial: int) -> Clean:
-    data = clean_data(setting, trial)
-    W = random_weights(setting, (setting.width, setting.m), 1, trial)
+def _clean(config: Any, trial: int) -> Clean:
+    data = clean_data(config, trial)
+    W = random_weights(config, (config.width, config.m), 1, trial)
     s = torch.linalg.svdvals
-    V = row_basis(data.clean, setting.rank).clone()  # a view would keep all 400 vectors
+    V = row_basis(data.clean, config.rank).clone()  # a view would keep all 400 vectors
     P = V.mT @ V
     margins = torch.stack([minimum_margin(P, data.labels), connectivity_margin(P, data.labels)])
     return Clean(V, s(data.clean), s(W @ data.clean), s(W)[0], margins)
 
 
 @lru_cache(maxsize=256)
-def _noisy(setting: Any, convention: str, log10_variance: float, trial: int) -> Tensor:
+def _noisy(config: Any, convention: str, log10_variance: float, trial: int) -> Tensor:
     """The largest and the trailing singular values of X; both activations need them."""
-    return torch.linalg.svdvals(noisy_data(setting, convention, log10_variance, trial).X)
+    return torch.linalg.svdvals(noisy_data(config, convention, log10_variance, trial).X)
 
 
-def frequency_points(setting: Setting) -> list[Point]:
+def frequency_settings(config: Config) -> list[Setting]:
     return [
         {"convention": name, "activation": activation, "log10_variance": v}
-        for name, grid in (("absolute", setting.absolute), ("relative", setting.relative))
+        for name, grid in (("absolute", config.absolute), ("relative", config.relative))
         for v in grid
         for activation in ("relu", "identity")
     ]
 
 
-def frequency(setting: Setting, point: Point, device: str) -> dict[str, np.ndarray]:
+def frequency(config: Config, setting: Setting, device: str) -> dict[str, np.ndarray]:
     """Per trial: gaps and errors (3), margins (2: ε_min, ε_conn), holds (form, margin), distances
     P(X*) to P(Y) (2: max, spectral), and whether single linkage on |P(Y)| finds the clusters.
     """
-    rows = [_one_trial(setting, point, trial) for trial in range(setting.trials)]
+    rows = [_one_trial(config, setting, trial) for trial in range(config.trials)]
     return _columns(("gaps", "errors", "margins", "holds", "distances", "recovered"), rows)
 
 
-def _one_trial(setting: Setting, point: Point, trial: int) -> tuple[Any, ...]:
-    r, clean = setting.rank, _clean(setting, trial)
-    where = (point["convention"], point["log10_variance"])
-    data, X = noisy_data(setting, *where, trial), _noisy(setting, *where, trial)
-    W = random_weights(setting, (setting.width, setting.m), 1, trial)
+def _one_trial(config: Config, setting: Setting, trial: int) -> tuple[Any, ...]:
+    r, clean = config.rank, _clean(config, trial)
+    where = (setting["convention"], setting["log10_variance"])
+    data, X = noisy_data(config, *where, trial), _noisy(config, *where, trial)
+    W = random_weights(config, (config.width, config.m), 1, trial)
     WX = W @ data.X
-    Y = ACTIVATIONS[point["activation"]](WX)
+    Y = ACTIVATIONS[setting["activation"]](WX)
     mixed, output = torch.linalg.svdvals(WX), torch.linalg.svdvals(Y)
     size, product = max(data.X.shape), clean.weights * torch.maximum(X[0], clean.signal[0])
     links = (
@@ -137,18 +137,18 @@ def _one_trial(setting: Setting, point: Point, trial: int) -> tuple[Any, ...]:
         [bool(chain_verdict(gaps, errors, r, e, form).holds) for e in clean.margins]
         for form in CHAIN_FORMS
     ]
-    return gaps, errors, clean.margins, np.array(holds), *_truth(setting, data, Y)
+    return gaps, errors, clean.margins, np.array(holds), *_truth(config, data, Y)
 
 
 def _norm(A: Tensor) -> Tensor:
     return torch.linalg.matrix_norm(A, 2)
 
 
-def _truth(setting: Setting, data: UnionOfSubspaces, Y: Tensor) -> tuple[Tensor, bool]:
+def _truth(config: Config, data: UnionOfSubspaces, Y: Tensor) -> tuple[Tensor, bool]:
     """Distances of P(X*) and P(Y), and whether the clusters come back."""
-    V = _clean(setting, data.trials[0]).basis
-    distances = [projection_distance(V, Y, setting.rank, norm) for norm in ("max", "spectral")]
-    found = single_linkage(row_projector(Y, setting.rank), setting.n_subspaces)
+    V = _clean(config, data.trials[0]).basis
+    distances = [projection_distance(V, Y, config.rank, norm) for norm in ("max", "spectral")]
+    found = single_linkage(row_projector(Y, config.rank), config.n_subspaces)
     return torch.stack(distances), accuracy(data.labels, found) == 1
 
 
@@ -161,38 +161,38 @@ def _columns(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> dict[str,
 
 
 @dataclass(frozen=True)
-class DeepSetting(Setting):
+class DeepConfig(Config):
     """The same data through ``depth`` layers of one width; only the relative convention."""
 
     depth: int = 5
 
 
-def depth_points(setting: DeepSetting) -> list[Point]:
+def depth_settings(config: DeepConfig) -> list[Setting]:
     """ReLU on a coarse grid: what it does hardly depends on the noise."""
-    grids = {"identity": setting.relative, "relu": setting.relative[::4]}
+    grids = {"identity": config.relative, "relu": config.relative[::4]}
     return [{"activation": name, "log10_variance": v} for name, grid in grids.items() for v in grid]
 
 
-def depth(setting: DeepSetting, point: Point, device: str) -> dict[str, np.ndarray]:
+def depth(config: DeepConfig, setting: Setting, device: str) -> dict[str, np.ndarray]:
     """Per trial: gaps and errors of the 2L links, margins (2), and at every depth the distances
     P(X*) to P(Y_l) (depth, 2) and whether single linkage finds the clusters (depth,).
     """
-    rows = [_one_deep_trial(setting, point, trial) for trial in range(setting.trials)]
+    rows = [_one_deep_trial(config, setting, trial) for trial in range(config.trials)]
     return _columns(("gaps", "errors", "margins", "distances", "recovered"), rows)
 
 
-def _one_deep_trial(setting: DeepSetting, point: Point, trial: int) -> tuple[Any, ...]:
-    r, data = setting.rank, noisy_data(setting, "relative", point["log10_variance"], trial)
+def _one_deep_trial(config: DeepConfig, setting: Setting, trial: int) -> tuple[Any, ...]:
+    r, data = config.rank, noisy_data(config, "relative", setting["log10_variance"], trial)
     layers, Y = [], data.X
-    for layer in range(1, setting.depth + 1):
-        W = random_weights(setting, (setting.width, Y.shape[0]), layer, trial)
-        Y = ACTIVATIONS[point["activation"]](W @ Y)
+    for layer in range(1, config.depth + 1):
+        W = random_weights(config, (config.width, Y.shape[0]), layer, trial)
+        Y = ACTIVATIONS[setting["activation"]](W @ Y)
         layers.append((W, Y))
     gaps, errors = depth_links(data.clean, data.noise, layers, r)
-    truths = [_truth(setting, data, output) for _, output in layers]
+    truths = [_truth(config, data, output) for _, output in layers]
     distances = torch.stack([distance for distance, _ in truths])
     recovered = np.array([right for _, right in truths])
-    return gaps, errors, _clean(setting, trial).margins, distances, recovered
+    return gaps, errors, _clean(config, trial).margins, distances, recovered
 
 
 ABSOLUTE = (-32, *range(-28, -5), -4, -2, 0)
@@ -202,9 +202,9 @@ register(
     Experiment(
         "theorem-frequency",
         "How often δ > η holds against noise: three forms, two margins, the links, the truth",
-        quick=Setting(20, (-28, -20, -12, -4), (-24, -16, -8, 0)),
-        full=Setting(100, ABSOLUTE, RELATIVE),
-        points=frequency_points,
+        quick=Config(20, (-28, -20, -12, -4), (-24, -16, -8, 0)),
+        full=Config(100, ABSOLUTE, RELATIVE),
+        settings=frequency_settings,
         compute=frequency,
     )
 )
@@ -213,9 +213,9 @@ register(
     Experiment(
         "theorem-depth",
         "The depth corollary on up to five random layers, with and without ReLU",
-        quick=DeepSetting(20, (), (-24, -16, -8)),
-        full=DeepSetting(100, (), (-24, -16, -12, -8, -4, -2)),
-        points=depth_points,
+        quick=DeepConfig(20, (), (-24, -16, -8)),
+        full=DeepConfig(100, (), (-24, -16, -12, -8, -4, -2)),
+        settings=depth_settings,
         compute=depth,
     )
 )

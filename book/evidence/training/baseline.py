@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from evidence.experiment import Experiment, Point, register
-from evidence.setting import paper_data
+from evidence.experiment import Experiment, Setting, register
+from evidence.paper import paper_data
 from subspace_lib.clustering import accuracy, single_linkage
 from subspace_lib.estimator import ProjectorClustering
 
@@ -28,13 +28,13 @@ class Config:
     )  # fmt: skip
 
 
-def points(config: Config) -> list[Point]:
+def settings(config: Config) -> list[Setting]:
     return [{"convention": name, "variance": v} for name, v in config.noises]
 
 
-def compute(config: Config, point: Point, device: str) -> dict[str, Any]:
+def compute(config: Config, setting: Setting, device: str) -> dict[str, Any]:
     """Accuracy of spectral clustering and of single linkage on |P_r(X)|, (trials,) each."""
-    data = paper_data(config, point["variance"], point["convention"], device)
+    data = paper_data(config, setting["variance"], setting["convention"], device)
     K, r = data.n_clusters, data.rank
     found: dict[str, list[float]] = {"spectral_acc": [], "acc": []}
     for X in data.X.cpu().numpy():
@@ -53,7 +53,7 @@ register(
             trials=4, ambient_dim=40, n_subspaces=3, subspace_dim=2, points_per_subspace=20
         ),
         full=Config(),
-        points=points,
+        settings=settings,
         compute=compute,
     )
 )

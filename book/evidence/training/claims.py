@@ -32,7 +32,7 @@ CLOSE = 0.01
 def finished(run: Result, convention: str = "relative") -> list[int]:
     """Points of one noise convention at which no trial diverged."""
     return [
-        i for i, p in enumerate(run.points)
+        i for i, p in enumerate(run.settings)
         if p["convention"] == convention and not run["diverged"][i].any()
     ]  # fmt: skip
 
@@ -64,7 +64,7 @@ def describe(point: Mapping[str, object]) -> str:
 def diverging(run: Result) -> str:
     """What became of the paper's printed setting, as a sentence."""
     parts = []
-    for i, p in enumerate(run.points):
+    for i, p in enumerate(run.settings):
         if p["convention"] == "absolute" and p["lr"] == 0.005:
             parts.append(f"{int(run['diverged'][i].sum())} of {run['diverged'].shape[1]} trials")
     return f"as printed (noise, learning rate 0.005) {' and '.join(parts)} diverge"
@@ -85,14 +85,14 @@ def distance_falls(results: Mapping[str, Result]) -> Judgement:
         f"{diverging(run)}; of {len(chosen)} relative-noise settings the distance from P(X*) to "
         f"P(Y) falls by a tenth in {listed}; at the end it is below half the connectivity margin "
         f"in {kept:.0%} of the trials",
-        f"falling in some norm: {tally(run.points, chosen, some)}",
+        f"falling in some norm: {tally(run.settings, chosen, some)}",
     )
 
 
 def condition_rises(results: Mapping[str, Result]) -> Judgement:
     """Frequency of δ > η. Where it never holds, before or after, it cannot be judged by it."""
     run, more = results[RUN], results[CERTIFICATES]
-    chosen = [i for i in range(len(run.points)) if not run["diverged"][i].any()]
+    chosen = [i for i in range(len(run.settings)) if not run["diverged"][i].any()]
     first = np.concatenate([run["printed_holds"][chosen, 0].ravel(),
                             more["printed_holds"][:, 0].ravel()])  # fmt: skip
     last = np.concatenate([run["printed_holds"][chosen, -1].ravel(),
@@ -122,17 +122,17 @@ def nonnegative(results: Mapping[str, Result]) -> Judgement:
     chosen = finished(run)
     both = [i for i in chosen if all(falls(run, n, i) for n in ("negative_share", REMOVED))]
     worse = [i for i in chosen if rises(run, "negative_share", i)]
-    bare = [i for i in chosen if not run.points[i]["bias"]]
+    bare = [i for i in chosen if not run.settings[i]["bias"]]
     error = run["activation_error"] / run["image_norm"]
     nearer = [i for i in chosen if (error[i, -1] <= FALL * error[i, 0]).mean() >= TRIALS]
     return Judgement(
         _verdict(len(both), len(chosen)),
         f"the share of negative pre-activations and the energy removed fall in {len(both)} of "
         f"{len(chosen)} relative-noise settings"
-        + (f" ({'; '.join(describe(run.points[i]) for i in both)})" if both else "")
+        + (f" ({'; '.join(describe(run.settings[i]) for i in both)})" if both else "")
         + f", the share rises in {len(worse)}; without bias it ends at "
         f"{_median(run['negative_share'][bare, -1]):.2f}; ‖Y − WX‖/‖WX‖ falls in {len(nearer)}",
-        tally(run.points, chosen, both),
+        tally(run.settings, chosen, both),
     )
 
 
@@ -151,8 +151,8 @@ def no_regulariser(results: Mapping[str, Result]) -> Judgement:
         verdict,
         f"max distance below half the connectivity margin in {len(strict)} of {len(chosen)} "
         f"settings; 99 % of P(X*) inside the leading r + 1 directions in {len(loose)}"
-        + (f" ({'; '.join(describe(run.points[i]) for i in loose)})" if loose else ""),
-        f"99 % inside the leading r + 1: {tally(run.points, chosen, loose)}",
+        + (f" ({'; '.join(describe(run.settings[i]) for i in loose)})" if loose else ""),
+        f"99 % inside the leading r + 1: {tally(run.settings, chosen, loose)}",
     )
 
 
@@ -167,13 +167,13 @@ def closed_form(results: Mapping[str, Result]) -> Judgement:
     good: list[bool] = []
     before, gone = [], []
     for i in chosen:
-        point = {k: run.points[i][k] for k in ("convention", "variance")}
+        point = {k: run.settings[i][k] for k in ("convention", "variance")}
         base = data.at(**point)["spectral_acc"].mean()
         ends = np.maximum(run["spectral_acc"][i], run["spectral_acc_r1"][i])
         good.append(ends[-1].mean() >= base - CLOSE)
         before.append(ends[0].mean() >= base - CLOSE)
         if not good[-1]:
-            gone.append(f"{describe(run.points[i])}: {ends[-1].mean():.2f}")
+            gone.append(f"{describe(run.settings[i])}: {ends[-1].mean():.2f}")
     linked = run["acc"][chosen, -1].mean()
     return Judgement(
         _verdict(sum(good), len(chosen)),
@@ -181,7 +181,7 @@ def closed_form(results: Mapping[str, Result]) -> Judgement:
         f"{len(chosen)} settings before training and in {sum(good)} after it"
         + (f" (not: {'; '.join(gone)})" if gone else "")
         + f"; single linkage on P(Y) reaches {linked:.2f} on average",
-        tally(run.points, chosen, [i for i, fine in zip(chosen, good, strict=True) if fine]),
+        tally(run.settings, chosen, [i for i, fine in zip(chosen, good, strict=True) if fine]),
     )
 
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from evidence.experiment import Experiment, Point, register
-from evidence.setting import Setting, paper_data, trained
+from evidence.experiment import Experiment, Setting, register
+from evidence.paper import PaperConfig, paper_data, trained
 from subspace_lib.networks import FeedForward
 
 Steps = tuple[int, ...]
-# what the chapter and its claims read; (points, checkpoints, trials) each
+# what the chapter and its claims read; (settings, checkpoints, trials) each
 FOLLOWED = (
     *(f"{pair}_{norm}" for pair in ("clean_to_pre", "clean_to_post", "data_to_post")
       for norm in ("max", "spectral", "fro")),
@@ -39,7 +39,7 @@ CERTIFIED = (
 
 
 @dataclass(frozen=True)
-class Config(Setting):
+class Config(PaperConfig):
     """The paper's sizes, and the checkpoints of each kind of run; the last one ends it.
 
     The three kinds have equally many checkpoints. ``short`` serves runs that diverge at once.
@@ -55,12 +55,12 @@ class Config(Setting):
     variances: tuple[float, ...] = (0.01, 0.1, 0.5)
 
 
-def _point(optimizer: str, lr: float, bias: bool, variance: float = 0.1, **other: str) -> Point:
-    point = {"convention": "relative", "variance": variance, "bias": bias, "init": "usual"}
-    return point | {"optimizer": optimizer, "lr": lr, "steps": optimizer} | other
+def _setting(optimizer: str, lr: float, bias: bool, variance: float = 0.1, **other: str) -> Setting:
+    setting = {"convention": "relative", "variance": variance, "bias": bias, "init": "usual"}
+    return setting | {"optimizer": optimizer, "lr": lr, "steps": optimizer} | other
 
 
-def points(config: Config) -> list[Point]:
+def settings(config: Config) -> list[Setting]:
     """Around one network (Adam, bias, relative noise 0.1), one thing is changed at a time.
 
     Learning rates are those of the loss in use: gradient descent on the plain sum of squares, as
@@ -69,51 +69,51 @@ def points(config: Config) -> list[Point]:
     low, middle, high = config.variances
     printed = {"convention": "absolute", "steps": "short"}
     return [
-        _point("adam", 0.003, True),
-        _point("gd", 0.2, False),
-        _point("adam", 0.003, False),
-        _point("gd", 0.0005, True),
-        _point("gd", 0.005, False),
-        _point("adam", 0.01, True),
-        _point("adam", 0.001, True),
-        _point("gd", 0.005, False, middle, **printed),
-        _point("gd", 0.005, False, middle, **printed, init="printed"),
-        _point("gd", 0.0003, False, middle, convention="absolute"),
-        _point("adam", 0.003, True, low),
-        _point("adam", 0.003, True, high),
-        _point("gd", 0.2, False, low),
-        _point("gd", 0.2, False, high),
+        _setting("adam", 0.003, True),
+        _setting("gd", 0.2, False),
+        _setting("adam", 0.003, False),
+        _setting("gd", 0.0005, True),
+        _setting("gd", 0.005, False),
+        _setting("adam", 0.01, True),
+        _setting("adam", 0.001, True),
+        _setting("gd", 0.005, False, middle, **printed),
+        _setting("gd", 0.005, False, middle, **printed, init="printed"),
+        _setting("gd", 0.0003, False, middle, convention="absolute"),
+        _setting("adam", 0.003, True, low),
+        _setting("adam", 0.003, True, high),
+        _setting("gd", 0.2, False, low),
+        _setting("gd", 0.2, False, high),
     ]
 
 
 def _trained(
-    config: Any, point: Point, names: tuple[str, ...], device: str, **options: Any
+    config: Any, setting: Setting, names: tuple[str, ...], device: str, **options: Any
 ) -> dict[str, np.ndarray]:
-    data = paper_data(config, point["variance"], point["convention"], device)
+    data = paper_data(config, setting["variance"], setting["convention"], device)
     network = FeedForward(
-        (config.ambient_dim, config.hidden, config.ambient_dim), bias=point["bias"]
+        (config.ambient_dim, config.hidden, config.ambient_dim), bias=setting["bias"]
     )
     found = trained(
-        network, data, config, names, device, optimizer=point["optimizer"], lr=point["lr"],
-        init=point["init"], normalize="sum" if point["optimizer"] == "gd" else "data",
+        network, data, config, names, device, optimizer=setting["optimizer"], lr=setting["lr"],
+        init=setting["init"], normalize="sum" if setting["optimizer"] == "gd" else "data",
         **options,
     )  # fmt: skip
     kept = {name: found[name][:, 0] for name in names}  # the one hidden layer
     size = data.X.square().sum((-2, -1)).cpu().numpy()
-    scale = size if point["optimizer"] == "gd" else 1.0
+    scale = size if setting["optimizer"] == "gd" else 1.0
     relative = (found["loss"] / scale).astype(np.float32)
     return kept | {"steps": found["steps"], "loss": relative, "diverged": found["diverged"]}
 
 
-def compute(config: Config, point: Point, device: str) -> dict[str, np.ndarray]:
+def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarray]:
     """FOLLOWED, (checkpoints, trials) each; loss relative to ‖X‖²; steps; diverged (trials,).
 
     NaN: the trial has diverged, or an expensive diagnostic was not asked for at that checkpoint.
     """
-    marks = getattr(config, point["steps"])
+    marks = getattr(config, setting["steps"])
     certify = [marks[i] for i in config.certify]
     options = {"steps": marks[-1], "checkpoints": marks, "certify": certify}
-    return _trained(config, point, FOLLOWED, device, **options)
+    return _trained(config, setting, FOLLOWED, device, **options)
 
 
 SMALL: dict[str, Any] = {
@@ -126,14 +126,14 @@ register(
         "One hidden layer along training: noise, bias, optimiser, learning rate (Figure 2 centre)",
         quick=Config(trials=5, **SMALL),
         full=Config(),
-        points=points,
+        settings=settings,
         compute=compute,
     )
 )
 
 
 @dataclass(frozen=True)
-class CertificateConfig(Setting):
+class CertificateConfig(PaperConfig):
     """Adam with bias at two learning rates, against the relative noise (log₁₀ of its variance)."""
 
     steps: int = 200
@@ -142,14 +142,14 @@ class CertificateConfig(Setting):
     lrs: tuple[float, ...] = (0.001, 0.003)
 
 
-def certificate_points(config: CertificateConfig) -> list[Point]:
+def certificate_settings(config: CertificateConfig) -> list[Setting]:
     grid = [(lr, v) for lr in config.lrs for v in config.log10_variances]
     return [{"lr": lr, "log10_variance": v} for lr, v in grid]
 
 
-def certificates(config: CertificateConfig, point: Point, device: str) -> dict[str, np.ndarray]:
+def certificates(config: CertificateConfig, setting: Setting, device: str) -> dict[str, np.ndarray]:
     """CERTIFIED, (2, trials) each: before training and after; loss, steps, diverged as above."""
-    setup = _point("adam", point["lr"], True, 10.0 ** point["log10_variance"])
+    setup = _setting("adam", setting["lr"], True, 10.0 ** setting["log10_variance"])
     marks = (0, config.steps)
     options = {"steps": config.steps, "checkpoints": marks, "certify": marks}
     return _trained(config, setup, CERTIFIED, device, **options)
@@ -163,7 +163,7 @@ register(
             trials=3, steps=60, log10_variances=(-4.0, -1.0), lrs=(0.003,), **SMALL
         ),
         full=CertificateConfig(),
-        points=certificate_points,
+        settings=certificate_settings,
         compute=certificates,
     )
 )
