@@ -1,18 +1,25 @@
-"""Unions of subspaces: sampled data with known clusters, noise on top of it, and observed data."""
+"""Unions of subspaces: sampled data with known clusters, noise on top of it, and observed data.
+
+Data sets can be taken apart and put together: ``data[trials]``, ``data.scaled(c)``, ``stack``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from subspace_lib import _checks as check
 from subspace_lib import _random as rnd
 
+D = TypeVar("D", bound="UnionOfSubspaces")
+
 NOISE_CONVENTIONS = ("relative", "absolute")
+TENSORS = ("X", "clean", "bases", "coefficients")  # with a trial axis, where there is one
 
 
 @dataclass(frozen=True)
@@ -22,7 +29,8 @@ class UnionOfSubspaces:
     X: (..., m, n) the data, one point per column; clean: (..., m, n) the signal X*.
     labels: (n,) int64, sorted, the same in every trial. bases: (..., m, r), orthonormal columns
     within each subspace. coefficients: (..., r, n), zero outside the diagonal blocks.
-    subspace_dims: r_1, …, r_K. noise_variance and convention: how Z was drawn (0 when clean).
+    subspace_dims: r_1, …, r_K. trials: the index of every trial, which addresses its random
+    streams. noise_variance and convention: how Z was drawn (0 when clean).
     """
 
     X: Tensor
@@ -53,6 +61,31 @@ class UnionOfSubspaces:
         """U_k: (..., m, r_k)."""
         start = sum(self.subspace_dims[:k])
         return self.bases[..., start : start + self.subspace_dims[k]]
+
+    def __getitem__(self: D, chosen: Any) -> D:
+        """Some trials: data[3] is trial 3 without a trial axis, data[2:5] and data[[0, 4]] keep it.
+
+        chosen: a position (from the end if negative), a slice, or a list, array or tensor of
+        positions or of one boolean per trial. Trials keep their indices, hence their streams.
+        Raises TypeError for data without a trial axis, IndexError for trials that are not there.
+        """
+        if self.X.ndim == 2:
+            raise TypeError(
+                f"data must have a trial axis to choose from, got X of shape "
+                f"{tuple(self.X.shape)}; sample_union(..., trials=T) and stack make one"
+            )
+        at = _positions(chosen, len(self.X))
+        parts = {k: getattr(self, k)[at.to(self.X.device)] for k in TENSORS}
+        return replace(self, **parts, trials=tuple(self.trials[i] for i in at.reshape(-1)))
+
+    def scaled(self: D, factor: float) -> D:
+        """factor · X* and factor · Z: the same subspaces, points and noise in another unit."""
+        c = float(factor)
+        if not 0 < c < float("inf"):
+            raise ValueError(f"factor must be positive and finite, got {factor}")
+        parts = {k: c * getattr(self, k) for k in ("X", "clean", "coefficients")}
+        unit = c**2 if self.convention == "absolute" else 1.0
+        return replace(self, **parts, noise_variance=unit * self.noise_variance)
 
     def __repr__(self) -> str:
         dims = ", ".join(map(str, self.subspace_dims))
@@ -94,7 +127,11 @@ def sample_union(
     check.floating(dtype)
     chosen = rnd.trial_indices(trials)
     if bases is None:
-        U = torch.cat([_random_basis(m, r_k, seed, k, chosen) for k, r_k in enumerate(dims)], -1)
+        gaussian = [
+            rnd.normal((m, r_k), seed=seed, purpose=f"basis {k}", trials=chosen)
+            for k, r_k in enumerate(dims)
+        ]
+        U = torch.cat([torch.linalg.qr(G).Q for G in gaussian], -1)  # uniformly random subspaces
     else:
         U = _given_bases(bases, m, sum(dims), len(chosen))
     V = torch.zeros(len(chosen), sum(dims), sum(counts), dtype=torch.float64)
@@ -121,10 +158,7 @@ def add_noise(
     its N(0, 1/m) coefficients, E‖x*_j‖² = r_k/m but E‖z_j‖² = m · variance.
     Adding noise twice replaces the first noise: X is always clean + one draw.
     """
-    if not isinstance(data, UnionOfSubspaces):
-        raise TypeError(
-            f"data must be a UnionOfSubspaces, got {type(data).__name__}; sample_union makes one"
-        )
+    check_data(data)
     variance = check.non_negative(variance, "variance")
     check.one_of(convention, NOISE_CONVENTIONS, "convention")
     clean = data.clean
@@ -161,21 +195,20 @@ class ObservedData(UnionOfSubspaces):
         )
 
 
-def from_matrix(
-    X: Any, labels: Any, rank: int, *, dtype: torch.dtype = torch.float64, device: Any = "cpu"
-) -> ObservedData:
+def from_matrix(X: Any, labels: Any, rank: int, *, trial: int = 0) -> ObservedData:
     """Real data as training and its diagnostics take them. X: (m, n), one sample per column.
 
     There is no X* to be known: "clean" becomes the truncated singular value decomposition X_r, the
     rank-r matrix nearest to X (Eckart–Young, doi:10.1007/BF02288367), so that P(X*) is P_r(X), the
     leading row space of the data themselves, and Z = X − X_r. rank: the caller's choice of r, at
     most min(m, n). labels: (n,), renumbered 0, …, K−1 in sorted order. ``train(…, trials=T)``
-    then trains T networks on the same data.
+    then trains T networks on the same data. trial: the index of these data among others (splits,
+    say) that ``stack`` joins. Everything is float64, on the device of X.
 
     Raises ValueError for NaN, for labels that do not match the columns, and for a rank above the
     numerical rank of X, where P_r(X) would be arbitrary.
     """
-    A = check.matrix(X, "X").to(device, torch.float64)
+    A = check.matrix(X, "X").double()
     if A.ndim != 2:
         raise ValueError(f"X must be one matrix (m, n), got shape {tuple(A.shape)}")
     y = torch.as_tensor(check.label_vector(labels, A.shape[1])).to(A.device)
@@ -185,8 +218,66 @@ def from_matrix(
     if r > there:
         raise ValueError(f"rank must be at most {there}, the numerical rank of X, got {r}")
     bases, coefficients = U[:, :r], s[:r, None] * V[:r]
-    parts = [B.to(dtype) for B in (A, bases @ coefficients, bases, coefficients)]
-    return ObservedData(parts[0], parts[1], y, parts[2], parts[3], (r,))
+    return ObservedData(A, bases @ coefficients, y, bases, coefficients, (r,), (trial,))
+
+
+def stack(parts: Sequence[D]) -> D:
+    """Several data sets as the trials of one: what ``data[trials]`` takes apart.
+
+    Parts without a trial axis are one trial each, parts with one are joined along it. They must
+    agree in everything but numbers: shape, labels (in real data, equally many points of each class
+    in the same order), subspace dimensions, noise, dtype, device. Trials keep their indices.
+    Raises TypeError for anything but data sets, ValueError where they differ or share an index.
+    """
+    parts = list(map(check_data, parts))
+    if not parts:
+        raise ValueError("stack needs at least one data set, got none")
+    for i, part in enumerate(parts):
+        if _kind(part) != _kind(parts[0]):
+            raise ValueError(
+                f"data sets must agree in shape, labels, subspace dims, noise, dtype and device to "
+                f"be stacked; part 0 is {parts[0]}, part {i} is {part}"
+            )
+    trials = tuple(t for part in parts for t in part.trials)
+    if len(set(trials)) < len(trials):
+        raise ValueError(
+            f"data sets must have different trial indices to be stacked, got {trials}; "
+            f"from_matrix(..., trial=t) numbers them"
+        )
+    stacks = {k: [getattr(part, k) for part in parts] for k in TENSORS}
+    joined = {k: torch.cat([A.reshape(-1, *A.shape[-2:]) for A in s]) for k, s in stacks.items()}
+    return replace(parts[0], **joined, trials=trials)  # type: ignore[arg-type]
+
+
+def check_data(data: D) -> D:
+    """TypeError unless these are data with known clusters."""
+    if not isinstance(data, UnionOfSubspaces):
+        raise TypeError(
+            f"data must be a UnionOfSubspaces, got {type(data).__name__}; sample_union makes one"
+        )
+    return data
+
+
+def _kind(data: UnionOfSubspaces) -> tuple[Any, ...]:
+    """What data sets that are stacked have in common."""
+    X, noise = data.X, (data.noise_variance, data.convention)
+    labels = tuple(data.labels.tolist())
+    return type(data), X.shape[-2:], labels, data.subspace_dims, noise, X.dtype, X.device
+
+
+def _positions(chosen: Any, trials: int) -> Tensor:
+    """The chosen ones of 0..trials−1: () for one, (k,) for several."""
+    key = chosen.cpu().numpy() if isinstance(chosen, Tensor) else chosen
+    key = key if isinstance(key, slice) else np.asarray(key)
+    try:
+        at = np.arange(trials)[key]
+    except IndexError as error:
+        raise IndexError(
+            f"trials must be among 0..{trials - 1} (or one boolean each), got {chosen!r}"
+        ) from error
+    if at.ndim > 1 or not at.size:
+        raise ValueError(f"trials must be one of {trials} or a non-empty list, got {chosen!r}")
+    return torch.tensor(at.tolist())  # a copy: from the end, NumPy's strides are negative
 
 
 def _sizes(n_subspaces: Any, subspace_dim: Any, points: Any) -> tuple[list[int], list[int]]:
@@ -206,12 +297,6 @@ def _sizes(n_subspaces: Any, subspace_dim: Any, points: Any) -> tuple[list[int],
         return [check.positive_int(v, name) for v in values]
 
     return spread(subspace_dim, "subspace_dim"), spread(points, "points_per_subspace")
-
-
-def _random_basis(m: int, r_k: int, seed: int, k: int, trials: Sequence[int]) -> Tensor:
-    """Orthonormal basis of a uniformly random subspace: Q of a Gaussian matrix."""
-    gaussian = rnd.normal((m, r_k), seed=seed, purpose=f"basis {k}", trials=trials)
-    return torch.linalg.qr(gaussian).Q
 
 
 def _given_bases(bases: Any, m: int, r: int, trials: int) -> Tensor:

@@ -118,3 +118,112 @@ def test_bad_observed_data_say_what_was_expected(labels, rank, message):
     X = np.random.default_rng(0).normal(size=(6, 2)) @ np.random.default_rng(1).normal(size=(2, 5))
     with pytest.raises(ValueError, match=message):
         sl.from_matrix(X, labels, rank)
+
+
+def noisy(trials=5, seed=0):
+    return sl.add_noise(sl.sample_union(**SIZES, trials=trials, seed=seed), 0.3, seed=seed + 1)
+
+
+def same(a, b):
+    tensors = all(torch.equal(getattr(a, k), getattr(b, k)) for k in sl.data.TENSORS)
+    return tensors and torch.equal(a.labels, b.labels) and a.trials == b.trials
+
+
+CHOICES = [
+    slice(1, 3),
+    slice(None, None, -2),
+    [0, 4],
+    np.array([3]),
+    torch.tensor([2, 0]),
+    torch.tensor([True, False, False, True, True]),
+    [False, True, False, False, False],
+]
+
+
+@pytest.mark.parametrize("chosen", CHOICES, ids=str)
+def test_chosen_trials_are_those_that_are_drawn_alone(chosen):
+    data = noisy()
+    some = data[chosen]
+    positions = torch.arange(5).numpy()[chosen].tolist()
+    alone = sl.sample_union(**SIZES, trials=positions, seed=0)
+    assert same(some, sl.add_noise(alone, 0.3, seed=1))
+    assert same(sl.add_noise(some, 0.3, seed=1), some)  # the streams go with the trials
+
+
+def test_one_trial_has_no_trial_axis():
+    data = noisy()
+    one = data[-1]
+    assert one.X.shape == (12, 21)
+    assert one.trials == (4,)
+    assert torch.equal(one.X, data.X[4])
+    assert [part.trials for part in data] == [(0,), (1,), (2,), (3,), (4,)]
+    assert same(sl.add_noise(one, 0.3, seed=1), one)
+
+
+@given(st.integers(0, 100), st.lists(st.integers(0, 4), min_size=1, unique=True))
+def test_stack_joins_what_was_taken_apart(seed, order):
+    data = noisy(seed=seed)
+    assert same(sl.data.stack([data[t] for t in order]), data[order])
+    assert same(sl.data.stack([data[order[:1]], *(data[t] for t in order[1:])]), data[order])
+
+
+@given(st.integers(0, 100), st.sampled_from([1e-3, 0.5, 200.0]))
+def test_scaled_data_are_the_same_data_in_another_unit(seed, c):
+    data = noisy(seed=seed)
+    big = data.scaled(c)
+    assert torch.equal(big.X, c * data.X)
+    assert torch.equal(big.clean, c * data.clean)
+    assert torch.allclose(big.bases @ big.coefficients, big.clean)
+    assert torch.equal(big.bases, data.bases)
+    for convention in (
+        "relative",
+        "absolute",
+    ):  # the noise that is stated is the noise that is there
+        loud = sl.add_noise(data, 0.2, convention, seed=9).scaled(c)
+        assert torch.allclose(sl.add_noise(loud, loud.noise_variance, convention, seed=9).X, loud.X)
+
+
+def test_observed_splits_stack_with_their_own_indices():
+    iris = load_iris()
+    order = np.argsort(iris.target, kind="stable")
+    halves = [order[start::2] for start in (0, 1)]
+    parts = [
+        sl.from_matrix(iris.data[half].T, iris.target[half], rank=2, trial=t)
+        for t, half in enumerate(halves)
+    ]
+    both = sl.data.stack(parts)
+    assert type(both) is sl.data.ObservedData
+    assert (both.n_clusters, both.rank, both.trials) == (3, 2, (0, 1))
+    assert same(both[1], parts[1])
+    with pytest.raises(ValueError, match="trial=t"):
+        sl.data.stack([parts[0], parts[0]])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        (lambda d: d[5], IndexError, "among 0..4"),
+        (lambda d: d[[0, -6]], IndexError, "among 0..4"),
+        (lambda d: d[[True, False]], IndexError, "one boolean each"),
+        (lambda d: d["first"], IndexError, "among 0..4"),
+        (lambda d: d[5:], ValueError, "non-empty list"),
+        (lambda d: d[[[0, 1]]], ValueError, "non-empty list"),
+        (lambda d: d[0][0], TypeError, "must have a trial axis"),
+        (lambda d: d.scaled(-1), ValueError, "positive"),
+        (lambda d: d.scaled(float("inf")), ValueError, "finite"),
+        (lambda d: sl.data.stack([]), ValueError, "at least one"),
+        (lambda d: sl.data.stack([d[0].X]), TypeError, "sample_union makes one"),
+        (lambda d: sl.data.stack([d[0], d[1].scaled(2.0), d[0]]), ValueError, "different trial"),
+        (lambda d: sl.data.stack([d[0], sl.add_noise(d[1], 0.1, seed=0)]), ValueError, "agree in"),
+        (lambda d: sl.data.stack([d[0], union_of_lines()]), ValueError, "agree in"),
+    ],
+)
+def test_what_cannot_be_taken_apart_or_joined_says_why(wrong, error, message):
+    with pytest.raises(error, match=message):
+        wrong(noisy())
+
+
+def union_of_lines():
+    return sl.sample_union(
+        ambient_dim=12, subspace_dim=[1, 1], points_per_subspace=[10, 11], seed=0
+    )
