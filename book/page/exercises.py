@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 
 @dataclass(frozen=True, repr=False)
@@ -73,7 +72,7 @@ def close(
 
 
 def _array(value: Any) -> np.ndarray:
-    if isinstance(value, torch.Tensor):
+    if hasattr(value, "detach"):  # a tensor
         value = value.detach().cpu()
     return np.asarray(value, dtype=float)
 

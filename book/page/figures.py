@@ -1,20 +1,28 @@
-"""The book's style, and a figure with its text on the page."""
+"""Figures on a page: the book's style, the text beside a picture, the number in its caption."""
 
 from __future__ import annotations
 
+import base64
 import html
-from typing import Any
+import io
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import matplotlib.pyplot as plt
-from cycler import cycler
-from matplotlib.figure import Figure
+if TYPE_CHECKING:  # a page without figures does not wait for matplotlib
+    from IPython.display import HTML
+    from matplotlib.figure import Figure
 
-from page.image import webp_uri
-from subspace_lib.figures import CLUSTERS
+CONTENTS = Path(__file__).resolve().parents[2] / "_toc.yml"
+DPI = 120
 
 
 def use_style() -> None:
     """The book's style: white, few lines, text that stays readable on a phone."""
+    import matplotlib.pyplot as plt
+
+    from subspace_lib.figures import CLUSTERS
+
     plt.rcParams.update(
         {
             "figure.figsize": (7.0, 3.6),
@@ -24,7 +32,7 @@ def use_style() -> None:
             "axes.facecolor": "white",
             "axes.spines.top": False,
             "axes.spines.right": False,
-            "axes.prop_cycle": cycler(color=list(CLUSTERS)),
+            "axes.prop_cycle": plt.cycler(color=list(CLUSTERS)),
             "axes.titlesize": 12,
             "axes.labelsize": 12,
             "font.size": 11.5,
@@ -35,19 +43,97 @@ def use_style() -> None:
     )
 
 
-def show(fig: Figure, *, alt: str, dpi: int = 120) -> Any:
-    """The figure as an image with alternative text; use it as the last line of a cell.
+def chapter_number(topic: str) -> int | None:
+    """The place of ``NN_topic`` among the chapters of the table of contents; None elsewhere."""
+    if not CONTENTS.exists():
+        return None
+    names = re.findall(r"file:\s*(?:\S*/)?\d\d_(\w+)", CONTENTS.read_text(encoding="utf-8"))
+    return names.index(topic) + 1 if topic in names else None
 
-    alt: what the figure shows, in a sentence. Raises ValueError when it is empty.
-    """
-    from IPython.display import HTML
 
+class _Captions:
+    """The captions since the set-up cell ran: a figure's cell that runs again keeps its number."""
+
+    def __init__(self, topic: str = "") -> None:
+        self.topic, self.chapter = topic, chapter_number(topic)
+        self.seen: list[str] = []
+
+    def place(self, caption: str) -> tuple[str, str]:
+        """(label, id) such as ("Figure 7.3", "figure-theorem-3"); no chapter, no first number."""
+        if caption not in self.seen:
+            self.seen.append(caption)
+        number = self.seen.index(caption) + 1
+        label = f"{self.chapter}.{number}" if self.chapter else str(number)
+        return f"Figure {label}", "-".join(filter(None, ["figure", self.topic, str(number)]))
+
+
+_captions = _Captions()
+
+
+def begin(topic: str) -> None:
+    """Count figures from 1, as the chapter ``topic``'s; the set-up cell says this once."""
+    global _captions
+    _captions = _Captions(topic)
+
+
+def described(alt: Any) -> str:
+    """``alt``, when it says something. Raises ValueError when it is empty."""
     if not isinstance(alt, str) or not alt.strip():
         raise ValueError("alt must say in a sentence what the figure shows, got an empty text")
+    return alt.strip()
+
+
+def show(fig: Figure, *, alt: str, caption: str | None = None) -> HTML:
+    """The figure with its text; use it as the last line of a cell.
+
+    alt: what the figure shows, in a sentence, for whom does not see it.
+    caption: what to look at, for whom does; it is numbered within the chapter, as in "Figure 7.3.
+    What to see: …", and may hold formulas between dollars.
+    Raises ValueError when a text is empty.
+    """
+    import matplotlib.pyplot as plt
+    from IPython.display import HTML
+
+    alt = described(alt)
+    if caption is not None and not caption.strip():
+        raise ValueError("caption must say what to look at, got an empty text; leave it out")
     width, height = (round(float(side) * 100) for side in fig.get_size_inches())
-    uri = webp_uri(fig, dpi)
+    uri = webp_uri(fig, DPI)
     plt.close(fig)
-    return HTML(
+    image = (
         f'<img class="dark-light" width="{width}" height="{height}" '
         f'style="max-width:100%;height:auto;background:#fff" src="{uri}" alt="{html.escape(alt)}">'
     )
+    return HTML(image if caption is None else _captioned(image, caption.strip()))
+
+
+def _captioned(image: str, caption: str) -> str:
+    label, anchor = _captions.place(caption)
+    # formulas as the book's MathJax knows them; it skips raw HTML that does not ask for it
+    text = re.sub(r"\$(.+?)\$", r"\\(\1\\)", html.escape(caption))
+    return (
+        f'<figure id="{anchor}" style="margin:0">{image}'
+        f'<figcaption class="mathjax_process"><b>{label}.</b> {text}</figcaption></figure>'
+    )
+
+
+def webp_uri(fig: Figure, dpi: int, colors: int | None = None) -> str:
+    """The figure as a data URI; WebP is a tenth of SVG for heat maps.
+
+    colors: reduce to so many (at most 256) and store them without loss, which is half the size
+    where a small figure is mostly text, lines and a coarse heat map.
+    """
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    if colors is None:
+        options = {"quality": 82, "method": 4}
+        fig.savefig(buffer, format="webp", dpi=dpi, facecolor="white", pil_kwargs=options)
+    else:
+        raw = io.BytesIO()
+        fig.savefig(raw, format="png", dpi=dpi, facecolor="white", pil_kwargs={"compress_level": 1})
+        # an octree keeps the colours of thin lines apart, the default merges rare ones
+        few = Image.open(raw).convert("RGB")
+        few = few.quantize(colors, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+        few.convert("RGB").save(buffer, "WEBP", lossless=True, quality=100, method=4)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

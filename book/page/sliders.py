@@ -11,10 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
-
-from page.image import webp_uri
+from page.figures import described, webp_uri
 
 BUDGET = 3_000_000  # bytes of one slider's frames: a page has to load on a phone
 MANY = 4  # sliders from which on they stand beside the picture where there is room
@@ -53,7 +50,7 @@ def explore(
     *,
     alt: str,
     dpi: int = 100,
-    colours: int | None = None,
+    colors: int | None = None,
     fmt: Callable[[Any], str] | Mapping[str, Callable[[Any], str]] = "{:g}".format,
     labels: Mapping[str, str] | None = None,
     start: Mapping[str, int] | None = None,
@@ -64,7 +61,7 @@ def explore(
 
     render(**point): returns a Figure, or (Figure, text) with a short line of numbers to show below.
     alt: what the figure shows, in a sentence; the position of the sliders is added to it.
-    colours: reduce the frames to so many, for hundreds of small figures (see ``webp_uri``).
+    colors: reduce the frames to so many, for hundreds of small figures (see ``webp_uri``).
     fmt: how a value is written, one function (text stays as it is) or one per axis.
     labels: names for the sliders.
     start: index of the first position. static: None asks the environment variable BOOK_STATIC.
@@ -74,17 +71,16 @@ def explore(
     Raises ValueError for no axes, an empty axis, an empty ``alt`` or more than 3 MB of frames;
     TypeError where ``render`` does not return a Figure.
     """
-    if not isinstance(alt, str) or not alt.strip():
-        raise ValueError("alt must say in a sentence what the figure shows, got an empty text")
+    alt = described(alt)
     if not axes:
         raise ValueError("explore needs at least one axis; pass one as name=[values]")
     prepared = [_axis(key, values, fmt, labels or {}, start or {}) for key, values in axes.items()]
     static = os.environ.get("BOOK_STATIC") == "1" if static is None else static
 
     def frame(**point: Any) -> _Frame:
-        return _frame(render, point, dpi, colours)
+        return _frame(render, point, dpi, colors)
 
-    return (_static if static else _live)(frame, prepared, alt.strip())
+    return (_static if static else _live)(frame, prepared, alt)
 
 
 def _axis(key: str, values: Any, fmt: Any, labels: Any, start: Any) -> _Axis:
@@ -101,14 +97,17 @@ def _axis(key: str, values: Any, fmt: Any, labels: Any, start: Any) -> _Axis:
 
 
 def _frame(
-    render: Callable[..., Any], point: dict[str, Any], dpi: int, colours: int | None
+    render: Callable[..., Any], point: dict[str, Any], dpi: int, colors: int | None
 ) -> _Frame:
+    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
+
     result = render(**point)
     fig, note = result if isinstance(result, tuple) else (result, "")
     if not isinstance(fig, Figure):
         kind = type(fig).__name__
         raise TypeError(f"render must return a matplotlib Figure (or Figure, text), got {kind}")
-    uri = webp_uri(fig, dpi, colours)
+    uri = webp_uri(fig, dpi, colors)
     width, height = (round(float(side) * dpi) for side in fig.get_size_inches())
     plt.close(fig)
     return _Frame(uri, (width, height), str(note))
@@ -139,7 +138,7 @@ def _page(axes: list[_Axis], frames: list[_Frame], first: _Frame, alt: str) -> s
         "notes": [frame.note for frame in frames],
         "axes": [{"name": axis.name, "labels": axis.labels} for axis in axes],
     }
-    blob = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
+    blob = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     uid = hashlib.sha256(blob.encode()).hexdigest()[:12]  # of the content: builds are reproducible
     rows = "".join(
         f'<label class="fx-row"><span>{html.escape(axis.name)}</span>'
