@@ -1,17 +1,20 @@
-.PHONY: help book test lab clean tidy stamp
+.PHONY: help book style check test bounds lab clean tidy stamp
 PYTHON ?= python3
 BIN := .venv/bin
+LOWEST := .venv-bounds/bin
 export OMP_NUM_THREADS ?= 1
 
 help:
-	@echo "make book   build the book into _build/html"
-	@echo "make test   check the code, build the book and run every test"
-	@echo "make lab    open the chapters in JupyterLab"
-	@echo "make tidy   strip outputs from the notebooks"
-	@echo "make stamp  write the repository's address into the chapters (for Colab)"
-	@echo "make clean  remove everything that was built, the environment included"
+	@echo "make book    build the book into _build/html"
+	@echo "make check   style, types, laws of imports, fast tests: before each commit (CHAPTER=depth: one chapter's)"
+	@echo "make test    build the book with warnings as errors, then run every check and every test"
+	@echo "make bounds  the library's tests at the lowest versions it promises (not part of make test)"
+	@echo "make lab     open the chapters in JupyterLab"
+	@echo "make tidy    strip outputs from the notebooks"
+	@echo "make stamp   write the repository's address into the chapters (for Colab)"
+	@echo "make clean   remove everything that was built, the environments included"
 
-.venv/ready: requirements.txt pyproject.toml
+.venv/ready: requirements.txt pyproject.toml book/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; set PYTHON=...")'
 	@echo "Setting up .venv (about a minute, 2 GB on disk) ..."
 	@$(PYTHON) -m venv .venv
@@ -25,12 +28,32 @@ book: .venv/ready
 	@$(BIN)/jupyter-book build . --quiet $(BOOK_FLAGS)
 	@echo "The book: $(CURDIR)/_build/html/index.html"
 
-test: book
-	@echo "Checking the code ..."
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy
-	@echo "Running the tests ..."
+style: .venv/ready
+	@echo "Style, types, laws of imports ..."
+	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy
+	@$(BIN)/lint-imports
+
+check: style
+	@echo "Fast tests ..."
+	@$(BIN)/python -m pytest -q -n 2 -m "not slow and not browser" $(if $(CHAPTER),tests/evidence/test_$(CHAPTER).py)
+
+test: BOOK_FLAGS = --all -W -n --keep-going
+test: style book
+	@echo "Every test ..."
 	@$(BIN)/python -m pytest -q -n 2
 	@echo "Everything passed."
+
+# Its own environment: python3.11, the lower bounds of pyproject.toml and nothing newer.
+.venv-bounds/ready: pyproject.toml
+	@echo "Setting up .venv-bounds (some minutes: an old torch brings several GB on Linux) ..."
+	@python3.11 -m venv --clear .venv-bounds
+	@$(LOWEST)/python -c 'import tomllib; print(*(d.replace(">=", "==") + ".*" for d in tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]), sep="\n")' > .venv-bounds/lowest.txt
+	@$(LOWEST)/pip install --quiet --disable-pip-version-check -c .venv-bounds/lowest.txt -e '.[test]'
+	@touch $@
+
+bounds: .venv-bounds/ready
+	@cat .venv-bounds/lowest.txt
+	@$(LOWEST)/python -m pytest -q -n 2 tests/lib
 
 lab: .venv/ready
 	@echo "JupyterLab opens the chapters; stop it with Ctrl-C."
@@ -40,4 +63,4 @@ tidy stamp: .venv/ready
 	@$(BIN)/python book/_ext/notebooks.py $@
 
 clean:
-	rm -rf .venv _build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bounds _build build *.egg-info book/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
