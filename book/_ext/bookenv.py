@@ -44,17 +44,9 @@ def box_statements(app: Any, doctree: nodes.document) -> None:
     """The quotation below a heading such as "Theorem 3.2 (Wedin)" is that statement's body."""
     for section in doctree.findall(nodes.section):
         title = section.next_node(nodes.title)
-        found = (
-            re.match(rf"({KINDS}) \d+\.\d+", title.astext())
-            if title
-            else None
-        )
+        found = re.match(rf"({KINDS}) \d+\.\d+", title.astext()) if title else None
         quote = next(
-            (
-                n
-                for n in section.children
-                if isinstance(n, nodes.block_quote)
-            ),
+            (n for n in section.children if isinstance(n, nodes.block_quote)),
             None,
         )
         if found and quote is not None:
@@ -66,9 +58,7 @@ def number_chapter(app: Any, docname: str, source: list[str]) -> None:
     number = re.match(r"book/(\d\d)_", docname)
     if number:
         first = r'"# (?=[^#])'  # the title opens the first cell of the notebook's JSON
-        source[0] = re.sub(
-            first, f'"# {int(number[1])}. ', source[0], count=1
-        )
+        source[0] = re.sub(first, f'"# {int(number[1])}. ', source[0], count=1)
 
 
 def drop_thebe(
@@ -85,9 +75,7 @@ def drop_thebe(
         return "thebe" in text.lower()
 
     for kind in ("script_files", "css_files"):
-        context[kind] = [
-            item for item in context.get(kind, []) if not is_thebe(item)
-        ]
+        context[kind] = [item for item in context.get(kind, []) if not is_thebe(item)]
 
 
 def copy_mathjax(app: Any, error: Exception | None) -> None:
@@ -109,9 +97,7 @@ def copy_mathjax(app: Any, error: Exception | None) -> None:
 
 
 def setup(app: Any) -> dict[str, Any]:
-    os.environ.setdefault(
-        "BOOK_STATIC", "1"
-    )  # inherited by every kernel of the build
+    os.environ.setdefault("BOOK_STATIC", "1")  # inherited by every kernel of the build
     app.connect("config-inited", configure, priority=900)
     app.connect("source-read", number_chapter)
     app.connect("doctree-read", box_statements)

@@ -23,29 +23,19 @@ LIBRARIES = (
 
 def repository(root: Path = ROOT) -> tuple[str, str] | None:
     """(address, branch) from the environment or the git remote; None when unknown."""
-    branch = (
-        os.environ.get("BOOK_BRANCH")
-        or os.environ.get("GITHUB_REF_NAME")
-        or "main"
-    )
+    branch = os.environ.get("BOOK_BRANCH") or os.environ.get("GITHUB_REF_NAME") or "main"
     if slug := os.environ.get("GITHUB_REPOSITORY"):
         return f"https://github.com/{slug}", branch
     command = ["git", "remote", "get-url", "origin"]
     try:
-        done = subprocess.run(
-            command, cwd=root, capture_output=True, text=True, timeout=10
-        )
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return None
     found = re.search(
         r"github\.com[:/]([^/\s]+)/([^/\s]+?)(?:\.git)?/?$",
         done.stdout.strip(),
     )
-    return (
-        (f"https://github.com/{found[1]}/{found[2]}", branch)
-        if found
-        else None
-    )
+    return (f"https://github.com/{found[1]}/{found[2]}", branch) if found else None
 
 
 def cache_key(root: Path = ROOT) -> str:
@@ -73,9 +63,5 @@ def cache_path(root: Path = ROOT) -> Path:
 
 def chapters(root: Path = ROOT) -> list[Path]:
     """The notebooks of the table of contents, in order."""
-    names = re.findall(
-        r"(?:root|file):\s*(\S+)", (root / "_toc.yml").read_text()
-    )
-    return [
-        path for name in names if (path := root / f"{name}.ipynb").exists()
-    ]
+    names = re.findall(r"(?:root|file):\s*(\S+)", (root / "_toc.yml").read_text())
+    return [path for name in names if (path := root / f"{name}.ipynb").exists()]

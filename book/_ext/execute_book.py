@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from environment import cache_path, chapters
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 from jupyter_cache.executors.utils import single_nb_execution
+
+from environment import cache_path, chapters
 
 
 def failure(path: Path, nb: Any, error: str) -> str:
@@ -26,14 +27,10 @@ def failure(path: Path, nb: Any, error: str) -> str:
 
 
 def run(path: Path, nb: Any) -> Any:
-    return single_nb_execution(
-        nb, cwd=str(path.parent), allow_errors=False, timeout=600
-    )
+    return single_nb_execution(nb, cwd=str(path.parent), allow_errors=False, timeout=600)
 
 
-def execute(
-    paths: list[Path], cache_dir: Path, workers: int = 2
-) -> list[str]:
+def execute(paths: list[Path], cache_dir: Path, workers: int = 2) -> list[str]:
     """Execute what the cache does not hold; returns the failures' messages."""
     cache_dir.mkdir(parents=True, exist_ok=True)
     cache = get_cache(cache_dir)
@@ -52,12 +49,8 @@ def execute(
             if result.err:
                 failures.append(failure(path, nb, result.exc_string))
                 continue
-            bundle = CacheBundleIn(
-                nb, str(path), data={"execution_seconds": result.time}
-            )
-            cache.cache_notebook_bundle(
-                bundle, check_validity=False, overwrite=True
-            )
+            bundle = CacheBundleIn(nb, str(path), data={"execution_seconds": result.time})
+            cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
             print(
                 f"  [{done}/{len(jobs)}] {path.name}: {result.time:.1f} s",
                 flush=True,

@@ -1,27 +1,69 @@
-"""Keep the committed notebooks clean: ``tidy`` strips outputs, ``stamp`` writes the address."""
+"""Keep the committed notebooks clean: ``tidy`` strips outputs, ``stamp`` writes the address.
+
+Both write the set-up cell, which is the same in every notebook but for the topic.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import nbformat
+
 from environment import ROOT, repository
 
-KERNEL = {
-    "display_name": "Python 3 (ipykernel)",
-    "language": "python",
-    "name": "python3",
-}
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+SETUP_TAGS = ["setup", "remove-cell"]
+SETUP = """\
+# `make tidy` writes this cell: the book's folder goes on the path. Colab
+# clones it first, from the address that `make stamp` writes here.
+REPOSITORY, TOPIC = "{address}", "{topic}"
+
+import sys
+from pathlib import Path
+
+clone = Path.cwd() / "book-source"
+if "google.colab" in sys.modules and REPOSITORY and not clone.exists():
+    !git clone --quiet --depth 1 {{REPOSITORY}} book-source
+places = [clone, Path.cwd(), *Path.cwd().parents]
+folders = [p / q for p in places for q in ("book", ".")]
+book = next((f for f in folders if (f / "page/mode.py").exists()), None)
+if book is None:
+    raise SystemExit("The book's folder is missing: run `make lab`.")
+sys.path[:0] = [str(book), str(book.parent)]
+
+import page
+
+page.begin(TOPIC)
+"""
+
+
+def setup_cell(topic: str, address: str = "") -> str:
+    return SETUP.format(topic=topic, address=address).rstrip("\n")
+
+
+def topic_of(path: Path) -> str:
+    """The notebook's word, without the number: 13_depth.ipynb is about "depth"."""
+    return re.sub(r"^\d\d_", "", path.stem)
+
+
+def set_up(nb: Any, topic: str, address: str | None = None) -> Any:
+    """Below the title stands the set-up cell; it keeps its address where none is given."""
+    if len(nb.cells) < 2 or "setup" not in nb.cells[1].metadata.get("tags", []):
+        nb.cells.insert(1, nbformat.v4.new_code_cell(id=f"{topic.replace('_', '-')}-setup"))
+    cell = nb.cells[1]
+    if address is None:
+        known = re.search(r'^REPOSITORY\b.*?"(.*?)"', cell.source, re.M)
+        address = known[1] if known else ""
+    cell.source, cell.metadata = setup_cell(topic, address), {"tags": list(SETUP_TAGS)}
+    return nb
 
 
 def tidy(nb: Any) -> Any:
-    nb.metadata = {
-        "kernelspec": KERNEL,
-        "language_info": {"name": "python"},
-    }
+    nb.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     for cell in nb.cells:
         tags = cell.metadata.get("tags")
         cell.metadata = {"tags": tags} if tags else {}
@@ -30,32 +72,26 @@ def tidy(nb: Any) -> Any:
     return nb
 
 
-def stamp(nb: Any, address: str) -> Any:
-    for cell in nb.cells:
-        if "setup" in cell.metadata.get("tags", []):
-            cell.source = re.sub(
-                r'REPOSITORY = ".*?"',
-                f'REPOSITORY = "{address}"',
-                cell.source,
-            )
-    return nb
+def write(nb: Any, path: Path) -> None:
+    """Beside the notebook and then in its place: whatever fails, no notebook is lost."""
+    part = path.with_suffix(".part")
+    try:
+        part.write_text(nbformat.writes(nb, indent=1) + "\n", encoding="utf-8", newline="\n")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def main(command: str, folder: Path = ROOT / "book") -> None:
-    found = repository()
-    if command == "stamp" and found is None:
-        sys.exit(
-            "The repository is unknown: set GITHUB_REPOSITORY or add a git remote `origin`."
-        )
+    address = None
+    if command == "stamp":
+        if (found := repository()) is None:
+            sys.exit("The repository is unknown: set GITHUB_REPOSITORY or a git remote `origin`.")
+        address = found[0]
     for path in sorted(folder.glob("*.ipynb")):
-        nb = nbformat.read(path, 4)
-        nb = (
-            stamp(nb, found[0])
-            if command == "stamp" and found
-            else tidy(nb)
-        )
-        path.write_text(nbformat.writes(nb, indent=1) + "\n")
+        nb = nbformat.read(path, 4)  # as UTF-8, wherever it runs
+        write(set_up(tidy(nb), topic_of(path), address), path)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], *map(Path, sys.argv[2:]))
