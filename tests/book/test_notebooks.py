@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -9,7 +10,7 @@ from collections import Counter
 import nbformat
 import pytest
 from chapters import CHAPTERS, NOTEBOOKS, ROOT, exercises, tagged, text
-from notebooks import KERNEL, stamp, tidy
+from notebooks import KERNEL, main, set_up, setup_cell, tidy, topic_of
 
 KINDS = "Definition|Lemma|Theorem|Proposition|Corollary|Counterexample|Exercise"
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
@@ -66,8 +67,62 @@ def test_markdown_is_plain(path):
     assert body.count("<details>") == body.count("</details>")
 
 
-def test_setup_cells_are_the_same_everywhere():
-    assert len({tagged(path, "setup")[0] for path in NOTEBOOKS}) == 1
+@each
+def test_the_setup_cell_is_the_template(path):
+    """After a change of the template: `make tidy`."""
+    (cell,) = tagged(path, "setup")
+    address = re.search(r'REPOSITORY, TOPIC = "(.*?)"', cell)[1]  # a stamped copy has one
+    assert cell == setup_cell(topic_of(path), address)
+
+
+START = """
+import os, sys, types
+from IPython.core.interactiveshell import InteractiveShell
+sys.modules["google.colab"] = types.ModuleType("google.colab")
+os.chdir(sys.argv[1])
+InteractiveShell.instance().run_cell(sys.stdin.read()).raise_error()
+import page
+print(page.__file__)
+"""
+
+
+def start(cell, folder):
+    """A new kernel's first cell: the folder in which it finds ``page``, or how it ends."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", START, str(folder)],
+        input=cell,
+        capture_output=True,
+        text=True,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+    )
+    return done.stdout.splitlines()[-1] if done.returncode == 0 else done.stderr
+
+
+def copy_of_the_book(folder):
+    shutil.copytree(ROOT / "book/page", folder / "book/page", ignore=lambda *_: ["__pycache__"])
+    return folder
+
+
+def test_the_setup_cell_finds_the_folder_beside_it_or_above(tmp_path):
+    root = copy_of_the_book(tmp_path / "copy")
+    (root / "book/mine").mkdir()
+    for folder in (root, root / "book", root / "book/mine"):
+        assert start(setup_cell("depth"), folder) == str(root / "book/page/__init__.py")
+    assert "run `make lab`" in start(setup_cell("depth"), tmp_path)
+
+
+def test_the_setup_cell_clones_the_book_once_in_colab(tmp_path):
+    source = copy_of_the_book(tmp_path / "source")
+    for command in ("init -q", "add .", "-c user.name=a -c user.email=b@c commit -qm book"):
+        subprocess.run(["git", *command.split()], cwd=source, check=True)
+    content = tmp_path / "content"
+    content.mkdir()
+    cell = setup_cell("depth", f"file://{source}")
+    clone = str(content / "book-source/book/page/__init__.py")
+    assert start(cell, content) == clone
+    shutil.rmtree(source)
+    assert start(cell, content) == clone  # the kernel was started again
+    assert "run `make lab`" in start(cell, tmp_path)  # nothing to clone
 
 
 def statements():
@@ -156,6 +211,35 @@ def test_tidy_and_stamp():
     nb.cells[1].execution_count = 3
     assert [cell["id"] for cell in tidy(nb).cells] == ids
     assert nb.cells[1].execution_count is None
-    once = stamp(nb, "https://github.com/a/b").cells[1].source
-    assert 'REPOSITORY = "https://github.com/a/b"' in once
-    assert stamp(nb, "https://github.com/a/b").cells[1].source == once
+    stamped = setup_cell("depth", "https://github.com/a/b")
+    assert 'REPOSITORY, TOPIC = "https://github.com/a/b", "depth"' in stamped
+    for address in ("https://github.com/a/b", None):  # tidy keeps the address
+        assert set_up(nb, "depth", address).cells[1].source == stamped
+    assert [cell["id"] for cell in nb.cells] == ids
+
+
+def test_a_notebook_without_a_setup_cell_gets_one():
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# New")])
+    once = nbformat.writes(set_up(nb, "new_chapter"))
+    assert nb.cells[1].source == setup_cell("new_chapter")
+    assert nbformat.writes(set_up(nb, "new_chapter")) == once
+    nbformat.validate(nb)
+
+
+def test_tidy_writes_the_same_bytes_in_any_locale(tmp_path):
+    before = NOTEBOOKS[1].read_bytes()
+    assert any(byte > 127 for byte in before)
+    (tmp_path / NOTEBOOKS[1].name).write_bytes(before)
+    program = [sys.executable, "-X", "utf8=0", ROOT / "book/_ext/notebooks.py", "tidy", tmp_path]
+    subprocess.run(program, check=True, env={**os.environ, "LC_ALL": "C"})
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
+
+
+def test_a_write_that_fails_leaves_the_notebook_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "01_a.ipynb"
+    path.write_bytes(NOTEBOOKS[1].read_bytes())
+    monkeypatch.setattr("nbformat.writes", lambda *_, **__: "\ud800")  # no such character
+    with pytest.raises(UnicodeEncodeError):
+        main("tidy", tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == NOTEBOOKS[1].read_bytes()
