@@ -52,7 +52,7 @@ def row_projector(A: Tensor, rank: int) -> Tensor:
     A: (..., m, n). Raises as ``row_basis``. For n beyond some thousands keep the basis instead.
     """
     V = row_basis(A, rank)
-    return V.mT @ V
+    return V.swapaxes(-1, -2) @ V  # numpy 1.26 has no .mT
 
 
 def numerical_rank(A: Tensor, rtol: float | None = None) -> int | Tensor:

@@ -113,7 +113,8 @@ def _parts(Y: Any, R: Any, q: int | None, values: Tensor | None = None) -> tuple
 
 def _balanced(Y: Tensor) -> tuple[Tensor, Tensor]:
     """Y divided, without any rounding, by the power of two above its largest entry."""
-    _, exponent = torch.frexp(Y.abs().amax((-2, -1)))
+    exponent = torch.frexp(Y.abs().amax((-2, -1))).exponent
+    exponent = exponent.to(Y.dtype)  # torch 2.2 takes 2 to an integer power in float32
     half = exponent // 2  # in two steps: 2^-1074 itself has no reciprocal
     Y = torch.ldexp(torch.ldexp(Y, -half[..., None, None]), (half - exponent)[..., None, None])
     return Y, torch.ldexp(torch.ones_like(Y[..., 0, 0]), exponent)

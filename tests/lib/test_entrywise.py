@@ -184,7 +184,7 @@ def test_units_do_not_matter(case, exponent):
 def test_weakest_edges_agree_with_the_connectivity_margin(seed, classes, zeros):
     g = np.random.default_rng(seed)
     A = g.uniform(size=(3, 12, 12)) * (g.uniform(size=(3, 12, 12)) > zeros)
-    A = np.maximum(A, A.mT)
+    A = np.maximum(A, A.swapaxes(-1, -2))
     y = g.integers(0, classes, 12)
     y = np.unique(y, return_inverse=True)[1]
     assert _weakest_edges(A, y) == pytest.approx(sl.connectivity_margin(A, y))
