@@ -158,7 +158,9 @@ def lemma_4_1(clean: Tensor, noise: Tensor, rank: int, margin: Tensor | float) -
     r, epsilon = check.rank_within(rank, S, "clean"), positive_margin(margin, S)
     gap, error = _link(S, S + Z, Z, r)
     bound, terms = (2 * r) ** 0.5 * divide(error, gap), {"‖Z‖": error}
-    return Certificate("Lemma 4.1", "‖P(X*) − P(X)‖", gap, kappa(r, epsilon) * error, bound, terms)
+    return Certificate(
+        "The paper's Lemma 4.1", "‖P(X*) − P(X)‖", gap, kappa(r, epsilon) * error, bound, terms
+    )
 
 
 def lemma_4_2(
@@ -179,7 +181,7 @@ def lemma_4_2(
     bound = (2 * r) ** 0.5 * divide(errors, gaps).sum(0)
     gap, threshold = _worst(gaps, kappa(r, epsilon) * errors)
     terms = {"δ1": gaps[0], "δ2": gaps[1], "‖Z‖": errors[0], "‖WZ‖": errors[1]}
-    return Certificate("Lemma 4.2", "‖P(X) − P(WX)‖", gap, threshold, bound, terms)
+    return Certificate("The paper's Lemma 4.2", "‖P(X) − P(WX)‖", gap, threshold, bound, terms)
 
 
 def lemma_4_3(WX: Tensor, Y: Tensor, rank: int, margin: Tensor | float) -> Certificate:
@@ -194,7 +196,9 @@ def lemma_4_3(WX: Tensor, Y: Tensor, rank: int, margin: Tensor | float) -> Certi
     r, epsilon = check.rank_within(rank, Y, "Y"), positive_margin(margin, Y)
     gap, error = _link(Y, A, Y - A, r)
     bound, terms = (2 * r) ** 0.5 * divide(error, gap), {"‖Y − WX‖": error}
-    return Certificate("Lemma 4.3", "‖P(Y) − P(WX)‖", gap, kappa(r, epsilon) * error, bound, terms)
+    return Certificate(
+        "The paper's Lemma 4.3", "‖P(Y) − P(WX)‖", gap, kappa(r, epsilon) * error, bound, terms
+    )
 
 
 def _mixing_link(S: Tensor, Z: Tensor, W: Tensor, r: int) -> Pair:
@@ -265,18 +269,17 @@ def chain_verdict(
     """The verdict of ``theorem_3_1`` from the three gaps and errors, each (3, ...)."""
     names = ("‖Z‖", "‖WZ‖", "‖Y − WX‖")
     terms = {f"δ{i + 1}": gaps[i] for i in range(3)} | dict(zip(names, errors, strict=True))
-    distance = "‖P(X*) − P(Y)‖"
     if form == "two-links":
-        gap, needed, bound = _sum_verdict(gaps[1:], errors[1:], margin)
-        return Certificate("Theorem 3.1, two links", distance, gap, needed, bound, terms)
-    parts = (2 * rank) ** 0.5 * divide(errors, gaps)
-    bound = 2 * parts[0] + parts[1] + parts[2]
-    factor = kappa(rank, margin)
-    if form == "printed":
-        gap, threshold = gaps.amin(0), factor * errors.amax(0)
-        return Certificate("Theorem 3.1, as printed", distance, gap, threshold, bound, terms)
-    gap, threshold = _worst(gaps, factor * errors)
-    return Certificate("Theorem 3.1, link by link", distance, gap, threshold, bound, terms)
+        gap, threshold, bound = _sum_verdict(gaps[1:], errors[1:], margin)
+    else:
+        parts, factor = (2 * rank) ** 0.5 * divide(errors, gaps), kappa(rank, margin)
+        bound = 2 * parts[0] + parts[1] + parts[2]
+        if form == "printed":
+            gap, threshold = gaps.amin(0), factor * errors.amax(0)
+        else:
+            gap, threshold = _worst(gaps, factor * errors)
+    name = f"The paper's Theorem 3.1, {form}"
+    return Certificate(name, "‖P(X*) − P(Y)‖", gap, threshold, bound, terms)
 
 
 def _sum_verdict(gaps: Tensor, errors: Tensor, epsilon: Tensor) -> tuple[Tensor, Tensor, Tensor]:
