@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import shutil
@@ -13,7 +14,7 @@ from typing import Any
 from docutils import nodes
 
 sys.path.insert(0, str(Path(__file__).parent))
-from environment import cache_path, repository
+from environment import cache_path, prepare, repository
 
 KINDS = "Definition|Lemma|Theorem|Proposition|Corollary|Counterexample"
 
@@ -22,26 +23,21 @@ def configure(app: Any, config: Any) -> None:
     config.nb_execution_cache_path = str(cache_path(Path(app.srcdir)))
     theme = config.html_theme_options
     theme["navbar_persistent"] = []  # or the theme adds a second search box
+    if folder := os.environ.get("BOOK_RESULTS"):
+        name = html.escape(Path(folder).name)
+        theme["announcement"] = f"Made from the results in <code>{name}</code>, not the book's own."
     if found := repository(Path(app.srcdir)):
-        address, branch = found
-        theme.update(
-            repository_url=address,
-            repository_branch=branch,
-            use_repository_button=True,
-        )
+        theme["repository_url"], theme["repository_branch"] = found
+        theme["use_repository_button"] = True
     else:  # unknown: no buttons, no dead links
         theme.pop("launch_buttons", None)
-        for button in (
-            "use_repository_button",
-            "use_edit_page_button",
-            "use_issues_button",
-        ):
-            theme[button] = False
+        for button in ("repository", "edit_page", "issues"):
+            theme[f"use_{button}_button"] = False
         theme["repository_url"] = ""
 
 
 def box_statements(app: Any, doctree: nodes.document) -> None:
-    """The quotation below a heading such as "Theorem 3.2 (Wedin)" is that statement's body."""
+    """The quotation below a heading such as "Theorem 3.3 (Wedin)" is that statement's body."""
     for section in doctree.findall(nodes.section):
         title = section.next_node(nodes.title)
         found = re.match(rf"({KINDS}) \d+\.\d+", title.astext()) if title else None
@@ -96,15 +92,21 @@ def copy_mathjax(app: Any, error: Exception | None) -> None:
     )
 
 
+def drop_old_pages(app: Any, error: Exception | None) -> None:
+    """A chapter that left the table of contents takes its page with it."""
+    if error or app.builder.format != "html":
+        return
+    for page in Path(app.outdir, "book").glob("*.html"):
+        if f"book/{page.stem}" not in app.env.found_docs:
+            page.unlink()
+
+
 def setup(app: Any) -> dict[str, Any]:
-    os.environ.setdefault("BOOK_STATIC", "1")  # inherited by every kernel of the build
+    prepare(Path(app.srcdir))
     app.connect("config-inited", configure, priority=900)
     app.connect("source-read", number_chapter)
     app.connect("doctree-read", box_statements)
     app.connect("html-page-context", drop_thebe, priority=900)
     app.connect("build-finished", copy_mathjax)
-    return {
-        "version": "1",
-        "parallel_read_safe": True,
-        "parallel_write_safe": True,
-    }
+    app.connect("build-finished", drop_old_pages)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -7,18 +7,36 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+SOURCES = ("subspace_lib", "book/evidence", "book/page", "book/_ext")
 LIBRARIES = (
     "numpy",
     "scipy",
     "torch",
-    "matplotlib",
     "scikit-learn",
+    "matplotlib",
+    "pillow",
     "ipywidgets",
+    "ipython",
+    "ipykernel",
 )
+VARIABLES = ("BOOK_MODE", "BOOK_STATIC", "BOOK_RESULTS", "SUBSPACE_DATA")  # what cells read
+SETTINGS = ("MPLCONFIGDIR", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR")  # else in the home, if writable
+
+
+def prepare(root: Path = ROOT) -> None:
+    """What every kernel of the build inherits: frames instead of widgets, folders of its own."""
+    os.environ.setdefault("BOOK_STATIC", "1")
+    if given := os.environ.get("BOOK_RESULTS"):  # kernels start in another folder
+        os.environ["BOOK_RESULTS"] = str(Path(given).resolve())
+    for name in SETTINGS:
+        folder = root / "_build" / ".settings" / name.lower()
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ.setdefault(name, str(folder))
 
 
 def repository(root: Path = ROOT) -> tuple[str, str] | None:
@@ -31,30 +49,33 @@ def repository(root: Path = ROOT) -> tuple[str, str] | None:
         done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return None
-    found = re.search(
-        r"github\.com[:/]([^/\s]+)/([^/\s]+?)(?:\.git)?/?$",
-        done.stdout.strip(),
-    )
+    found = re.search(r"github\.com[:/]([^/\s]+)/([^/\s]+?)(?:\.git)?/?$", done.stdout.strip())
     return (f"https://github.com/{found[1]}/{found[2]}", branch) if found else None
 
 
 def cache_key(root: Path = ROOT) -> str:
-    """jupyter-cache keys on code cells only; the library, the mode and the versions count too."""
-    digest = hashlib.sha256(os.environ.get("BOOK_MODE", "quick").encode())
-    digest.update(platform.python_version().encode())
-    for name in LIBRARIES:
-        digest.update(f"{name} {version(name)}".encode())
-    for path in sorted(
-        p
-        for name in ("subspace_lib", "book/evidence", "book/page")
-        for p in (root / name).rglob("*.py")
-    ):
-        digest.update(path.name.encode() + path.read_bytes())
-    for path in sorted(
-        (root / "book" / "results").glob("*.npz")
-    ):  # not the parts of a running sweep
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()[:12]
+    """A hash of what a page shows beside its own cells, which jupyter-cache compares itself.
+
+    Code, results in use, order of the chapters (figures bear their numbers), versions, variables.
+    """
+    facts = [f"python {platform.python_version()}"]
+    facts += [f"{name} {version(name)}" for name in LIBRARIES]
+    facts += [f"{name}={os.environ.get(name, '')}" for name in VARIABLES]
+    facts += [path.stem for path in chapters(root)]
+    results = Path(os.environ.get("BOOK_RESULTS") or root / "book/results")
+    for folder in (*(root / name for name in SOURCES), results):
+        for path in _files(folder):
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            facts.append(f"{folder.name}/{path.relative_to(folder).as_posix()} {content}")
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:12]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Without what Python compiled and what begins with a dot, as a sweep that still runs."""
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        if path.is_file() and not any(p.startswith((".", "__pycache__")) for p in parts):
+            yield path
 
 
 def cache_path(root: Path = ROOT) -> Path:
@@ -63,5 +84,6 @@ def cache_path(root: Path = ROOT) -> Path:
 
 def chapters(root: Path = ROOT) -> list[Path]:
     """The notebooks of the table of contents, in order."""
-    names = re.findall(r"(?:root|file):\s*(\S+)", (root / "_toc.yml").read_text())
+    contents = root / "_toc.yml"
+    names = re.findall(r"(?:root|file):\s*(\S+)", contents.read_text(encoding="utf-8"))
     return [path for name in names if (path := root / f"{name}.ipynb").exists()]

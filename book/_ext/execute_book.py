@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +13,34 @@ from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 from jupyter_cache.executors.utils import single_nb_execution
 
-from environment import cache_path, chapters
+from environment import cache_path, chapters, prepare
 
 
-def failure(path: Path, nb: Any, error: str) -> str:
-    """Chapter, cell and the end of the traceback."""
-    for number, cell in enumerate(nb.cells, start=1):
+def run(path: Path, nb: Any) -> tuple[float, str]:
+    """Seconds, and the message of a failure: a cell raised, took too long, or its kernel died."""
+    begun = [0]
+    options = {"cwd": str(path.parent), "allow_errors": False, "timeout": 600}
+    try:
+        done = single_nb_execution(
+            nb, on_cell_start=lambda cell, cell_index: begun.append(cell_index), **options
+        )
+    except Exception as error:  # the other chapters' outputs must not be lost with this one
+        return 0.0, failure(path, nb, begun[-1], f"{type(error).__name__}: {error}")
+    if done.exc_string:
+        return 0.0, failure(path, nb, begun[-1], done.exc_string)
+    for index, cell in enumerate(nb.cells):
         outputs = cell.get("outputs", [])
-        if any(output.output_type == "error" for output in outputs):
-            first = cell.source.splitlines()[0]
-            return f"{path.name}, cell {number} (id {cell['id']}), `{first}`:\n{error[-2000:]}"
-    return f"{path.name}, cell unknown:\n{error[-2000:]}"
+        if told := "".join(o.text for o in outputs if o.get("name") == "stderr"):
+            told = f"wrote on stderr, which a page must not show:\n{told}"
+            return 0.0, failure(path, nb, index, told)
+    return done.time, ""
 
 
-def run(path: Path, nb: Any) -> Any:
-    return single_nb_execution(nb, cwd=str(path.parent), allow_errors=False, timeout=600)
+def failure(path: Path, nb: Any, index: int, reason: str) -> str:
+    """Chapter, cell and the end of the reason."""
+    cell = nb.cells[index]
+    first = next(iter(cell.source.splitlines()), "")
+    return f"{path.name}, cell {index + 1} (id {cell['id']}), `{first}`:\n{reason[-2000:]}"
 
 
 def execute(paths: list[Path], cache_dir: Path, workers: int = 2) -> list[str]:
@@ -45,20 +58,18 @@ def execute(paths: list[Path], cache_dir: Path, workers: int = 2) -> list[str]:
     with ThreadPoolExecutor(workers) as pool:
         jobs = [(path, nb, pool.submit(run, path, nb)) for path, nb in todo]
         for done, (path, nb, job) in enumerate(jobs, start=1):
-            result = job.result()
-            if result.err:
-                failures.append(failure(path, nb, result.exc_string))
+            seconds, message = job.result()
+            if message:
+                failures.append(message)
                 continue
-            bundle = CacheBundleIn(nb, str(path), data={"execution_seconds": result.time})
+            bundle = CacheBundleIn(nb, str(path), data={"execution_seconds": seconds})
             cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
-            print(
-                f"  [{done}/{len(jobs)}] {path.name}: {result.time:.1f} s",
-                flush=True,
-            )
+            print(f"  [{done}/{len(jobs)}] {path.name}: {seconds:.1f} s", flush=True)
     return failures
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("BOOK_STATIC", "1")
+    prepare()
+    import_module("matplotlib.font_manager")  # its list of fonts, made now: a cell would tell
     if messages := execute(chapters(), cache_path()):
         sys.exit("\n\n".join(["A cell failed.", *messages]))

@@ -1,13 +1,17 @@
-"""The build's own parts: repository, cache key, failing cells, modes."""
+"""The build's own parts: repository, cache key, what kernels inherit, failing cells, old pages."""
 
+import os
+import re
 import subprocess
+from pathlib import Path
+from types import SimpleNamespace
 
+import bookenv
 import environment
 import execute_book
 import nbformat
 import pytest
-
-import page
+from jupyter_cache import get_cache
 
 
 def test_repository_from_environment_remote_or_not_at_all(tmp_path, monkeypatch):
@@ -22,40 +26,135 @@ def test_repository_from_environment_remote_or_not_at_all(tmp_path, monkeypatch)
     assert environment.repository(tmp_path) == ("https://github.com/other/name", "main")
 
 
-def test_cache_key_sees_library_mode_and_results(tmp_path, monkeypatch):
-    (tmp_path / "subspace_lib").mkdir()
-    source = tmp_path / "subspace_lib" / "a.py"
-    source.write_text("x = 1")
-    keys = {environment.cache_key(tmp_path)}
-    assert keys == {environment.cache_key(tmp_path)}
-    source.write_text("x = 2")
-    keys.add(environment.cache_key(tmp_path))
-    monkeypatch.setenv("BOOK_MODE", "full")
-    keys.add(environment.cache_key(tmp_path))
-    (tmp_path / "book" / "results" / ".parts" / "running").mkdir(parents=True)
-    keys.add(environment.cache_key(tmp_path))  # an unfinished sweep is no result
-    (tmp_path / "book" / "results" / "r.npz").write_bytes(b"result")
-    keys.add(environment.cache_key(tmp_path))
-    assert len(keys) == 4
+@pytest.fixture
+def book(tmp_path, monkeypatch):
+    """A root with a file of every kind."""
+    for name in environment.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    contents = "root: book/intro\nparts:\n- file: book/01_a\n- file: book/02_b\n"
+    files = ["subspace_lib/a.py", "subspace_lib/probe/a.py", "book/evidence/a/claims.py"]
+    files += ["book/page/a.py", "book/_ext/a.py", "book/results/r.npz", "other/r.npz"]
+    files += ["book/intro.ipynb", "book/01_a.ipynb", "book/02_b.ipynb"]
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x = 1")
+    (tmp_path / "_toc.yml").write_text(contents)
+    return tmp_path
 
 
-def test_a_failing_cell_names_chapter_and_cell(tmp_path):
-    cells = [nbformat.v4.new_code_cell("x = 1"), nbformat.v4.new_code_cell("y = 1 / 0")]
-    nb = nbformat.v4.new_notebook(cells=cells)
-    nb.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-    nbformat.write(nb, tmp_path / "07_bad.ipynb")
-    (message,) = execute_book.execute([tmp_path / "07_bad.ipynb"], tmp_path / "cache")
-    assert "07_bad.ipynb, cell 2" in message
-    assert "y = 1 / 0" in message
-    assert "ZeroDivisionError" in message
+def test_the_cache_key_sees_every_file_a_page_depends_on(book):
+    keys = [environment.cache_key(book)]
+    for name in (*environment.SOURCES, "book/results"):
+        for path in list((book / name).rglob("*.*")):
+            path.write_text("x = 2")
+            keys.append(environment.cache_key(book))
+            path.rename(path.with_name("renamed.py"))
+            keys.append(environment.cache_key(book))
+    contents = (book / "_toc.yml").read_text()
+    swapped = contents.replace("01_a", "xx").replace("02_b", "01_a").replace("xx", "02_b")
+    (book / "_toc.yml").write_text(swapped)
+    keys.append(environment.cache_key(book))
+    assert len(set(keys)) == len(keys) == 14
 
 
-def test_mode(monkeypatch):
-    monkeypatch.delenv("BOOK_MODE", raising=False)
-    assert page.by_mode(quick=1, full=2) == 1
-    monkeypatch.setenv("BOOK_MODE", "full")
-    assert page.by_mode(quick=1, full=2) == 2
-    assert page.mode_note(trials=3) == "full mode: trials 3"
-    monkeypatch.setenv("BOOK_MODE", "huge")
-    with pytest.raises(ValueError, match="'quick', 'full'"):
-        page.book_mode()
+def test_the_cache_key_does_not_see_what_no_page_shows(book):
+    key = environment.cache_key(book)
+    (book / "book/results/.parts/running").mkdir(parents=True)
+    (book / "book/results/.parts/running/0.npz").write_bytes(b"half a sweep")
+    (book / "subspace_lib/__pycache__").mkdir()
+    (book / "subspace_lib/__pycache__/a.pyc").write_bytes(b"compiled")
+    (book / "book/01_a.ipynb").write_text("its cells are compared by jupyter-cache")
+    assert environment.cache_key(book) == key
+
+
+def test_the_cache_key_sees_variables_another_results_folder_and_versions(book, monkeypatch):
+    keys = [environment.cache_key(book)]
+    for name in environment.VARIABLES:
+        monkeypatch.setenv(name, "1")
+        keys.append(environment.cache_key(book))
+    monkeypatch.setenv("BOOK_RESULTS", str(book / "other"))
+    keys.append(environment.cache_key(book))
+    (book / "other/r.npz").write_text("another number")
+    keys.append(environment.cache_key(book))
+    (book / "book/results/r.npz").write_text("not in use")
+    assert environment.cache_key(book) == keys[-1]
+    monkeypatch.setattr("environment.version", lambda name: "0.1")
+    keys.append(environment.cache_key(book))
+    assert len(set(keys)) == len(keys)
+
+
+def test_the_cache_key_knows_every_variable_that_the_book_reads():
+    code = [
+        path.read_text(encoding="utf-8")
+        for name in environment.SOURCES
+        for path in (environment.ROOT / name).rglob("*.py")
+    ]
+    code += [path.read_text(encoding="utf-8") for path in environment.chapters()]
+    read = {name for text in code for name in re.findall(r'"((?:BOOK|SUBSPACE)_[A-Z_]+)\\?"', text)}
+    assert "BOOK_MODE" in read
+    assert read - {"BOOK_BRANCH"} <= set(environment.VARIABLES)  # a button's address, in no cell
+
+
+def test_kernels_inherit_folders_of_the_build(tmp_path, monkeypatch):
+    for name in (*environment.VARIABLES, *environment.SETTINGS):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BOOK_RESULTS", "mine")
+    environment.prepare(tmp_path)
+    assert os.environ["BOOK_STATIC"] == "1"
+    assert os.environ["BOOK_RESULTS"] == str(tmp_path / "mine")
+    for name in environment.SETTINGS:
+        assert Path(os.environ[name]).is_relative_to(tmp_path / "_build")
+        assert Path(os.environ[name]).is_dir()
+
+
+def test_pages_say_when_the_results_are_not_the_books_own(book, monkeypatch):
+    def announced():
+        config = SimpleNamespace(html_theme_options={})
+        bookenv.configure(SimpleNamespace(srcdir=str(book)), config)
+        return config.html_theme_options.get("announcement", "")
+
+    assert announced() == ""
+    monkeypatch.setenv("BOOK_RESULTS", str(book / "other"))
+    assert "<code>other</code>" in announced()
+    assert str(book) not in announced()
+
+
+def test_a_page_goes_with_its_chapter(tmp_path):
+    (tmp_path / "book").mkdir()
+    for name in ("01_a", "09_gone"):
+        (tmp_path / f"book/{name}.html").write_text("page")
+    env, builder = SimpleNamespace(found_docs={"book/01_a"}), SimpleNamespace(format="html")
+    app = SimpleNamespace(env=env, builder=builder, outdir=str(tmp_path))
+    bookenv.drop_old_pages(app, RuntimeError("half a build"))
+    assert len(list((tmp_path / "book").iterdir())) == 2
+    bookenv.drop_old_pages(app, None)
+    assert [path.name for path in (tmp_path / "book").iterdir()] == ["01_a.html"]
+
+
+def test_chapters_that_fail_name_their_cell_and_the_others_are_kept(tmp_path, monkeypatch):
+    """As without a writable home: folders of the build's own."""
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    sources = {
+        "01_raises": ["x = 1", "y = 1 / 0"],
+        "02_dies": ["x = 1", "import os; os._exit(1)", "y = 1"],
+        "03_is_loud": ["x = 1", 'import sys; print("told", file=sys.stderr)', "y = 1"],
+        "04_is_good": ["print(1)"],
+    }
+    paths = []
+    for name, cells in sources.items():
+        nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+        nb.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+        paths.append(tmp_path / f"{name}.ipynb")
+        nbformat.write(nb, paths[-1])
+    raised, died, loud = execute_book.execute(paths, tmp_path / "cache")
+    for message, first, reason in (
+        (raised, "01_raises.ipynb, cell 2", "ZeroDivisionError"),
+        (died, "02_dies.ipynb, cell 2", "DeadKernelError"),
+        (loud, "03_is_loud.ipynb, cell 2", "told"),
+    ):
+        assert message.startswith(first)
+        assert reason in message
+    kept = get_cache(tmp_path / "cache").list_cache_records()
+    assert [Path(record.uri).name for record in kept] == ["04_is_good.ipynb"]

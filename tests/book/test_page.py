@@ -100,3 +100,14 @@ def test_check_reports_any_failure():
     assert "not answered yet" in page.check("1", stub).message
     assert "ZeroDivisionError" in page.check("1", lambda: 1 / 0).message
     assert "Exercise 1" in page.check("1", stub)._repr_html_()
+
+
+def test_mode(monkeypatch):
+    monkeypatch.delenv("BOOK_MODE", raising=False)
+    assert page.by_mode(quick=1, full=2) == 1
+    monkeypatch.setenv("BOOK_MODE", "full")
+    assert page.by_mode(quick=1, full=2) == 2
+    assert page.mode_note(trials=3) == "full mode: trials 3"
+    monkeypatch.setenv("BOOK_MODE", "huge")
+    with pytest.raises(ValueError, match="'quick', 'full'"):
+        page.book_mode()
