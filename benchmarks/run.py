@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 import subspace_lib as sl
 from evidence.results import Result, provenance, results_folder, save
+from subspace_lib.diagnostics import Diagnostics
 from subspace_lib.networks import FeedForward
 from subspace_lib.training import train
 
@@ -38,18 +39,12 @@ POINTS, MOST = (1000, 2000, 4000, 8000), 70_000
 
 
 def union(m: int, n: int, trials: int) -> Any:
-    data = sl.sample_union(
-        ambient_dim=m, n_subspaces=2, subspace_dim=2, points_per_subspace=n // 2,
-        trials=trials, seed=0,
-    )  # fmt: skip
-    return sl.add_noise(data, 0.1, seed=1)
+    size = {"ambient_dim": m, "n_subspaces": 2, "subspace_dim": 2, "points_per_subspace": n // 2}
+    return sl.add_noise(sl.sample_union(**size, trials=trials, seed=0), 0.1, seed=1)
 
 
 def engine(network: FeedForward, data: Any, steps: int) -> Tensor:
-    run = train(
-        network, data, lr=LR, steps=steps, seed=2, checkpoints=[steps], diagnostics=False,
-        progress=False,
-    )  # fmt: skip
+    run = train(network, data, lr=LR, steps=steps, seed=2, checkpoints=[steps], progress=False)
     return torch.from_numpy(run.loss[-1])
 
 
@@ -168,8 +163,8 @@ def speeds(quick: bool) -> np.ndarray:
                 continue
             rates = training(m, n, h, count, 1 if quick else 3)
             found[i, j] = [rates[name] for name in NAMES]
-            print(f"m {m:3} n {n:3} h {h:2} trials {count:4}: " + ", ".join(
-                f"{name} {rates[name]:.3g}" for name in NAMES), flush=True)  # fmt: skip
+            shown = ", ".join(f"{name} {rates[name]:.3g}" for name in NAMES)
+            print(f"m {m:3} n {n:3} h {h:2} trials {count:4}: {shown}", flush=True)
     return found
 
 
@@ -198,12 +193,11 @@ def shares(quick: bool) -> np.ndarray:
         for bias in (False, True):
             network = FeedForward((m, *[h] * depth, m), bias=bias)
             more: dict[str, Any] = {"steps": 20} if quick else {}
-            run = train(
-                network, union(m, n, 10), optimizer="adam", lr=0.003, normalize="data",
-                progress=False, **more,
-            )  # fmt: skip
-            both = run.seconds_diagnostics + run.seconds_training
-            found[i, int(bias)] = run.seconds_diagnostics / both
+            data = union(m, n, 10)
+            more |= {"measure": Diagnostics(data), "progress": False, "normalize": "data"}
+            run = train(network, data, optimizer="adam", lr=0.003, **more)
+            both = run.seconds_measuring + run.seconds_training
+            found[i, int(bias)] = run.seconds_measuring / both
     print(f"share of the diagnostics: {found.round(3)}", flush=True)
     return found
 
@@ -280,10 +274,9 @@ def main(arguments: list[str] | None = None) -> Result:
     wall, cpu = time.perf_counter(), time.process_time()
     arrays = measured(options.quick)
     made = provenance("cpu", time.perf_counter() - wall, time.process_time() - cpu)
-    config = {"sizes": SIZES, "trials": TRIALS, "names": NAMES, "points": POINTS, "most": MOST,
-              "steps": STEPS, "base": BASE, "factors": FACTORS,
-              "depths": DEPTHS, "lr": LR}  # fmt: skip
-    result = Result("benchmarks", config, [{}], arrays, made | {"threads": options.threads})
+    what = {"sizes": SIZES, "trials": TRIALS, "names": NAMES, "points": POINTS, "most": MOST}
+    how = {"steps": STEPS, "base": BASE, "factors": FACTORS, "depths": DEPTHS, "lr": LR}
+    result = Result("benchmarks", what | how, [{}], arrays, made | {"threads": options.threads})
     if not options.quick:
         print(save(result, results_folder()))
     return result
