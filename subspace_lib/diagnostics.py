@@ -28,6 +28,7 @@ from subspace_lib.entrywise import certified_share
 from subspace_lib.estimator import _spectral_labels, neighbour_graph
 from subspace_lib.networks import Layer, Network, Params, check_columns
 from subspace_lib.reference import _sine, _tangent
+from subspace_lib.trajectory import Checkpoint
 
 EPS = torch.finfo(torch.float64).eps
 NORMS = ("max", "spectral", "fro")
@@ -66,7 +67,7 @@ def diagnose(
     params: Params,
     data: UnionOfSubspaces,
     *,
-    groups: bool | Sequence[str] = True,
+    groups: Sequence[str] | None = None,
     certify: bool = True,
 ) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
     """Names of the observed layers, and every diagnostic as name → (layers, trials), float64.
@@ -102,10 +103,8 @@ def diagnose(
     the expensive groups NaN. Raises ValueError for another group, TypeError for other data.
     """
     check_columns(network, data.X)
-    chosen = tuple(GROUPS) if groups is True else tuple(groups or ())
-    yardstick = Diagnostics(data, groups=chosen, device=data.X.device)
     finite = torch.stack([torch.isfinite(p.flatten(1)).all(1) for p in params.values()]).all(0)
-    return yardstick.measure(network, params, finite, certify=certify)
+    return Diagnostics(data, groups=groups).measure(network, params, finite, certify=certify)
 
 
 @dataclass(frozen=True)
@@ -280,17 +279,42 @@ def reference_bound(Y: Tensor, space: Space, R: Tensor, q: int) -> Tensor:
 
 
 class Diagnostics:
-    """The clean and noisy data, factored once, and the measuring of layers against them."""
+    """The clean and noisy data, factored once, and the measuring of layers against them.
+
+    As ``train(..., measure=Diagnostics(data))`` it gives ``diagnose`` at every checkpoint. groups:
+    the names of some groups, None for all. certify: the steps at which the expensive groups are
+    evaluated; None: at the last checkpoint, so that measuring stays a small part of the run.
+    The data need not be those that are trained on: other points of the same subspaces serve too.
+    """
 
     def __init__(
-        self, data: UnionOfSubspaces, *, groups: Sequence[str], device: torch.device
+        self,
+        data: UnionOfSubspaces,
+        *,
+        groups: Sequence[str] | None = None,
+        certify: Sequence[int] | None = None,
     ) -> None:
+        groups = tuple(GROUPS) if groups is None else groups
         for group in groups:
             check.one_of(group, tuple(GROUPS), "a group of diagnostics")
         self.groups = tuple(g for g in GROUPS if g in groups)
         self.names = [name for g in self.groups for name in GROUPS[g]]
-        self.rank, self.labels = data.rank, data.labels.to(device)
-        self.n_clusters = data.n_clusters
+        self.source, self.certify = data, certify
+        self.rank, self.n_clusters = data.rank, data.n_clusters
+        self.device: torch.device | None = None
+
+    def __call__(self, network: Network, now: Checkpoint) -> dict[str, np.ndarray]:
+        """Every diagnostic at a checkpoint of a run, name → (L, T)."""
+        certify = now.last if self.certify is None else now.step in self.certify
+        finite = torch.from_numpy(np.isfinite(now.loss))
+        return self.measure(network, now.params, finite, certify=certify)[1]
+
+    def _factor(self, device: torch.device) -> None:
+        """Factor the data where the networks are."""
+        if self.device == device:
+            return
+        self.device, data, groups = device, self.source, self.groups
+        self.labels = data.labels.to(device)
         X, clean = (check.matrix(A, "data").to(device).double() for A in (data.X, data.clean))
         if X.ndim == 2:
             X, clean = X[None], clean[None]
@@ -342,7 +366,13 @@ class Diagnostics:
         self, network: Network, params: Params, finite: Tensor, *, certify: bool
     ) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
         """Layer names, and name → (L, T); only the trials marked finite are looked at."""
-        trials = len(finite)
+        self._factor(next(iter(params.values())).device)
+        trials, finite = len(finite), finite.to(self.X.device)
+        if len(self.X) not in (1, trials):
+            raise ValueError(
+                f"the diagnostics' data must have {trials} trials as the networks do, or one that "
+                f"they share, got {len(self.X)}"
+            )
         one = {name: p[:1].double() for name, p in params.items()}
         seen = network.layers(one, self.X[:1])
         found = {name: np.full((len(seen), trials), np.nan) for name in self.names}

@@ -8,7 +8,7 @@ from torch import nn
 
 import subspace_lib as sl
 from evidence.experiment import EXPERIMENTS
-from evidence.half_size import SUFFIX
+from evidence.results import HALF
 from evidence.random_relu import kernels
 from evidence.relations import measures
 
@@ -24,7 +24,7 @@ NETWORKS = [
 # are the same when they are quick.
 SWEEPS = sorted(
     name for name in EXPERIMENTS.keys() - {"statements", "real-data-hub"}
-    if not name.endswith(SUFFIX)
+    if not name.endswith(HALF)
 )  # fmt: skip
 
 
@@ -65,14 +65,18 @@ def test_training_and_every_diagnostic(net, objective):
     net = net if objective == "reconstruct" else net.with_outputs(2)
     options = {
         "objective": objective, "steps": 6, "lr": 0.01, "normalize": "data", "optimizer": "adam",
-        "certify": [0, 6], "progress": False,
+        "progress": False,
     }  # fmt: skip
-    expected = sl.train(net, union(), **options)
+
+    def measure(data):
+        return sl.diagnostics.Diagnostics(data, certify=[0, 6])
+
+    expected = sl.train(net, union(), measure=measure(union()), **options)
     for at in ("cpu", None):  # data here, or there from the beginning
         with other_device() as device:
             data = union(at or device)
-            found = sl.train(net, data, device=device, **options)
-        same(found.diagnostics, expected.diagnostics)
+            found = sl.train(net, data, measure=measure(data), device=device, **options)
+        same(found.measured, expected.measured)
         np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-6)
 
 

@@ -39,7 +39,7 @@ def test_the_last_layer_is_measured_as_the_slow_way_does(controls):
     run = sl.train(
         network, data, steps=30, checkpoints=SHORT.marks, init=point["init"], seed=2,
         optimizer=point["optimizer"], lr=SHORT.rate(point["optimizer"], point["bias"]),
-        normalize="data", progress=False,
+        normalize="data", progress=False, measure=sl.diagnostics.Diagnostics(data),
     )  # fmt: skip
     names = {
         "share_r": "share_r", "share_r1": "share_r1", "distance": "clean_to_post_spectral",
@@ -154,7 +154,7 @@ def test_the_rate_is_the_best_of_its_neighbours(bias):
             network = lab.network_for(SMALL, {"depth": depth, "activation": "relu", "bias": bias})
             run = sl.train(
                 network, data, steps=SMALL.steps, lr=lr, normalize="data", seed=2,
-                diagnostics=False, progress=False, checkpoints=2,
+                progress=False, checkpoints=2,
             )  # fmt: skip
             total += float(np.median(np.nan_to_num(run.loss[-1], nan=np.inf)))
         return total

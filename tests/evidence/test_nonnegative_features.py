@@ -170,7 +170,7 @@ def test_the_gradient_is_that_of_training(objective):
     first = lab.start(net, "usual", data.X, trials=2, seed=1)
     step = sl.train(
         net, data, init=first, objective=objective, optimizer="gd", lr=1e-3, steps=1,
-        normalize="data", diagnostics=False, progress=False, dtype=torch.float64,
+        normalize="data", progress=False, dtype=torch.float64,
     )  # fmt: skip
     moved = sum((step.params[k] - first[k].double()).flatten(1).square().sum(1) for k in first)
     found = lab.gradient_norm(net, first, data, objective)

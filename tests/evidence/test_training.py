@@ -103,7 +103,6 @@ def test_the_numbers_are_the_library_s(tiny):
     net = sl.FeedForward((20, 8, 20), bias=True)
     trained = sl.train(
         net, data, optimizer="adam", lr=0.003, normalize="data", steps=5, seed=TINY.seed + 2,
-        diagnostics=False,
     )  # fmt: skip
     layer = net.layers({k: p.double() for k, p in trained.params.items()}, data.X)[0]
     found = tiny.at(**point)

@@ -95,8 +95,9 @@ def test_networks_train_on_observed_data():
     iris = load_iris()
     data = sl.from_matrix(iris.data.T, iris.target, rank=2)
     network = sl.FeedForward((4, 6, 3), bias=True)
-    run = sl.train(network, data, objective="classify", optimizer="adam", lr=0.05, steps=60,
-                   normalize="data", trials=3, checkpoints=2, certify=())  # fmt: skip
+    options = dict(objective="classify", optimizer="adam", lr=0.05, normalize="data", steps=60)
+    measure = sl.diagnostics.Diagnostics(data, groups=["distances"])
+    run = sl.train(network, data, trials=3, checkpoints=2, measure=measure, **options)
     assert run.accuracy.shape == (2, 3)
     assert np.median(run.accuracy[-1]) > 0.8
     slow = [

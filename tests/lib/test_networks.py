@@ -214,24 +214,20 @@ def test_trials_do_not_meet(net):
 
 
 @pytest.mark.parametrize("net", NETWORKS, ids=IDS)
-def test_every_network_trains_and_is_measured(net):
-    data = sl.add_noise(
-        sl.sample_union(
-            ambient_dim=24, n_subspaces=3, subspace_dim=1, points_per_subspace=8, trials=3, seed=0
-        ),
-        0.01, seed=1,
-    )  # fmt: skip
-    data.X.mul_(10)
-    data.clean.mul_(10)
-    objective = "classify" if net.outputs == 3 else "reconstruct"
-    run = sl.train(
-        net, data, objective=objective, optimizer="adam", lr=0.01, steps=40, normalize="data"
+def test_every_network_trains_and_is_measured(net, tmp_path):
+    clean = sl.sample_union(
+        ambient_dim=24, n_subspaces=3, subspace_dim=1, points_per_subspace=8, trials=3, seed=0
     )
+    data = sl.add_noise(clean, 0.01, seed=1).scaled(10)
+    objective = "classify" if net.outputs == 3 else "reconstruct"
+    options = dict(objective=objective, optimizer="adam", lr=0.01, steps=40, normalize="data")
+    run = sl.train(net, data, measure=sl.diagnostics.Diagnostics(data), **options)
     assert (run.loss[-1] < run.loss[0]).all()
     assert not run.diverged.any()
     assert np.isfinite(run["share_r"]).all()
     assert (run["clean_to_post_spectral"] <= run["reference_bound"] + 1e-12).all()
-    restored = sl.training.Trajectory.from_arrays(run.arrays())
+    run.save(tmp_path / "run.npz")
+    restored = sl.training.Trajectory.load(tmp_path / "run.npz")
     assert restored.config["network"] == run.config["network"] | {
         k: list(v) for k, v in run.config["network"].items() if isinstance(v, tuple)
     }

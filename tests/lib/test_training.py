@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import subspace_lib as sl
 from subspace_lib import diagnostics as dg
 from subspace_lib import training
+from subspace_lib.diagnostics import Diagnostics
 from subspace_lib.networks import ACTIVATIONS, FeedForward
 
 F64 = torch.float64
@@ -26,6 +27,12 @@ def union(variance=0.05, trials=4, seed=0, m=30, points=12, dim=2, **kwargs):
 
 
 NET = FeedForward((30, 12, 30))
+
+
+def measured_run(data, **options):
+    return sl.train(NET, data, measure=Diagnostics(data), **options)
+
+
 QUICK = dict(steps=20, lr=0.05, normalize="data", checkpoints=[0, 5, 20], seed=0)
 
 
@@ -34,20 +41,18 @@ QUICK = dict(steps=20, lr=0.05, normalize="data", checkpoints=[0, 5, 20], seed=0
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("normalize", ["sum", "data"])
-@pytest.mark.parametrize("target", ["noisy", "clean"])
-def test_one_step_of_gradient_descent_is_the_formula(device, normalize, target):
+def test_one_step_of_gradient_descent_is_the_formula(device, normalize):
     """W ← W − lr ∂‖D σ(WX) − X‖_F²/∂W, written out by hand."""
     data = union(device=device)
     start = NET.init("usual", trials=4, seed=0, dtype=F64, device=device)
     run = sl.train(
-        NET, data, lr=0.01, steps=1, init=start, target=target, normalize=normalize,
-        dtype=F64, diagnostics=False,
+        NET, data, lr=0.01, steps=1, init=start, normalize=normalize,
+        dtype=F64,
     )  # fmt: skip
     W, D, X = start["W1"], start["W2"], data.X
-    goal = data.X if target == "noisy" else data.clean
-    scale = goal.square().sum((-2, -1)) if normalize == "data" else torch.ones(4).to(X)
+    scale = X.square().sum((-2, -1)) if normalize == "data" else torch.ones(4).to(X)
     pre = W @ X
-    error = D @ pre.clamp(min=0) - goal
+    error = D @ pre.clamp(min=0) - X
     factor = (2 * 0.01 / scale)[:, None, None]
     new_W = W - factor * ((D.mT @ error) * (pre > 0)) @ X.mT
     new_D = D - factor * error @ pre.clamp(min=0).mT
@@ -66,7 +71,7 @@ def test_every_trial_is_a_torch_module_with_a_torch_optimizer(optimizer, objecti
     start = net.init("usual", trials=4, seed=3, dtype=F64)
     run = sl.train(
         net, data, objective=objective, optimizer=optimizer, lr=0.01, steps=15, init=start,
-        dtype=F64, diagnostics=False, weight_decay=decay,
+        dtype=F64, weight_decay=decay,
     )  # fmt: skip
     pairs = [(30, 9), (9, 7), (7, outputs)]
     for t in range(4):
@@ -97,14 +102,12 @@ def test_every_trial_is_a_torch_module_with_a_torch_optimizer(optimizer, objecti
 def test_classification_counts_the_points_it_gets_right():
     data = union(0.0)
     net = NET.with_outputs(2)
-    run = sl.train(
-        net, data, objective="classify", optimizer="adam", lr=0.02, steps=150, diagnostics=False
-    )
+    run = sl.train(net, data, objective="classify", optimizer="adam", lr=0.02, steps=150)
     logits = net.output(run.params, data.X.float())
     expected = (logits.argmax(1) == data.labels).double().mean(1)
     assert np.allclose(run.accuracy[-1], expected)
     assert run.accuracy[-1].min() > 0.95 > run.accuracy[0].max()
-    assert np.isnan(sl.train(NET, data, **QUICK, diagnostics=False).accuracy).all()
+    assert np.isnan(sl.train(NET, data, **QUICK).accuracy).all()
 
 
 # --- trials do not meet -------------------------------------------------------------------------
@@ -115,8 +118,8 @@ def test_classification_counts_the_points_it_gets_right():
 def test_a_trial_alone_is_the_trial_among_many(optimizer, device, monkeypatch):
     """The tolerance that ``train`` states, over different chunkings too."""
     settings_ = dict(optimizer=optimizer, lr=0.01, steps=100, normalize="data", seed=5)
-    many = sl.train(NET, union(trials=12, device=device), **settings_)
-    alone = sl.train(NET, union(trials=[7], device=device), **settings_)
+    many = measured_run(union(trials=12, device=device), **settings_)
+    alone = measured_run(union(trials=[7], device=device), **settings_)
     monkeypatch.setattr(training, "CPU_CHUNK", 4 * 24 * 30 * 5)  # five trials at a time
     chunked = sl.train(NET, union(trials=12, device=device), **settings_)
     assert np.allclose(many.history[:, 7], alone.history[:, 0], rtol=1e-4)
@@ -142,8 +145,8 @@ def test_the_order_of_summation_stays_within_the_tolerance(optimizer):
         "W1": start["W1"][:, units][..., features],
         "W2": start["W2"][:, features][..., units],
     }
-    here = sl.train(NET, data, init=start, **settings_)
-    there = sl.train(NET, moved, init=placed, **settings_)
+    here = measured_run(data, init=start, **settings_)
+    there = measured_run(moved, init=placed, **settings_)
     assert not np.array_equal(here.history, there.history)
     assert np.allclose(here.history, there.history, rtol=1e-4)
     for name in ("clean_to_post_spectral", "share_2r", "negative_share"):
@@ -154,8 +157,8 @@ def test_the_order_of_summation_stays_within_the_tolerance(optimizer):
 @pytest.mark.parametrize("optimizer", ["gd", "adam"])
 def test_processor_and_gpu_agree(optimizer):
     settings_ = dict(optimizer=optimizer, lr=0.01, steps=100, normalize="data", seed=5)
-    here = sl.train(NET, union(trials=8), **settings_)
-    there = sl.train(NET, union(trials=8), device="cuda", **settings_)
+    here = measured_run(union(trials=8), **settings_)
+    there = measured_run(union(trials=8), device="cuda", **settings_)
     assert np.allclose(here.history, there.history, rtol=1e-4)
     for name in ("clean_to_post_spectral", "share_2r", "negative_share"):
         assert np.allclose(here[name], there[name], atol=1e-3)
@@ -164,15 +167,15 @@ def test_processor_and_gpu_agree(optimizer):
 def test_a_diverged_trial_is_reported_and_leaves_the_others_alone():
     data = union()
     start = NET.init("usual", trials=4, seed=0)
-    healthy = sl.train(NET, data, **QUICK, init=start)
+    healthy = measured_run(data, **QUICK, init=start)
     start["W2"][2] *= 1e20
-    run = sl.train(NET, data, **QUICK, init=start)
+    run = measured_run(data, **QUICK, init=start)
     assert run.diverged.tolist() == [False, False, True, False]
     keep = [0, 1, 3]
     assert np.array_equal(run.history[:, keep], healthy.history[:, keep])
     assert np.isnan(run.history[-1, 2])
     assert torch.isnan(run.params["W1"][2]).all()
-    for name, values in run.diagnostics.items():
+    for name, values in run.measured.items():
         assert np.isnan(values[-1][:, 2]).all(), name
         expected = healthy[name][..., keep]
         assert np.allclose(values[..., keep], expected, atol=1e-9, equal_nan=True), name
@@ -180,13 +183,13 @@ def test_a_diverged_trial_is_reported_and_leaves_the_others_alone():
 
 
 def test_all_trials_diverged_is_a_result():
-    run = sl.train(NET, union(), lr=1e9, steps=30)
+    run = measured_run(union(), lr=1e9, steps=30)
     assert run.diverged.all()
-    assert set(run.diagnostics) == {n for names in dg.GROUPS.values() for n in names}
+    assert set(run.measured) == {n for names in dg.GROUPS.values() for n in names}
     assert np.isnan(run["acc"][-1]).all()
 
 
-# --- interruption, continuation, storage --------------------------------------------------------
+# --- interruption, checkpoints, storage --------------------------------------------------------
 
 
 class Interrupting(FeedForward):
@@ -208,59 +211,79 @@ def interrupting(at):
 
 def test_ctrl_c_keeps_the_whole_checkpoints():
     data = union()
-    whole = sl.train(NET, data, **QUICK, diagnostics=False)
-    run = sl.train(interrupting(15), data, **QUICK, diagnostics=False)
+    whole = sl.train(NET, data, **QUICK)
+    run = sl.train(interrupting(15), data, **QUICK)
     assert run.interrupted
     assert not whole.interrupted
     assert run.steps.tolist() == [0, 5]
     assert np.array_equal(run.loss, whole.loss[:2])
-    at_5 = sl.train(NET, data, **QUICK | {"steps": 5, "checkpoints": [5]}, diagnostics=False)
+    at_5 = sl.train(NET, data, **QUICK | {"steps": 5, "checkpoints": [5]})
     assert torch.equal(run.params["W1"], at_5.params["W1"])
     with pytest.raises(KeyboardInterrupt):
         sl.train(interrupting(1), data, **QUICK)
 
 
 @pytest.mark.parametrize("optimizer", ["gd", "adam"])
-def test_a_continued_run_is_the_uninterrupted_one(optimizer, tmp_path):
+def test_kept_parameters_are_those_of_shorter_runs(optimizer):
+    data, options = union(), QUICK | {"optimizer": optimizer}
+    run = sl.train(NET, data, **options, keep=True)
+    assert [now.step for now in run.checkpoints] == [0, 5, 20]
+    assert [now.last for now in run.checkpoints] == [False, False, True]
+    start = NET.init("usual", trials=4, seed=0)
+    for i, now in enumerate(run.checkpoints):
+        shorter = start
+        if now.step:
+            options |= {"steps": now.step, "checkpoints": [now.step]}
+            shorter = sl.train(NET, data, **options).params
+        assert all(torch.equal(now.params[name], shorter[name]) for name in start)
+        assert np.array_equal(now.loss, run.loss[i])
+    assert run.params is run.checkpoints[-1].params
+    with pytest.raises(ValueError, match="keep=True"):
+        sl.train(NET, data, **QUICK).checkpoints  # noqa: B018
+
+
+def test_gradient_descent_goes_on_from_the_parameters_of_a_run():
     data = union()
-    options = QUICK | {"optimizer": optimizer, "diagnostics": ["activation"]}
-    whole = sl.train(NET, data, **options)
-    first = sl.train(NET, data, **options | {"steps": 5, "checkpoints": [0, 5]})
-    first.save(tmp_path / "first.npz")
-    restored = sl.training.Trajectory.load(tmp_path / "first.npz")
-    joined = sl.train(NET, data, **options, init=restored)
-    assert joined.steps.tolist() == whole.steps.tolist()
-    assert np.array_equal(joined.history, whole.history)
-    assert np.array_equal(joined["negative_share"], whole["negative_share"])
-    assert torch.equal(joined.params["W2"], whole.params["W2"])
-    with pytest.raises(ValueError, match="steps must exceed"):
-        sl.train(NET, data, **options | {"steps": 5, "checkpoints": 2}, init=first)
-    with pytest.raises(ValueError, match="same network"):
-        sl.train(FeedForward((30, 11, 30)), data, **options, init=first)
+    whole = sl.train(NET, data, **QUICK)
+    first = sl.train(NET, data, **QUICK | {"steps": 5, "checkpoints": [5]})
+    rest = sl.train(NET, data, **QUICK | {"steps": 15, "checkpoints": [15]}, init=first.params)
+    assert torch.equal(rest.params["W2"], whole.params["W2"])
+    assert np.array_equal(rest.history[1:], whole.history[6:])
+    with pytest.raises(ValueError, match=r"in \.params"):
+        sl.train(NET, data, **QUICK, init=first)
 
 
-def test_a_trajectory_survives_storage(tmp_path):
-    run = sl.train(NET, union(), **QUICK)
-    run.save(tmp_path / "run.npz")
-    back = sl.training.Trajectory.load(tmp_path / "run.npz")
-    assert back.config["network"]["widths"] == [30, 12, 30]
-    assert back.layer_names == ("layer 1",)
-    for name, values in run.arrays().items():
-        if name != "meta":
-            assert np.array_equal(values, back.arrays()[name], equal_nan=True), name
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_trajectory_survives_storage(tmp_path, monkeypatch, keep):
+    run = measured_run(union(), **QUICK, keep=keep)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run.save("~/run1")  # the suffix is added, as numpy does
+    assert (tmp_path / "run1.npz").exists()
+    for name in ("~/run1", tmp_path / "run1.npz"):
+        back = sl.training.Trajectory.load(name)
+        assert back.config["network"]["widths"] == [30, 12, 30]
+        assert (back.layer_names, back.interrupted) == (("layer 1",), False)
+        for field in ("steps", "loss", "history", "accuracy", "diverged"):
+            assert np.array_equal(getattr(back, field), getattr(run, field), equal_nan=True), field
+        assert list(back.measured) == list(run.measured)
+        for field, values in run.measured.items():
+            assert np.array_equal(back[field], values, equal_nan=True), field
+        for params, stored in zip(run.kept, back.kept, strict=True):
+            assert all(torch.equal(params[k], stored[k]) for k in params)
+            assert params.keys() == stored.keys()
 
 
 def test_training_leaves_the_given_parameters_alone():
     start = NET.init("usual", trials=4, seed=0)
     kept = {name: p.clone() for name, p in start.items()}
-    sl.train(NET, union(), **QUICK, init=start, diagnostics=False)
+    sl.train(NET, union(), **QUICK, init=start)
     assert all(torch.equal(start[name], kept[name]) for name in start)
 
 
 def test_data_without_a_trial_axis_serve_many_networks():
     shared = union(trials=None)
-    run = sl.train(NET, shared, **QUICK, trials=3)
-    repeated = sl.train(NET, union(trials=[0]), **QUICK)
+    run = measured_run(shared, **QUICK, trials=3)
+    repeated = measured_run(union(trials=[0]), **QUICK)
     assert run.loss.shape == (3, 3)
     assert np.allclose(run.history[:, 0], repeated.history[:, 0], rtol=1e-5)
     assert np.allclose(run["share_2r"][..., 0], repeated["share_2r"][..., 0], atol=1e-5)
@@ -268,17 +291,17 @@ def test_data_without_a_trial_axis_serve_many_networks():
 
 
 def test_checkpoints():
-    run = sl.train(NET, union(), steps=1000, lr=1e-3, diagnostics=False)
+    run = sl.train(NET, union(), steps=1000, lr=1e-3)
     assert (run.steps[0], run.steps[-1]) == (0, 1000)
     assert len(run.steps) <= 9
     assert np.array_equal(run.loss, run.history[run.steps])
-    assert sl.train(NET, union(), steps=3, checkpoints=1, diagnostics=False).steps.tolist() == [0]
+    assert sl.train(NET, union(), steps=3, checkpoints=1).steps.tolist() == [0]
 
 
 def test_progress_goes_to_stderr_and_only_when_asked(capsys):
-    sl.train(NET, union(), **QUICK, diagnostics=False, progress=True)
+    sl.train(NET, union(), **QUICK, progress=True)
     assert "step 20/20" in capsys.readouterr().err
-    sl.train(NET, union(), **QUICK, diagnostics=False)
+    sl.train(NET, union(), **QUICK)
     assert capsys.readouterr() == ("", "")
 
 
@@ -290,14 +313,12 @@ def test_bad_arguments():
         "objective must be one of": dict(objective="cluster"),
         "optimizer must be one of": dict(optimizer="sgd"),
         "init must be one of": dict(init="zeros"),
-        "target must be one of": dict(target="X"),
         "normalize must be one of": dict(normalize="mean"),
         "steps must be at least 1": dict(steps=0),
         "checkpoints must be steps in 0..20": dict(checkpoints=[0, 21]),
         "lr must be a finite number": dict(lr=-1.0),
         "2 outputs to classify": dict(objective="classify"),
         "trials must be left out": dict(trials=7),
-        "a group of diagnostics must be one of": dict(diagnostics=["everything"]),
         "parameters with the shapes": dict(init=NET.init(seed=0, trials=3)),
     }.items():
         with pytest.raises(ValueError, match=message):
@@ -310,6 +331,12 @@ def test_bad_arguments():
         sl.train(NET, data.X, **QUICK)
     with pytest.raises(TypeError, match="network must be"):
         sl.train(torch.nn.Linear(3, 3), data, **QUICK)
+    with pytest.raises(TypeError, match=r"such as diagnostics\.Diagnostics"):
+        sl.train(NET, data, **QUICK, measure=True)
+    with pytest.raises(ValueError, match="a group of diagnostics must be one of"):
+        sl.diagnostics.Diagnostics(data, groups=["everything"])
+    with pytest.raises(ValueError, match="must have 4 trials as the networks do"):
+        sl.train(NET, data, **QUICK, measure=sl.diagnostics.Diagnostics(data[:2]))
 
 
 # --- diagnostics: the fast path against the library's own functions ------------------------------
@@ -457,14 +484,16 @@ def test_bounds_at_checkpoints_are_never_violated(seed, exponent):
 
 def test_a_linear_network_keeps_the_row_space_of_clean_data_through_training():
     net = FeedForward((30, 12, 30), "identity")
-    run = sl.train(net, union(0.0), steps=40, lr=0.05, normalize="data", certify=[0, 40])
+    data, options = union(0.0), dict(steps=40, lr=0.05, normalize="data")
+    measure = Diagnostics(data, certify=[0, 40])
+    run = sl.train(net, data, measure=measure, **options)
     for norm in dg.NORMS:
         assert run[f"clean_to_post_{norm}"].max() < 1e-9
     assert run["rank"].max() == 4
     assert run["sine_r1"].max() < 1e-9
     assert (run["acc"] == 1).all()
     assert (run["certified_share"][[0, -1]] == 1).all()
-    relu = sl.train(FeedForward((30, 12, 30)), union(0.0), steps=40, lr=0.05, normalize="data")
+    relu = measured_run(data, **options)
     assert relu["clean_to_post_spectral"].min() > 0.01  # the control: σ moves it
 
 
@@ -514,20 +543,44 @@ def test_a_layer_narrower_than_the_rank():
 
 def test_certificates_are_evaluated_where_asked():
     data, options = union(0.0), QUICK | {"checkpoints": [0, 5, 10, 20]}
-    default = sl.train(NET, data, **options)["certified_share"]
+    default = measured_run(data, **options)["certified_share"]
     assert np.isfinite(default[-1]).all()
     assert np.isnan(default[:-1]).all()
-    chosen = sl.train(NET, data, **options, certify=[5])["certified_share"]
+    chosen = sl.train(NET, data, **options, measure=Diagnostics(data, certify=[5]))[
+        "certified_share"
+    ]
     assert np.isfinite(chosen[1]).all()
     assert np.isnan(chosen[[0, 2, 3]]).all()
 
 
 def test_groups_of_diagnostics():
-    run = sl.train(NET, union(), **QUICK, diagnostics=["activation", "clusters"])
-    assert set(run.diagnostics) == {*dg.GROUPS["activation"], *dg.GROUPS["clusters"]}
+    data = union()
+    run = sl.train(NET, data, **QUICK, measure=Diagnostics(data, groups=["activation", "clusters"]))
+    assert set(run.measured) == {*dg.GROUPS["activation"], *dg.GROUPS["clusters"]}
     with pytest.raises(KeyError, match="was not measured"):
         run["share_r"]
-    assert sl.train(NET, union(), **QUICK, diagnostics=False).diagnostics == {}
+    assert sl.train(NET, data, **QUICK).measured == {}
+
+
+def test_any_function_of_the_network_and_a_checkpoint_measures():
+    """Names and shapes are the function's own; other points of the same subspaces serve too."""
+    data = union()
+    fresh = sl.sample_union(ambient_dim=30, n_subspaces=2, subspace_dim=2, points_per_subspace=5,
+                            trials=4, seed=9, bases=data.bases)  # fmt: skip
+    seen = []
+
+    def norms(network, now):
+        seen.append((network, now.step, now.last))
+        return {"norm": np.stack([p.norm(dim=(1, 2)).numpy() for p in now.params.values()])}
+
+    run = sl.train(NET, data, **QUICK, measure=norms, keep=True)
+    assert seen == [(NET, 0, False), (NET, 5, False), (NET, 20, True)]
+    assert run["norm"].shape == (3, 2, 4)
+    assert np.allclose(run["norm"][1, 0], run.checkpoints[1].params["W1"].norm(dim=(1, 2)))
+    held_out = sl.train(NET, data, **QUICK, measure=Diagnostics(fresh))
+    params = {name: p.double() for name, p in held_out.params.items()}
+    slow = dg.diagnose(NET, params, fresh)[1]["share_r1"]
+    assert np.allclose(held_out["share_r1"][-1], slow)
 
 
 @given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 6))
@@ -563,9 +616,7 @@ def test_two_checkpoints_are_the_first_and_the_last_step():
         ambient_dim=6, n_subspaces=2, subspace_dim=1, points_per_subspace=4, trials=1, seed=0
     )
     for count in (2, 3):
-        run = sl.train(
-            sl.FeedForward((6, 4, 6)), data, steps=9, checkpoints=count, diagnostics=False
-        )
+        run = sl.train(sl.FeedForward((6, 4, 6)), data, steps=9, checkpoints=count)
         assert run.steps[0] == 0
         assert run.steps[-1] == 9
         assert len(run.steps) == count
