@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from evidence.statement import STATEMENTS, Report, run
+from evidence.statement import SHAPES, Report, run, statements
 
 QUICK, FULL = 200, 10_000
+LEAST = SHAPES
 
 
 def row(report: Report) -> str:
@@ -16,7 +17,7 @@ def row(report: Report) -> str:
     broken = f"{sum(report.controls.values())} of {len(report.controls)}"
     mark = "ok" if report.passed else "FAILED"
     return (
-        f"{report.statement.id:<22}{report.instances:>9}{report.violations:>11}{tight:>10}"
+        f"{report.statement.number:<22}{report.instances:>9}{report.violations:>11}{tight:>10}"
         f"{sharp:>10}{broken:>10}{report.seconds:>8.1f}  {mark}"
     )
 
@@ -25,13 +26,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m evidence check", description=__doc__)
     parser.add_argument("--full", action="store_true", help=f"{FULL} instances per statement")
     parser.add_argument("--instances", type=int, default=None, help="instances per statement")
-    parser.add_argument("--only", default="", help="statements whose number contains this text")
+    parser.add_argument("--only", default="", help="statements whose number or slug contains this")
     options = parser.parse_args(arguments)
-    instances = options.instances or (FULL if options.full else QUICK)
-    order = sorted(STATEMENTS.values(), key=lambda s: [int(v) for v in s.id.split()[-1].split(".")])
-    chosen = [s for s in order if options.only in s.id]
+    instances = options.instances
+    if instances is None:
+        instances = FULL if options.full else QUICK
+    if instances < LEAST:
+        parser.error(
+            f"--instances must be at least {LEAST}, got {instances}: fewer are not enough shapes"
+        )
+    everything = statements()
+    chosen = [s for s in everything if options.only in s.number or options.only in s.slug]
     if not chosen:
-        parser.error(f"no statement matches {options.only!r}; known: {', '.join(STATEMENTS)}")
+        known = ", ".join(f"{s.number} ({s.slug})" for s in everything)
+        parser.error(f"no statement matches {options.only!r}; known: {known}")
     print(
         f"{'statement':<22}{'instances':>9}{'violations':>11}{'tightest':>10}{'extremal':>10}"
         f"{'controls':>10}{'s':>8}"
@@ -39,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     failed = 0
     for number, statement in enumerate(chosen, start=1):
 
-        def tick(done: int, number: int = number, name: str = statement.id) -> None:
+        def tick(done: int, number: int = number, name: str = statement.number) -> None:
             if sys.stderr.isatty():
                 bar = "#" * round(20 * done / instances)
                 text = f"\r[{number}/{len(chosen)}] {name:<22} [{bar:<20}] {done}"
@@ -53,6 +61,3 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{len(chosen)} statements, {failed} failed; every control is a dropped hypothesis")
     return 1 if failed else 0
 
-
-if __name__ == "__main__":
-    sys.exit(main())

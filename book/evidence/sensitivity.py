@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,6 @@ SIZES = (
     "ambient_dim", "m", "width", "widths", "hidden", "depth", "n_subspaces", "subspace_dim",
     "points_per_subspace", "points_per_cluster",
 )  # fmt: skip
-# Where two axes of the stored arrays have the length of the trials, the one that counts them.
-AXES = {"reference-depth": 1}  # twenty trials of twenty layers
 LISTED = 4  # more values of a setting than this are given as a range
 OTHER = ("first", "trials", "trial", "seed", "steps")  # keys of points that are no settings
 
@@ -30,63 +29,31 @@ CONDITIONS = "proved under the named conditions: no dependence on seed or size"
 def split(result: Result, count: int) -> list[Result] | None:
     """The result on ``count`` disjoint groups of its trials, equally large; leftovers are dropped.
 
-    Trials lie along one axis of the arrays, the second or a later one, of the length
-    ``config["trials"]``; arrays without it (steps, seconds) go into every group as they are. Where
-    the points themselves are blocks of trials ("first", "trials"), the points are split.
-    None where there are no trials, or fewer than SMALLEST to a group, or where an array has two
-    axes of that length and AXES does not say which one counts the trials.
+    The trials lie along ``result.axes``; arrays without such an axis (steps, seconds) go into every
+    group as they are. Axis 0: each setting is a block of trials, and the settings are split.
+    None where there are no trials, or fewer than SMALLEST to a group.
     """
-    if all({"first", "trials"} <= point.keys() for point in result.settings):
-        return _split_points(result, count)
-    trials = result.config.get("trials", 0)
-    size = trials // count
-    axes = {name: _axis(result, name, trials) for name in result.arrays}
-    if size < SMALLEST or not any(axes.values()) or None in axes.values():
-        return None
-    return [
-        Result(
-            result.name,
-            result.config | {"trials": size},
-            result.settings,
-            {
-                name: values if (axis := axes[name]) == 0
-                else values.take(range(g * size, (g + 1) * size), axis=axis)
-                for name, values in result.arrays.items()
-            },
-            result.provenance,
-        )
-        for g in range(count)
-    ]  # fmt: skip
+    blocks = 0 in result.axes.values()
+    size = (len(result.settings) if blocks else trials(result)) // count
+    found = []
+    for chosen in (range(g * size, (g + 1) * size) for g in range(count)):
+        axes = dict.fromkeys(result.arrays, 0) if blocks else result.axes
+        arrays = {
+            name: values.take(chosen, axes[name]) if name in axes else values
+            for name, values in result.arrays.items()
+        }
+        settings = [result.settings[i] for i in chosen] if blocks else result.settings
+        number = sum(s["trials"] for s in settings) if blocks else size
+        config = result.config | {"trials": number}
+        found.append(replace(result, config=config, settings=settings, arrays=arrays))
+        if number < SMALLEST:
+            return None
+    return found if result.axes else None
 
 
 def halves(result: Result) -> list[Result] | None:
     """The first and the second half of the trials; see ``split``."""
     return split(result, 2)
-
-
-def _axis(result: Result, name: str, trials: int) -> int | None:
-    """The axis of the trials, 0 where the array has none, None where it could be two."""
-    shape = result[name].shape
-    found = [i for i in range(1, len(shape)) if shape[i] == trials]
-    if len(found) > 1:
-        return AXES.get(result.name)
-    return found[0] if found else 0
-
-
-def _split_points(result: Result, count: int) -> list[Result] | None:
-    size = len(result.settings) // count
-    if size == 0 or size * result.settings[0]["trials"] < SMALLEST:
-        return None
-    return [
-        Result(
-            result.name,
-            result.config | {"trials": sum(p["trials"] for p in result.settings[chosen])},
-            result.settings[chosen],
-            {name: values[chosen] for name, values in result.arrays.items()},
-            result.provenance,
-        )
-        for chosen in (slice(g * size, (g + 1) * size) for g in range(count))
-    ]
 
 
 def seeds(verdict: Verdict, results: Results, whole: str) -> str:

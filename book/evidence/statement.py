@@ -10,9 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 
 import torch
 from torch import Tensor
+
+from evidence import chapters
 
 FORMS = ("bound", "identity")
 
@@ -51,46 +54,87 @@ class Sides:
 class Statement:
     """One numbered statement of the book and everything that could refute it.
 
-    id: "Theorem 3.3". says: the inequality in one line. sample(seed, count): at most ``count``
+    slug: a name that never changes ("wedin"); number: what the table of contents makes of it
+    ("Theorem 3.3"). says: the inequality in one line. sample(seed, count): at most ``count``
     random instances that satisfy all hypotheses (fewer where drawing rejects some).
     controls: hypothesis → instances on which only that one is dropped; each must be violated.
     extremal: an instance on which left/right lies in [0.99, 1], or None with the reason in
-    ``loose`` (an identity needs neither).
+    ``loose`` (an identity needs neither). topic: the chapter's folder.
     """
 
-    id: str
+    slug: str
+    number: str
     says: str
     sample: Callable[[int, int], Sides]
     controls: Mapping[str, Callable[[], Sides]]
     extremal: Callable[[], Sides] | None = None
     loose: str = ""
     form: str = "bound"
+    topic: str = ""
 
     def __post_init__(self) -> None:
         if self.form not in FORMS:
             raise ValueError(f"form must be one of {FORMS}, got {self.form!r}")
         if not self.controls:
             raise ValueError(
-                f"{self.id} needs a control: a checker that cannot fail checks nothing"
+                f"{self.number} needs a control: a checker that cannot fail checks nothing"
             )
         if self.form == "bound" and self.extremal is None and not self.loose:
             raise ValueError(
-                f"{self.id} needs an extremal instance, or the reason why there is none"
+                f"{self.number} needs an extremal instance, or the reason why there is none"
             )
 
     @property
-    def chapter(self) -> int:
-        return int(self.id.split()[-1].split(".")[0])
+    def place(self) -> tuple[int, int]:
+        """Chapter, and number within it."""
+        return chapters.number(self.topic), int(self.number.rpartition(".")[2])
 
 
-STATEMENTS: dict[str, Statement] = {}
+STATEMENTS: dict[str, Statement] = {}  # by slug; complete once the chapters are gathered
 
 
-def register(statement: Statement) -> Statement:
-    if statement.id in STATEMENTS:
-        raise ValueError(f"{statement.id} is registered twice; statement numbers are unique")
-    STATEMENTS[statement.id] = statement
-    return statement
+def statement(
+    slug: str,
+    number: str,
+    says: str,
+    sample: Callable[[int, int], Sides],
+    controls: Mapping[str, Callable[[], Sides]],
+    extremal: Callable[[], Sides] | None = None,
+    loose: str = "",
+    form: str = "bound",
+) -> Statement:
+    """Make and register a statement of the calling chapter; see ``Statement``.
+
+    Raises ValueError for a slug or a number that is taken, and for a checker that checks nothing.
+    """
+    made = Statement(
+        slug, number, says, sample, controls, extremal, loose, form, chapters.calling()
+    )
+    for other in STATEMENTS.values():
+        if slug == other.slug or number == other.number:
+            raise ValueError(
+                f"{slug!r} ({number}) is registered twice: {other.slug!r} ({other.number}) is in "
+                f"evidence/{other.topic}; slugs and numbers are unique"
+            )
+    STATEMENTS[slug] = made
+    return made
+
+
+def statements() -> list[Statement]:
+    """All of them, in the order of the book."""
+    chapters.gather()
+    return sorted(STATEMENTS.values(), key=lambda s: s.place)
+
+
+def find_statement(name: str) -> Statement:
+    """By slug ("wedin") or by number ("Theorem 3.3"); ValueError for an unknown one."""
+    if name in STATEMENTS:
+        return STATEMENTS[name]
+    found = {known: s for s in statements() for known in (s.slug, s.number)}
+    if name not in found:
+        near = ", ".join(get_close_matches(name, found)) or "`python -m evidence check` lists all"
+        raise ValueError(f"unknown statement {name!r}: expected a slug or a number; known: {near}")
+    return found[name]
 
 
 @dataclass(frozen=True)
@@ -132,7 +176,9 @@ def run(
         sides = statement.sample(seed + batch, min(size, instances - done))
         batch += 1
         if len(sides.left) == 0 and batch > 20 and done == 0:
-            raise RuntimeError(f"{statement.id}: no instance satisfies the hypotheses; mend sample")
+            raise RuntimeError(
+                f"{statement.number}: no instance satisfies the hypotheses; mend sample"
+            )
         done += len(sides.left)
         violations += sides.violations
         tightest = max(tightest, sides.tightest)

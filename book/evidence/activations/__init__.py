@@ -1,1 +1,5 @@
-"""Chapter 6, Activations."""
+"""Activations."""
+
+from evidence.activations import claims, statements
+
+__all__ = ["claims", "statements"]

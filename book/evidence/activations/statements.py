@@ -11,7 +11,7 @@ from torch import Tensor
 from evidence import instances as make
 from evidence.denoising.statements import NEARLY
 from evidence.row_spaces_move.statements import turned
-from evidence.statement import Sides, Statement, register
+from evidence.statement import Sides, statement
 from subspace_lib.bounds import singular_value
 from subspace_lib.projectors import projection_distance
 
@@ -75,17 +75,16 @@ def _smaller_constant() -> Sides:
     return Sides(sides.left, sides.right * 7.9 / 8)
 
 
-register(
-    Statement(
-        "Lemma 6.1",
-        "δ₃ > 8 ‖Y − WX‖/ε (or √(2⁷r)) ⇒ ‖P_r(Y) − P_r(WX)‖_max < ε/8",
-        _activation,
-        {
-            "δ₃ = s_r(Y) − s_{r+1}(WX), not the gap of WX alone": _gap_before_the_activation,
-            "the constant 8, not 7.9": _smaller_constant,
-        },
-        _bent_rotation,
-    )
+statement(
+    "bend-link",
+    "Lemma 6.1",
+    "δ₃ > 8 ‖Y − WX‖/ε (or √(2⁷r)) ⇒ ‖P_r(Y) − P_r(WX)‖_max < ε/8",
+    _activation,
+    {
+        "δ₃ = s_r(Y) − s_{r+1}(WX), not the gap of WX alone": _gap_before_the_activation,
+        "the constant 8, not 7.9": _smaller_constant,
+    },
+    _bent_rotation,
 )
 
 
@@ -105,14 +104,13 @@ def _gelu_removes() -> Sides:
     return _removed(A, F.gelu(A))
 
 
-register(
-    Statement(
-        "Proposition 6.2",
-        "‖relu(WX) − WX‖_F² = Σ of the squares of the negative entries",
-        _relu_removes,
-        {"σ = ReLU": _gelu_removes},
-        form="identity",
-    )
+statement(
+    "relu-removes",
+    "Proposition 6.2",
+    "‖relu(WX) − WX‖_F² = Σ of the squares of the negative entries",
+    _relu_removes,
+    {"σ = ReLU": _gelu_removes},
+    form="identity",
 )
 
 
@@ -148,17 +146,16 @@ def _unequal_energy() -> Sides:
     return make.one((torch.relu(A).square().sum() / A.square().sum() - 0.5).abs(), 1e-10)
 
 
-register(
-    Statement(
-        "Proposition 6.3",
-        "relu(A) − A/2 = |A|/2; the nearest multiple has c = ‖relu(A)‖²/‖A‖²",
-        _one_half,
-        {
-            "σ = ReLU": _half_of_tanh,
-            "equal energy on both sides (for c = ½)": _unequal_energy,
-        },
-        form="identity",
-    )
+statement(
+    "relu-is-half",
+    "Proposition 6.3",
+    "relu(A) − A/2 = |A|/2; the nearest multiple has c = ‖relu(A)‖²/‖A‖²",
+    _one_half,
+    {
+        "σ = ReLU": _half_of_tanh,
+        "equal energy on both sides (for c = ½)": _unequal_energy,
+    },
+    form="identity",
 )
 
 
@@ -180,14 +177,13 @@ def _unequal_pair() -> Sides:
     return _all_lost(make.matrix([[1, -0.5]])[None])
 
 
-register(
-    Statement(
-        "Counterexample 6.4",
-        "‖P_1(|A|) − P_1(A)‖ = 1 and ‖|A|‖_F = ‖A‖_F for A = (1, −1)",
-        _absolute_value,
-        {"entries of equal size": _unequal_pair},
-        form="identity",
-    )
+statement(
+    "absolute-value-loses-all",
+    "Counterexample 6.4",
+    "‖P_1(|A|) − P_1(A)‖ = 1 and ‖|A|‖_F = ‖A‖_F for A = (1, −1)",
+    _absolute_value,
+    {"entries of equal size": _unequal_pair},
+    form="identity",
 )
 
 
@@ -211,14 +207,13 @@ def _negative_datum() -> Sides:
     return _unchanged(make.matrix([[1, -2], [0, 1]])[None], make.matrix([[1, 1]])[None])
 
 
-register(
-    Statement(
-        "Corollary 6.5",
-        "X ≥ 0, W ≥ 0 ⇒ relu(WX) = WX",
-        _non_negative,
-        {"W ≥ 0": _negative_weight, "X ≥ 0": _negative_datum},
-        form="identity",
-    )
+statement(
+    "idle-relu",
+    "Corollary 6.5",
+    "X ≥ 0, W ≥ 0 ⇒ relu(WX) = WX",
+    _non_negative,
+    {"W ≥ 0": _negative_weight, "X ≥ 0": _negative_datum},
+    form="identity",
 )
 
 
@@ -249,14 +244,13 @@ def _around_another_number() -> Sides:
     return make.one(s[1] ** 2, (M.abs() - M.abs().mean()).square().sum())
 
 
-register(
-    Statement(
-        "Proposition 6.6",
-        "s_2² + s_3² + … ≤ p n · variance of the entries",
-        _one_direction,
-        {"the variance of the entries themselves": _around_another_number},
-        _equal_rows_and_columns,
-    )
+statement(
+    "price-of-positivity",
+    "Proposition 6.6",
+    "s_2² + s_3² + … ≤ p n · variance of the entries",
+    _one_direction,
+    {"the variance of the entries themselves": _around_another_number},
+    _equal_rows_and_columns,
 )
 
 
@@ -295,12 +289,11 @@ def _common_noise() -> Sides:
     return _shares(w, x, z[..., :1].expand_as(z).contiguous(), s)
 
 
-register(
-    Statement(
-        "Proposition 6.7",
-        "P(wᵀ(x + z) < 0) = Φ(−wᵀx/(s‖w‖)), as running counts",
-        _negative_share,
-        {"symmetric Gaussian noise": _one_sided_noise, "independent coordinates": _common_noise},
-        form="identity",
-    )
+statement(
+    "noise-against-positivity",
+    "Proposition 6.7",
+    "P(wᵀ(x + z) < 0) = Φ(−wᵀx/(s‖w‖)), as running counts",
+    _negative_share,
+    {"symmetric Gaussian noise": _one_sided_noise, "independent coordinates": _common_noise},
+    form="identity",
 )

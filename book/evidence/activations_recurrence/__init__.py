@@ -1,1 +1,5 @@
-"""Chapter 14, Other activations and recurrent layers."""
+"""Other activations and recurrent layers."""
+
+from evidence.activations_recurrence import claims, experiment, statements
+
+__all__ = ["claims", "experiment", "statements"]

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from evidence import instances as make
-from evidence.statement import Sides, Statement, register
+from evidence.statement import Sides, statement
 from subspace_lib.projectors import row_basis
 
 Activation = Callable[[Tensor], Tensor]
@@ -70,14 +70,13 @@ def _near_zero() -> Sides:
     return make.join(*half, make.one((torch.tanh(a) - a).abs(), a**3 / 3))
 
 
-register(
-    Statement(
-        "Lemma 14.1",
-        "|gelu(a) − a/2| ≤ a²/√(2π), |silu(a) − a/2| ≤ a²/4, |tanh(a) − a| ≤ |a|³/3",
-        _near,
-        {"a derivative at zero (not ReLU)": _relu_near},
-        _near_zero,
-    )
+statement(
+    "near-zero",
+    "Lemma 14.1",
+    "|gelu(a) − a/2| ≤ a²/√(2π), |silu(a) − a/2| ≤ a²/4, |tanh(a) − a| ≤ |a|³/3",
+    _near,
+    {"a derivative at zero (not ReLU)": _relu_near},
+    _near_zero,
 )
 
 
@@ -134,15 +133,14 @@ def _not_small() -> Sides:
     return Sides(_distance(A, F.gelu(A), r), e / (_gap(A, r) - e))
 
 
-register(
-    Statement(
-        "Theorem 14.2",
-        "e = 2c‖A∘A‖_F < δ = s_r(A) − s_{r+1}(A): ‖P_r(A) − P_r(σ(A))‖ ≤ e/(δ − e)",
-        _small,
-        {"|σ(a) − a/2| ≤ ca²": _relu_small, "e < δ": _not_small},
-        loose="the entrywise bound, the Frobenius norm and Wedin's theorem are attained by "
-        "different matrices",
-    )
+statement(
+    "small-preactivations",
+    "Theorem 14.2",
+    "e = 2c‖A∘A‖_F < δ = s_r(A) − s_{r+1}(A): ‖P_r(A) − P_r(σ(A))‖ ≤ e/(δ − e)",
+    _small,
+    {"|σ(a) − a/2| ≤ ca²": _relu_small, "e < δ": _not_small},
+    loose="the entrywise bound, the Frobenius norm and Wedin's theorem are attained by "
+    "different matrices",
 )
 
 
@@ -163,14 +161,13 @@ def _tanh_far() -> Sides:
     return make.one((torch.tanh(a) - torch.relu(a)).abs(), FAR[1][1])
 
 
-register(
-    Statement(
-        "Lemma 14.3",
-        "|gelu(a) − relu(a)| ≤ 0.1700, |silu(a) − relu(a)| ≤ 0.2785 (the maxima)",
-        _far,
-        {"GELU or SiLU (not tanh)": _tanh_far},
-        _farthest,
-    )
+statement(
+    "far-from-zero",
+    "Lemma 14.3",
+    "|gelu(a) − relu(a)| ≤ 0.1700, |silu(a) − relu(a)| ≤ 0.2785 (the maxima)",
+    _far,
+    {"GELU or SiLU (not tanh)": _tanh_far},
+    _farthest,
 )
 
 
@@ -196,14 +193,13 @@ def _not_large() -> Sides:
     return Sides(_distance(R, F.gelu(1e-3 * A), r), e / (_gap(R, r) - e))
 
 
-register(
-    Statement(
-        "Theorem 14.4",
-        "e = k√(pn)/t < δ = s_r(relu A) − s_{r+1}(relu A): ‖P_r(relu A) − P_r(σ(tA))‖ ≤ e/(δ − e)",
-        _large,
-        {"|σ − relu| ≤ k": _tanh_large, "e < δ": _not_large},
-        loose="the entrywise bound is attained by one entry size, Wedin's theorem by another",
-    )
+statement(
+    "large-preactivations",
+    "Theorem 14.4",
+    "e = k√(pn)/t < δ = s_r(relu A) − s_{r+1}(relu A): ‖P_r(relu A) − P_r(σ(tA))‖ ≤ e/(δ − e)",
+    _large,
+    {"|σ − relu| ≤ k": _tanh_large, "e < δ": _not_large},
+    loose="the entrywise bound is attained by one entry size, Wedin's theorem by another",
 )
 
 
@@ -224,17 +220,16 @@ def _scaled_loss(seed: int, count: int, act: Activation = torch.relu, bias: floa
     return make.rounding((found[0] - found[1]).abs().amax(1) / size, 1e-9)
 
 
-register(
-    Statement(
-        "Proposition 14.5",
-        "‖D relu(WX) − X‖²/‖X‖² and its gradients do not change when X becomes tX, t > 0",
-        _scaled_loss,
-        {
-            "positively homogeneous": lambda: _scaled_loss(0, 10, F.gelu),
-            "no bias": lambda: _scaled_loss(0, 10, bias=1.0),
-        },
-        form="identity",
-    )
+statement(
+    "relu-ignores-scale",
+    "Proposition 14.5",
+    "‖D relu(WX) − X‖²/‖X‖² and its gradients do not change when X becomes tX, t > 0",
+    _scaled_loss,
+    {
+        "positively homogeneous": lambda: _scaled_loss(0, 10, F.gelu),
+        "no bias": lambda: _scaled_loss(0, 10, bias=1.0),
+    },
+    form="identity",
 )
 
 
@@ -247,14 +242,13 @@ def _merged(seed: int, count: int, even: bool = True) -> Sides:
     return make.flags((before != 2) | (after != 1))
 
 
-register(
-    Statement(
-        "Counterexample 14.6",
-        "W = I and an even activation: two independent lines become one point's line",
-        _merged,
-        {"even activation": lambda: _merged(0, 10, even=False)},
-        form="identity",
-    )
+statement(
+    "even-activation",
+    "Counterexample 14.6",
+    "W = I and an even activation: two independent lines become one point's line",
+    _merged,
+    {"even activation": lambda: _merged(0, 10, even=False)},
+    form="identity",
 )
 
 
@@ -280,12 +274,11 @@ def _tight_step() -> Sides:
     return _step(enter, g, leave)
 
 
-register(
-    Statement(
-        "Proposition 14.7",
-        "|h − relu(g)/4| ≤ (|i|/4 + |o|/8) relu(g) in the first step of an LSTM with ReLU",
-        _first_step,
-        {"empty memory": _full_memory},
-        _tight_step,
-    )
+statement(
+    "lstm-first-step",
+    "Proposition 14.7",
+    "|h − relu(g)/4| ≤ (|i|/4 + |o|/8) relu(g) in the first step of an LSTM with ReLU",
+    _first_step,
+    {"empty memory": _full_memory},
+    _tight_step,
 )

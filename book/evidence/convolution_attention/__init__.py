@@ -1,1 +1,5 @@
-"""Chapter 15, Convolution and attention."""
+"""Convolution and attention."""
+
+from evidence.convolution_attention import claims, experiment, statements
+
+__all__ = ["claims", "experiment", "statements"]

@@ -1,25 +1,21 @@
-"""Claims about convolutional networks and Transformers: chapter 15."""
+"""Claims about convolutional networks and Transformers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from evidence.claim import CONDITIONAL, FAILS, HOLDS, Claim, Judgement, register
-from evidence.objective.claims import KEPT, TRIALS
+from evidence.claim import CONDITIONAL, FAILS, HOLDS, Judgement, claim
+from evidence.criteria import FALL, KEPT, OTHERS_WELL, WELL
+from evidence.readings import mostly
 from evidence.results import Result
-from evidence.training.claims import FALL
 
-CHAPTER, RUN = 15, "architectures"
 OBJECTIVES = ("reconstruct", "classify")
 # How a last layer is read: flattened, pooled, or at one position or token.
 VIEWS = {"cnn": ("maps", "pooled", "position"), "transformer": ("tokens", "pooled", "first token")}
 NAMES = {"cnn": "convolution", "transformer": "Transformer"}
 CONNECTED = "relu 3"
-# "Clusters well": nine points in ten, in the median over the trials.
-WELL, THRESHOLDS = 0.9, (0.8, 0.95)
 
 
 @dataclass(frozen=True)
@@ -120,7 +116,7 @@ def controls(run: Result, s: Setting) -> list[float]:
 def preserved(run: Result, s: Setting) -> bool:
     """Chapter 11's criterion: 99 % of P(X*) in the top r + 1, nine trials in ten."""
     shares = end(run, "share_r1", s.point, s.row)
-    return len(shares) > 0 and bool((shares >= KEPT).mean() >= TRIALS)
+    return len(shares) > 0 and bool(mostly(shares >= KEPT))
 
 
 def lost(run: Result, s: Setting) -> bool:
@@ -149,9 +145,9 @@ def destroys(run: Result, network: str) -> Judgement:
     listed = "; ".join(
         f"{s.objective}, {s.kind} {middle(run, 'share_r1', s.point, s.row):.2f} (before training "
         f"{middle(run, 'share_r1', s.point, s.row, 0):.2f}; controls "
-        + ", ".join(f"{c:.2f}" for c in controls(run, s)) + ")"
+        f"{', '.join(f'{c:.2f}' for c in controls(run, s))})"
         for s in chosen
-    )  # fmt: skip
+    )
     return Judgement(
         verdict,
         f"share of P(X*) in the top r + 1 directions of the last layer: {listed}; preserved in "
@@ -183,15 +179,14 @@ def ways(run: Result, well: float) -> tuple[list[Setting], list[Setting], list[S
     return direct, other, neither
 
 
-def another_way(results: Mapping[str, Result]) -> Judgement:
+def another_way(run: Result) -> Judgement:
     """Where the last layer clusters well: from |P|, as the theory has it, or only otherwise?"""
-    run = results[RUN]
     direct, other, neither = ways(run, WELL)
     both = [s.name for s in direct if otherwise(run, s) >= WELL]
     verdict = HOLDS if other and not direct else CONDITIONAL if other else FAILS
-    own = [f"{NAMES[n]} {np.nanmedian(run['held_out'][main_point(run, n, 'classify'), -1]):.2f}"
-           for n in VIEWS]  # fmt: skip
-    varied = [f"{w:.0%}: {' / '.join(str(len(k)) for k in ways(run, w))}" for w in THRESHOLDS]
+    own = {n: run["held_out"][main_point(run, n, "classify"), -1] for n in VIEWS}
+    scores = ", ".join(f"{NAMES[n]} {np.nanmedian(score):.2f}" for n, score in own.items())
+    varied = [f"{w:.0%}: {' / '.join(str(len(k)) for k in ways(run, w))}" for w in OTHERS_WELL]
     return Judgement(
         verdict,
         f"of {len(direct) + len(other) + len(neither)} readings of a trained last layer "
@@ -200,29 +195,26 @@ def another_way(results: Mapping[str, Result]) -> Judgement:
         f"{len(neither)} not at all "
         f"({'; '.join(s.name for s in neither) or 'none'}); both ways: "
         f"{'; '.join(both) or 'none'}; accuracy of the classifiers on new points: "
-        f"{', '.join(own)}",
+        f"{scores}",
         f"the three numbers at other thresholds for clustering well: {', '.join(varied)}",
     )
 
 
-register(
-    Claim(
-        "cnn-destroys",
-        "A three-layer convolutional network does not preserve the structure.",
-        CHAPTER, (RUN,), lambda results: destroys(results[RUN], "cnn"),
-    )
-)  # fmt: skip
-register(
-    Claim(
-        "transformer-destroys",
-        "A four-layer Transformer does not preserve the structure.",
-        CHAPTER, (RUN,), lambda results: destroys(results[RUN], "transformer"),
-    )
-)  # fmt: skip
-register(
-    Claim(
-        "cnn-transformer-cluster-anyway",
-        "Convolutional networks and Transformers cluster well all the same, by another mechanism.",
-        CHAPTER, (RUN,), another_way,
-    )
-)  # fmt: skip
+claim(
+    "cnn-destroys",
+    "A three-layer convolutional network does not preserve the structure.",
+    lambda run: destroys(run, "cnn"),
+    "architectures",
+)
+claim(
+    "transformer-destroys",
+    "A four-layer Transformer does not preserve the structure.",
+    lambda run: destroys(run, "transformer"),
+    "architectures",
+)
+claim(
+    "cnn-transformer-cluster-anyway",
+    "Convolutional networks and Transformers cluster well all the same, by another mechanism.",
+    another_way,
+    "architectures",
+)

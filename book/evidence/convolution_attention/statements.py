@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
-from evidence.statement import Sides, Statement, register
+from evidence.statement import Sides, statement
 from subspace_lib.projectors import row_basis, row_projector
 
 ROUNDING = 1e-9
@@ -97,14 +97,13 @@ def _few_channels() -> Sides:
     return _linear(make.matrix([[1, -1]])[None], S, x, 1, 0, torch.full((1,), 2.0).double())
 
 
-register(
-    Statement(
-        "Proposition 15.1",
-        "conv = TX; s_κ(K)√a‖x‖ ≤ ‖Tx‖ ≤ ‖K‖√h‖x‖; then P_r(TX*) = P_r(X*)",
-        _convolution,
-        {"every entry in some window": _gaps, "K of rank κ": _few_channels},
-        _convolution_extremal,
-    )
+statement(
+    "convolution-is-linear",
+    "Proposition 15.1",
+    "conv = TX; s_κ(K)√a‖x‖ ≤ ‖Tx‖ ≤ ‖K‖√h‖x‖; then P_r(TX*) = P_r(X*)",
+    _convolution,
+    {"every entry in some window": _gaps, "K of rank κ": _few_channels},
+    _convolution_extremal,
 )
 
 
@@ -150,14 +149,13 @@ def _not_pooled() -> Sides:
                    flat=True)  # fmt: skip
 
 
-register(
-    Statement(
-        "Proposition 15.2",
-        "pooled: tr P(X*)P(A·TX) ≤ min(c, κ), tr P(X*)P(A·σ(TX)) ≤ c",
-        _pooling,
-        {"pooled before the activation": _activation_first, "pooled at all": _not_pooled},
-        _pooling_extremal,
-    )
+statement(
+    "pooling",
+    "Proposition 15.2",
+    "pooled: tr P(X*)P(A·TX) ≤ min(c, κ), tr P(X*)P(A·σ(TX)) ≤ c",
+    _pooling,
+    {"pooled before the activation": _activation_first, "pooled at all": _not_pooled},
+    _pooling_extremal,
 )
 
 
@@ -238,17 +236,16 @@ def _varying(**forget: float) -> Sides:
     return _steady(chosen[None], ONE, zero, clean[None], Z[None], 1, **forget)
 
 
-register(
-    Statement(
-        "Theorem 15.3",
-        "Y = [T_1x_1 … T_nx_n], T_j = C + A_j ⊗ W: ‖P(X*) − P_r(Y)‖ ≤ e/(s_r(T̄X*) − e)",
-        _attention,
-        {
-            "the spread of the weights counted": lambda: _varying(spread=0.0),
-            "the noise counted": lambda: _varying(noise=0.0),
-        },
-        _attention_extremal,
-    )
+statement(
+    "steady-attention",
+    "Theorem 15.3",
+    "Y = [T_1x_1 … T_nx_n], T_j = C + A_j ⊗ W: ‖P(X*) − P_r(Y)‖ ≤ e/(s_r(T̄X*) − e)",
+    _attention,
+    {
+        "the spread of the weights counted": lambda: _varying(spread=0.0),
+        "the noise counted": lambda: _varying(noise=0.0),
+    },
+    _attention_extremal,
 )
 
 
@@ -283,12 +280,11 @@ def _fixed_weights() -> Sides:
     return _two_lines(make.matrix([[1, 3]]), make.matrix([[1]]), fixed=True)
 
 
-register(
-    Statement(
-        "Counterexample 15.4",
-        "two lines under softmax attention: ‖P(X*) − P_2(Y)‖ = max(sin∠(p, t), sin∠(q, t))",
-        _lines,
-        {"weights that depend on the point": _fixed_weights},
-        form="identity",
-    )
+statement(
+    "attention-moves-clean-data",
+    "Counterexample 15.4",
+    "two lines under softmax attention: ‖P(X*) − P_2(Y)‖ = max(sin∠(p, t), sin∠(q, t))",
+    _lines,
+    {"weights that depend on the point": _fixed_weights},
+    form="identity",
 )

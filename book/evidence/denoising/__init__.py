@@ -1,1 +1,5 @@
-"""Chapter 4, Denoising."""
+"""Denoising."""
+
+from evidence.denoising import claims, statements
+
+__all__ = ["claims", "statements"]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from evidence import instances as make
 from evidence.row_spaces_move.statements import turned
-from evidence.statement import Sides, Statement, register
+from evidence.statement import Sides, statement
 from subspace_lib.bounds import singular_value
 from subspace_lib.projectors import projection_distance
 
@@ -81,17 +81,16 @@ def _exchange(constant: float) -> Sides:
     return make.one(moved, constant**0.5 * 0.501 / 8)
 
 
-register(
-    Statement(
-        "Lemma 4.1",
-        "δ₁ > √(2⁷r) ‖Z‖/ε ⇒ ‖P_r(X) − P_r(X*)‖_max < ε/8",
-        _denoise,
-        {
-            "δ₁ = s_r(X*) − s_{r+1}(X), not the gap of X* alone": lambda: _exchange(128),
-            "the constant 2⁷, not 27": _copied_constant,
-        },
-        loose="the way over the Frobenius norm costs √(2r); Proposition 4.3 is tight",
-    )
+statement(
+    "denoising-link",
+    "Lemma 4.1",
+    "δ₁ > √(2⁷r) ‖Z‖/ε ⇒ ‖P_r(X) − P_r(X*)‖_max < ε/8",
+    _denoise,
+    {
+        "δ₁ = s_r(X*) − s_{r+1}(X), not the gap of X* alone": lambda: _exchange(128),
+        "the constant 2⁷, not 27": _copied_constant,
+    },
+    loose="the way over the Frobenius norm costs √(2r); Proposition 4.3 is tight",
 )
 
 
@@ -127,27 +126,25 @@ def _low_rank() -> Sides:
     return too_large(torch.diag(values)[None], 3)
 
 
-register(
-    Statement(
-        "Counterexample 4.2",
-        "‖Z‖_F > √r ‖Z‖ when the largest singular value of Z occurs more than r times",
-        _full_rank,
-        {"the largest value": _equal_but_small, "more than r times": _low_rank},
-        _identity_of_size_101,
-    )
+statement(
+    "frobenius-slip",
+    "Counterexample 4.2",
+    "‖Z‖_F > √r ‖Z‖ when the largest singular value of Z occurs more than r times",
+    _full_rank,
+    {"the largest value": _equal_but_small, "more than r times": _low_rank},
+    _identity_of_size_101,
 )
 
-register(
-    Statement(
-        "Proposition 4.3",
-        "δ₁ > 8 ‖Z‖/ε ⇒ ‖P_r(X) − P_r(X*)‖_max < ε/8",
-        _denoise_spectral,
-        {
-            "δ₁ = s_r(X*) − s_{r+1}(X), not the gap of X* alone": lambda: _exchange(64),
-            "the constant 8, not 7.9": lambda: link(*_rotation(), 7.9**2),
-        },
-        lambda: link(*_rotation(), 64),
-    )
+statement(
+    "denoising-spectral",
+    "Proposition 4.3",
+    "δ₁ > 8 ‖Z‖/ε ⇒ ‖P_r(X) − P_r(X*)‖_max < ε/8",
+    _denoise_spectral,
+    {
+        "δ₁ = s_r(X*) − s_{r+1}(X), not the gap of X* alone": lambda: _exchange(64),
+        "the constant 8, not 7.9": lambda: link(*_rotation(), 7.9**2),
+    },
+    lambda: link(*_rotation(), 64),
 )
 
 
@@ -173,12 +170,11 @@ def _condition_not_met() -> Sides:
     return make.one(torch.linalg.matrix_norm(Z, 2), 0.01 / 128**0.5)
 
 
-register(
-    Statement(
-        "Proposition 4.4",
-        "the condition of Lemma 4.1 forces ‖Z‖ < ε s_r(X*)/√(2⁷r)",
-        _noise_size,
-        {"the condition of Lemma 4.1": _condition_not_met},
-        _noise_size_extremal,
-    )
+statement(
+    "noise-allowed",
+    "Proposition 4.4",
+    "the condition of Lemma 4.1 forces ‖Z‖ < ε s_r(X*)/√(2⁷r)",
+    _noise_size,
+    {"the condition of Lemma 4.1": _condition_not_met},
+    _noise_size_extremal,
 )

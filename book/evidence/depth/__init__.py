@@ -1,1 +1,5 @@
-"""Chapter 13, Depth."""
+"""Depth."""
+
+from evidence.depth import claims, experiment, statements
+
+__all__ = ["claims", "experiment", "statements"]

@@ -1,4 +1,4 @@
-"""Claims about trained deep networks, layer by layer: chapter 13."""
+"""Claims about trained deep networks, layer by layer."""
 
 from __future__ import annotations
 
@@ -6,23 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from evidence.claim import (
-    CONDITIONAL,
-    FAILS,
-    HOLDS,
-    VACUOUS,
-    Claim,
-    Judgement,
-    register,
-)
+from evidence.claim import VACUOUS, Judgement, claim
+from evidence.criteria import CLOSE
+from evidence.readings import NORMS, by_count, falls, listed
 from evidence.results import Result
 
-CHAPTER, RUN = 13, "depth"
 PAIRS = ("previous_to_pre", "previous_to_post")  # X_l → W_l X_l and X_l → Y_l
-NORMS = ("max", "spectral", "fro")
-# As in chapter 11: a distance falls where nine trials in ten lose a tenth of it between the random
-# weights and the end, and two clusterings within one point in a hundred are equally good.
-FALL, TRIALS, CLOSE = 0.9, 0.9, 0.01
 
 
 def describe(point: Mapping[str, object]) -> str:
@@ -32,12 +21,6 @@ def describe(point: Mapping[str, object]) -> str:
         f"{point['objective']}, {bias}, {point['optimizer']} {point['lr']:g}, "
         f"noise {point['variance']:g}"
     )
-
-
-def falls(run: Result, name: str) -> np.ndarray:
-    """Whether a quantity falls, (settings, layers)."""
-    first, last = run[name][:, 0], run[name][:, -1]
-    return (last <= FALL * first).mean(-1) >= TRIALS
 
 
 def clustered(run: Result) -> np.ndarray:
@@ -60,98 +43,81 @@ def chain(run: Result) -> np.ndarray:
     return np.cumsum(run["two_links_bound"][:, -1], axis=1)
 
 
-def _verdict(count: int, of: int) -> str:
-    return HOLDS if count == of else CONDITIONAL if count else FAILS
+def names(run: Result, chosen: np.ndarray) -> list[str]:
+    return [describe(run.settings[i]) for i in np.flatnonzero(chosen)]
 
 
-def _listed(run: Result, chosen: np.ndarray) -> str:
-    names = [describe(run.settings[i]) for i in np.flatnonzero(chosen)]
-    return f" ({'; '.join(names)})" if names else ""
-
-
-def distance_falls(results: Mapping[str, Result]) -> Judgement:
+def distance_falls(run: Result) -> Judgement:
     """In every layer, for both distances of the figure and in all three norms."""
-    run = results[RUN]
     each = {(p, n): falls(run, f"{p}_{n}") for p in PAIRS for n in NORMS}
     counts = {key: int(found.all(1).sum()) for key, found in each.items()}
     of, layers = len(run.settings), len(each[PAIRS[0], "fro"][0])
     post = each["previous_to_post", "fro"]
     whole = np.asarray(post.all(1))
-    listed = "; ".join(
+    counted = "; ".join(
         f"X_l to {name} " + ", ".join(f"{n} {counts[pair, n]}" for n in NORMS)
         for pair, name in zip(PAIRS, ("W_l X_l", "Y_l"), strict=True)
     )
     return Judgement(
-        _verdict(sum(counts.values()), of * len(counts)),
-        f"of {of} settings the distance falls by a tenth in every layer in {listed}; to Y_l in the "
-        f"Frobenius norm it falls in {int(post.sum())} of {of * layers} layers"
-        + (f", in all of one network in {int(whole.sum())}{_listed(run, whole)}"),
+        by_count(sum(counts.values()), of * len(counts)),
+        f"of {of} settings the distance falls by a tenth in every layer in {counted}; to Y_l in "
+        f"the Frobenius norm it falls in {int(post.sum())} of {of * layers} layers"
+        + (f", in all of one network in {int(whole.sum())}{listed(names(run, whole))}"),
     )
 
 
-def accuracy_rises(results: Mapping[str, Result]) -> Judgement:
+def accuracy_rises(run: Result) -> Judgement:
     """In every layer; what single linkage says and whether the distances say the same beside it."""
-    run = results[RUN]
     found, closer = rises(run), falls(run, "previous_to_post_fro")
     whole = np.asarray(found.all(1))
     ends = clustered(run)
     together, apart = int((found & closer).sum()), int((found & ~closer).sum())
     return Judgement(
-        _verdict(int(whole.sum()), len(run.settings)),
+        by_count(int(whole.sum()), len(run.settings)),
         f"spectral clustering of P(Y_l) gains, or ends within one point in a hundred of perfect, "
         f"in every layer in {int(whole.sum())} of {len(run.settings)} settings"
-        f"{_listed(run, whole)}; the last layer goes from {ends[:, 0, -1].mean():.2f} to "
+        f"{listed(names(run, whole))}; the last layer goes from {ends[:, 0, -1].mean():.2f} to "
         f"{ends[:, 1, -1].mean():.2f} on average; of {int(found.sum())} layers whose accuracy "
         f"rises the distance falls in {together} and does not in {apart}; single linkage ends at "
         f"{np.nanmean(run['acc'][:, -1]):.2f} on average",
     )
 
 
-def chain_trained(results: Mapping[str, Result]) -> Judgement:
+def chain_trained(run: Result) -> Judgement:
     """The sum of links against half the connectivity margin, which ε/L implies; then the bound."""
-    run = results[RUN]
     sums, half = chain(run), run["connectivity_margin"][:, -1] / 2
     certified = sums < half
     direct = run["certified_share_affine"][:, -1]
     best = direct.mean(-1).max(0)
-    where = [describe(run.settings[i]) for i in np.flatnonzero((direct.mean(-1) > 0.5).any(1))]
+    where = names(run, (direct.mean(-1) > 0.5).any(1))
     finite = np.isfinite(sums)
     smallest = f"{np.min(sums[finite] / half[finite]):.2g}" if finite.any() else "infinite"
     return Judgement(
-        VACUOUS if not certified.any() else _verdict(int(certified.sum()), certified.size),
+        VACUOUS if not certified.any() else by_count(int(certified.sum()), certified.size),
         f"the sum of links certifies {int(certified.sum())} of {certified.size} trained layers and "
         f"is finite in {int(finite.sum())}, at least {smallest} times what it may be; the "
         f"direct bound with row(X*) + 1 certifies, in the best setting for each layer, "
         f"{', '.join(f'{share:.0%}' for share in best)} of the points"
-        + (f" (more than half of them in {'; '.join(where)})" if where else ""),
+        + listed(where, " (more than half of them in "),
     )
 
 
-register(
-    Claim(
-        "depth-layerwise",
-        "In a five-layer ReLU network the distances from a layer's input to its pre-activation and "
-        "to its output fall in every layer along training (Figure 3).",
-        CHAPTER,
-        (RUN,),
-        distance_falls,
-    )
+claim(
+    "depth-layerwise",
+    "In a five-layer ReLU network the distances from a layer's input to its pre-activation and "
+    "to its output fall in every layer along training (Figure 3).",
+    distance_falls,
+    "depth",
 )
-register(
-    Claim(
-        "depth-layer-accuracy",
-        "The clustering accuracy of every layer rises along training (Figure 3).",
-        CHAPTER,
-        (RUN,),
-        accuracy_rises,
-    )
+claim(
+    "depth-layer-accuracy",
+    "The clustering accuracy of every layer rises along training (Figure 3).",
+    accuracy_rises,
+    "depth",
 )
-register(
-    Claim(
-        "depth-chain-trained",
-        "With ε/L the theorem covers the layers of a trained five-layer network.",
-        CHAPTER,
-        (RUN,),
-        chain_trained,
-    )
+claim(
+    "depth-chain-trained",
+    "With ε/L the theorem covers the layers of a trained five-layer network.",
+    chain_trained,
+    "depth",
 )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
-from evidence.statement import Sides, Statement, register
+from evidence.statement import Sides, statement
 
 ROUNDING = 1e-9
 
@@ -59,14 +59,13 @@ def _with_relu() -> Sides:
     return _ceiling(V, Y, make.matrix([[1], [-1]])[None], 2, relu=True)
 
 
-register(
-    Statement(
-        "Theorem 13.1",
-        "share of P in P_q(WY) ≤ share of P in row(Y), attained",
-        _ceiling_random,
-        {"a linear map": _with_relu},
-        _ceiling_extremal,
-    )
+statement(
+    "ceiling",
+    "Theorem 13.1",
+    "share of P in P_q(WY) ≤ share of P in row(Y), attained",
+    _ceiling_random,
+    {"a linear map": _with_relu},
+    _ceiling_extremal,
 )
 
 
@@ -101,14 +100,13 @@ def _nonlinear_output() -> Sides:
     return _forced(X, 1, Y, torch.relu(Y))
 
 
-register(
-    Statement(
-        "Theorem 13.2",
-        "X̂ = DY ⇒ r(1 − share of P(X*) in row(Y)) ≤ ‖X̂ − X*‖_F²/s_r(X*)²",
-        _forced_random,
-        {"a linear output layer": _nonlinear_output},
-        _forced_extremal,
-    )
+statement(
+    "loss-binds-last-layer",
+    "Theorem 13.2",
+    "X̂ = DY ⇒ r(1 − share of P(X*) in row(Y)) ≤ ‖X̂ − X*‖_F²/s_r(X*)²",
+    _forced_random,
+    {"a linear output layer": _nonlinear_output},
+    _forced_extremal,
 )
 
 
@@ -155,12 +153,11 @@ def _unequal_ranks() -> Sides:
     return Sides(distance, torch.sin(torch.asin(sines[0]) + torch.asin(sines[1])) + ROUNDING)
 
 
-register(
-    Statement(
-        "Proposition 13.3",
-        "‖P_k(Y) − P_k(Y')‖ ≤ sin(θ + θ'), angles to one reference",
-        _two_angles_random,
-        {"equal ranks": _unequal_ranks},
-        _two_angles_extremal,
-    )
+statement(
+    "two-angles",
+    "Proposition 13.3",
+    "‖P_k(Y) − P_k(Y')‖ ≤ sin(θ + θ'), angles to one reference",
+    _two_angles_random,
+    {"equal ranks": _unequal_ranks},
+    _two_angles_extremal,
 )

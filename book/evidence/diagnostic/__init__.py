@@ -1,1 +1,5 @@
-"""Chapter 19, The diagnostic on your own model."""
+"""The diagnostic on your own model."""
+
+from evidence.diagnostic import experiment, statements
+
+__all__ = ["experiment", "statements"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
-from evidence.statement import Sides, Statement, register
+from evidence.statement import Sides, statement
 from subspace_lib.projectors import row_basis, row_projector
 
 ROUNDING = 1e-9
@@ -89,14 +89,13 @@ def _activated() -> Sides:
     return _reading(R[None], V[None], (R @ V.mT)[None], _share(R, row_basis(Y, 1))[None])
 
 
-register(
-    Statement(
-        "Proposition 19.1",
-        "min_D ‖R − DV‖_F² = k(1 − share), γ²/k ≤ 1 − share ≤ γ², share(WY) ≤ share(Y)",
-        _readings,
-        {"orthonormal rows": _long_rows, "a linear layer": _activated},
-        _one_direction,
-    )
+statement(
+    "share-says",
+    "Proposition 19.1",
+    "min_D ‖R − DV‖_F² = k(1 − share), γ²/k ≤ 1 − share ≤ γ², share(WY) ≤ share(Y)",
+    _readings,
+    {"orthonormal rows": _long_rows, "a linear layer": _activated},
+    _one_direction,
 )
 
 
@@ -158,14 +157,13 @@ def _only_cycles() -> Sides:
     return _chance(P, P, O @ P @ O.mT, [(0, 1, 2, 3), (1, 2, 3, 0), (2, 3, 0, 1), (3, 0, 1, 2)])
 
 
-register(
-    Statement(
-        "Proposition 19.2",
-        "E tr(P OQOᵀ) = kq/n over rotations, ab + (k − a)(q − b)/(n − 1) over orders",
-        _chances,
-        {"all rotations": _only_orders, "all orders": _only_cycles},
-        loose="an expectation, tested by a mean that deviates by chance",
-    )
+statement(
+    "chance",
+    "Proposition 19.2",
+    "E tr(P OQOᵀ) = kq/n over rotations, ab + (k − a)(q − b)/(n − 1) over orders",
+    _chances,
+    {"all rotations": _only_orders, "all orders": _only_cycles},
+    loose="an expectation, tested by a mean that deviates by chance",
 )
 
 
@@ -224,12 +222,11 @@ def _gap_of_the_sketch() -> Sides:
     return _sketch(make.matrix([[1, 0], [0, 2]])[None], make.matrix([[1, 0]])[None], 1, True)
 
 
-register(
-    Statement(
-        "Theorem 19.3",
-        "Π a projector, as onto row(SY): ‖P_k(Y) − P_k(YΠ)‖ ≤ ‖U₁ᵀY(I − Π)‖/(s_k(YΠ) − s_{k+1}(Y))",
-        _sketches,
-        {"the gap to Y's own spectrum": _gap_of_the_sketch},
-        _sketch_extremal,
-    )
+statement(
+    "sketch",
+    "Theorem 19.3",
+    "Π a projector, as onto row(SY): ‖P_k(Y) − P_k(YΠ)‖ ≤ ‖U₁ᵀY(I − Π)‖/(s_k(YΠ) − s_{k+1}(Y))",
+    _sketches,
+    {"the gap to Y's own spectrum": _gap_of_the_sketch},
+    _sketch_extremal,
 )

@@ -1,1 +1,5 @@
-"""Chapter 9, Entry by entry."""
+"""Entry by entry."""
+
+from evidence.entry_by_entry import claims, experiment, statements
+
+__all__ = ["claims", "experiment", "statements"]

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from evidence.claim import CONDITIONAL, VACUOUS, Claim, Judgement, register
+from evidence.claim import CONDITIONAL, VACUOUS, Judgement, claim
+from evidence.criteria import REALISTIC
 from evidence.entry_by_entry import experiment as headline
 from evidence.results import Result
 
-REALISTIC = -2.0  # log10: noise of one per cent of the signal's energy; the paper uses ten
 
-
-def reach(results: Mapping[str, Result]) -> Judgement:
+def reach(run: Result) -> Judgement:
     """Vacuous where the printed condition certifies half of the trials only below REALISTIC."""
-    run = results["headline"]
     table = headline.table(run)
     printed = float(table[headline.STATEMENTS.index("printed, ε_min")].max())
     returned = table[headline.STATEMENTS.index("true: clusters returned")]
@@ -34,12 +30,9 @@ def reach(results: Mapping[str, Result]) -> Judgement:
     return Judgement(CONDITIONAL if printed >= REALISTIC else VACUOUS, measured, settings)
 
 
-register(
-    Claim(
-        "condition-reach",
-        "The condition δ > η covers realistic noise.",
-        9,
-        ("headline",),
-        reach,
-    )
+claim(
+    "condition-reach",
+    "The condition δ > η covers realistic noise.",
+    reach,
+    "headline",
 )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
-from evidence.statement import Sides, Statement, register
+from evidence.statement import Sides, statement
 from subspace_lib.entrywise import certify_clusters, entrywise_bound, entrywise_margin
 from subspace_lib.projectors import row_basis, row_projector
 
@@ -107,14 +107,13 @@ def _leftover_other_projector() -> Sides:
     return make.rounding(largest(c.S - right))
 
 
-register(
-    Statement(
-        "Lemma 9.2",
-        "S = G S Σ⁻² − (I − Q)F₀, ‖G‖ = t², tan θ ≤ τ",
-        _leftover,
-        {"s > t": _leftover_without_gap, "Q = P_k(Y)": _leftover_other_projector},
-        _leftover_extremal,
-    )
+statement(
+    "leftover",
+    "Lemma 9.2",
+    "S = G S Σ⁻² − (I − Q)F₀, ‖G‖ = t², tan θ ≤ τ",
+    _leftover,
+    {"s > t": _leftover_without_gap, "Q = P_k(Y)": _leftover_other_projector},
+    _leftover_extremal,
 )
 
 
@@ -139,14 +138,13 @@ def _graph_at_a_right_angle() -> Sides:
     return _graph_sides(chart(Y + 1e-300, R, eye - R.mT @ R))
 
 
-register(
-    Statement(
-        "Lemma 9.3",
-        "Q = (V + F)(I + FᵀF)⁻¹(V + F)ᵀ, ‖F‖ = tan θ, 0 ⪯ I − (I + FᵀF)⁻¹ ⪯ sin²θ",
-        _graph,
-        {"θ < 90°": _graph_at_a_right_angle},
-        form="identity",
-    )
+statement(
+    "graph-over-reference",
+    "Lemma 9.3",
+    "Q = (V + F)(I + FᵀF)⁻¹(V + F)ᵀ, ‖F‖ = tan θ, 0 ⪯ I − (I + FᵀF)⁻¹ ⪯ sin²θ",
+    _graph,
+    {"θ < 90°": _graph_at_a_right_angle},
+    form="identity",
 )
 
 
@@ -165,14 +163,13 @@ def _fixed_other_projector() -> Sides:
     return _fixed_sides(chart(Y, R, make.matrix([[0.5, 0.5], [0.5, 0.5]])[None]))
 
 
-register(
-    Statement(
-        "Lemma 9.4",
-        "F = F₀ − ((I − P) − FVᵀ) G S Σ⁻²",
-        _fixed,
-        {"Q = P_k(Y)": _fixed_other_projector},
-        form="identity",
-    )
+statement(
+    "fixed-point",
+    "Lemma 9.4",
+    "F = F₀ − ((I − P) − FVᵀ) G S Σ⁻²",
+    _fixed,
+    {"Q = P_k(Y)": _fixed_other_projector},
+    form="identity",
 )
 
 
@@ -211,14 +208,13 @@ def _rows_without_gap() -> Sides:
     return _row_sides(chart(*exchanged()))
 
 
-register(
-    Statement(
-        "Lemma 9.5",
-        "‖row j of F‖ ≤ γ_j, ‖row j of F − F₀‖ ≤ x sin²θ γ_j + (t/s²) sin θ e_j",
-        _rows,
-        {"s > t": _rows_without_gap, "the leak (t/s²) sin θ e_j": _rows_without_leak},
-        lambda: _row_sides(chart(*turned(0.7))),
-    )
+statement(
+    "rows",
+    "Lemma 9.5",
+    "‖row j of F‖ ≤ γ_j, ‖row j of F − F₀‖ ≤ x sin²θ γ_j + (t/s²) sin θ e_j",
+    _rows,
+    {"s > t": _rows_without_gap, "the leak (t/s²) sin θ e_j": _rows_without_leak},
+    lambda: _row_sides(chart(*turned(0.7))),
 )
 
 
@@ -257,18 +253,17 @@ def _entries_no_remainder() -> Sides:
     return make.rounding(largest(row_projector(Y, 1) - cert.terms["centre"]))
 
 
-register(
-    Statement(
-        "Theorem 9.6",
-        "|Q − P| ≤ (A) and |Q − P − L| ≤ (B), entry by entry",
-        _entries,
-        {
-            "s > t": _entries_without_gap,
-            "Q of rank k": _entries_other_rank,
-            "the remainder": _entries_no_remainder,
-        },
-        _entries_extremal,
-    )
+statement(
+    "entrywise",
+    "Theorem 9.6",
+    "|Q − P| ≤ (A) and |Q − P − L| ≤ (B), entry by entry",
+    _entries,
+    {
+        "s > t": _entries_without_gap,
+        "Q of rank k": _entries_other_rank,
+        "the remainder": _entries_no_remainder,
+    },
+    _entries_extremal,
 )
 
 
@@ -325,14 +320,13 @@ def _margin_sides(seed: int, count: int, factor: float) -> Sides:
     return make.flags(wrong(_attack(P, y, factor * margin / 2), y, leak + margin / 2))
 
 
-register(
-    Statement(
-        "Proposition 9.7",
-        "‖P − Q‖_max < ε/2 ⇒ the components of {|Q| > c} are the clusters",
-        lambda seed, count: _margin_sides(seed, count, 0.999),
-        {"below ε/2": lambda: _margin_sides(0, 50, 1.001)},
-        form="identity",  # the conclusion is yes or no
-    )
+statement(
+    "leaky-margin",
+    "Proposition 9.7",
+    "‖P − Q‖_max < ε/2 ⇒ the components of {|Q| > c} are the clusters",
+    lambda seed, count: _margin_sides(seed, count, 0.999),
+    {"below ε/2": lambda: _margin_sides(0, 50, 1.001)},
+    form="identity",  # the conclusion is yes or no
 )
 
 
@@ -373,14 +367,13 @@ def _edge_missing() -> Sides:
     return make.flags(wrong(row_projector(Y, 2)[None], y, torch.tensor([0.3]).double()))
 
 
-register(
-    Statement(
-        "Corollary 9.8",
-        "upper ≤ c across clusters, {lower > c} connected inside ⇒ {|Q| > c} has the clusters",
-        _edges,
-        {"no possible edge across": _edge_across, "certain edges connect": _edge_missing},
-        form="identity",  # the conclusion is yes or no
-    )
+statement(
+    "edge-certificate",
+    "Corollary 9.8",
+    "upper ≤ c across clusters, {lower > c} connected inside ⇒ {|Q| > c} has the clusters",
+    _edges,
+    {"no possible edge across": _edge_across, "certain edges connect": _edge_missing},
+    form="identity",  # the conclusion is yes or no
 )
 
 
@@ -392,14 +385,13 @@ def _part(seed: int, count: int) -> Sides:
     return make.flags(wrong(Q[some], y, cert.used[some], cert.certified[some]))
 
 
-register(
-    Statement(
-        "Corollary 9.9",
-        "the same among the points of a set that satisfies both conditions",
-        _part,
-        {"only the points of the set": _edge_across},
-        form="identity",  # the conclusion is yes or no
-    )
+statement(
+    "certified-part",
+    "Corollary 9.9",
+    "the same among the points of a set that satisfies both conditions",
+    _part,
+    {"only the points of the set": _edge_across},
+    form="identity",  # the conclusion is yes or no
 )
 
 
@@ -426,12 +418,11 @@ def _not_merged() -> Sides:
     return make.flags(~one)
 
 
-register(
-    Statement(
-        "Counterexample 9.10",
-        "four of five points certified at c = 1/8, and {|Q| > c} on all five is connected",
-        _merged,
-        {"the fifth point": _not_merged},
-        form="identity",  # the conclusion is yes or no
-    )
+statement(
+    "certified-yet-merged",
+    "Counterexample 9.10",
+    "four of five points certified at c = 1/8, and {|Q| > c} on all five is connected",
+    _merged,
+    {"the fifth point": _not_merged},
+    form="identity",  # the conclusion is yes or no
 )

@@ -1,1 +1,5 @@
-"""Chapter 5, Linear maps."""
+"""Linear maps."""
+
+from evidence.linear_maps import claims, statements
+
+__all__ = ["claims", "statements"]

@@ -8,7 +8,7 @@ from torch import Tensor
 from evidence import instances as make
 from evidence.denoising.statements import NEARLY
 from evidence.row_spaces_move.statements import turned
-from evidence.statement import Sides, Statement, register
+from evidence.statement import Sides, statement
 from subspace_lib.bounds import rounding_allowance, singular_value, wedin_bound
 from subspace_lib.projectors import projection_distance
 
@@ -64,14 +64,13 @@ def _full_rank_signal() -> Sides:
     return make.one(projection_distance(clean, W @ clean, 1), 1e-10)
 
 
-register(
-    Statement(
-        "Lemma 5.1",
-        "rank(WX*) = r ⇒ P_r(WX*) = P_r(X*); rank(WX*) < r ⇒ a proper subspace",
-        _rank_kept_or_lost,
-        {"rank(WX*) = r": _lost_direction, "rank X* = r": _full_rank_signal},
-        form="identity",
-    )
+statement(
+    "rank-kept",
+    "Lemma 5.1",
+    "rank(WX*) = r ⇒ P_r(WX*) = P_r(X*); rank(WX*) < r ⇒ a proper subspace",
+    _rank_kept_or_lost,
+    {"rank(WX*) = r": _lost_direction, "rank X* = r": _full_rank_signal},
+    form="identity",
 )
 
 
@@ -110,18 +109,17 @@ def _half_vector() -> Sides:
     return _ranks(without(0.5 * EYE[0, :3])[None], EYE[:3, :2][None], 2)
 
 
-register(
-    Statement(
-        "Counterexample 5.2",
-        "rank(I − uuᵀ) = m − 1 ≥ r and rank((I − uuᵀ)X*) = r − 1",
-        _misses_the_signal,
-        {
-            "u in the column space": _outside_the_signal,
-            "m > r": _square_signal,
-            "a unit vector": _half_vector,
-        },
-        form="identity",
-    )
+statement(
+    "rank-misses-signal",
+    "Counterexample 5.2",
+    "rank(I − uuᵀ) = m − 1 ≥ r and rank((I − uuᵀ)X*) = r − 1",
+    _misses_the_signal,
+    {
+        "u in the column space": _outside_the_signal,
+        "m > r": _square_signal,
+        "a unit vector": _half_vector,
+    },
+    form="identity",
 )
 
 
@@ -154,18 +152,17 @@ def _weights_that_know() -> Sides:
     return _loses_rank(make.gaussian(0, "W", 5, 4, 4) @ without(u), clean.expand(5, 4, 2), 2)
 
 
-register(
-    Statement(
-        "Proposition 5.3",
-        "P(rank(WX*) = r) = 1 for p ≥ r and W with a density",
-        _almost_every_layer,
-        {
-            "p ≥ r": _narrow,
-            "a density": _sign_weights,
-            "weights independent of the data": _weights_that_know,
-        },
-        form="identity",
-    )
+statement(
+    "wide-layers-are-safe",
+    "Proposition 5.3",
+    "P(rank(WX*) = r) = 1 for p ≥ r and W with a density",
+    _almost_every_layer,
+    {
+        "p ≥ r": _narrow,
+        "a density": _sign_weights,
+        "weights independent of the data": _weights_that_know,
+    },
+    form="identity",
 )
 
 
@@ -205,14 +202,13 @@ def _long_basis() -> Sides:
     return _eaten(EYE[:2, :2][None], 3 * EYE[:2, :1][None], EYE[:2, :1][None], 1)
 
 
-register(
-    Statement(
-        "Proposition 5.4",
-        "s_r(WX*) ≥ s_min(WB) s_r(X*)",
-        _gap_eaten,
-        {"B spans the column space": _wrong_basis, "B orthonormal": _long_basis},
-        _orthonormal_columns,
-    )
+statement(
+    "gap-eaten",
+    "Proposition 5.4",
+    "s_r(WX*) ≥ s_min(WB) s_r(X*)",
+    _gap_eaten,
+    {"B spans the column space": _wrong_basis, "B orthonormal": _long_basis},
+    _orthonormal_columns,
 )
 
 
@@ -261,17 +257,16 @@ def _signal_of_higher_rank() -> Sides:
     return _linear(clean[None], W[None], torch.zeros(1, 2, 2, dtype=torch.float64), 1)
 
 
-register(
-    Statement(
-        "Lemma 5.5",
-        "‖P_r(WX) − P_r(X*)‖ ≤ ‖WZ‖/δ₂, ‖·‖_F ≤ √(2r) ‖WZ‖/δ₂, P_r(WX*) = P_r(X*)",
-        _linear_link,
-        {
-            "δ₂ = s_r(WX*) − s_{r+1}(WX) > 0": _gap_of_one_matrix,
-            "rank X* = r": _signal_of_higher_rank,
-        },
-        _turned_through_a_layer,
-    )
+statement(
+    "layer-link",
+    "Lemma 5.5",
+    "‖P_r(WX) − P_r(X*)‖ ≤ ‖WZ‖/δ₂, ‖·‖_F ≤ √(2r) ‖WZ‖/δ₂, P_r(WX*) = P_r(X*)",
+    _linear_link,
+    {
+        "δ₂ = s_r(WX*) − s_{r+1}(WX) > 0": _gap_of_one_matrix,
+        "rank X* = r": _signal_of_higher_rank,
+    },
+    _turned_through_a_layer,
 )
 
 
@@ -309,12 +304,11 @@ def _equal_rows() -> Sides:
     return _gram_error(_weights(0, 500, 10, 5)[:, :1].expand(500, 10, 5), A, 10)
 
 
-register(
-    Statement(
-        "Proposition 5.6",
-        "E‖(WA)ᵀWA − AᵀA‖_F² = (‖A‖_F⁴ + ‖AᵀA‖_F²)/p, as running means",
-        _wide_layer,
-        {"entries N(0, 1/p)": _unscaled_weights, "independent neurons": _equal_rows},
-        form="identity",
-    )
+statement(
+    "wide-layers-keep-angles",
+    "Proposition 5.6",
+    "E‖(WA)ᵀWA − AᵀA‖_F² = (‖A‖_F⁴ + ‖AᵀA‖_F²)/p, as running means",
+    _wide_layer,
+    {"entries N(0, 1/p)": _unscaled_weights, "independent neurons": _equal_rows},
+    form="identity",
 )

@@ -1,1 +1,5 @@
-"""Chapter 12, Non-negative initialisation."""
+"""Non-negative initialisation."""
+
+from evidence.nonnegative import claims, experiment, hessian, statements
+
+__all__ = ["claims", "experiment", "hessian", "statements"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
-from evidence.statement import Sides, Statement, register
+from evidence.statement import Sides, statement
 
 ROUNDING = 1e-9
 Point = tuple[Tensor, Tensor, Tensor]  # W (h, m), D (m, h), X (m, n)
@@ -66,18 +66,17 @@ def _scaled_gradient(point: Point, loss: Loss = _loss) -> tuple[Tensor, Tensor]:
     return (H @ _direction(W, D, E) - expected).norm() / size, torch.tensor(ROUNDING)
 
 
-register(
-    Statement(
-        "Lemma 12.2",
-        "v_i = (W_i, −D_i): H v_i = (−g_{W_i}, g_{D_i}), and v_iᵀH v_i = −2⟨W_i, g_{W_i}⟩",
-        lambda seed, count: _stack([_scaled_gradient(p) for p in _points(seed, count)]),
-        {
-            "positively homogeneous": lambda: _stack(
-                [_scaled_gradient(p, _tanh_loss) for p in _points(3, 5)]
-            )
-        },
-        form="identity",
-    )
+statement(
+    "rescaling-direction",
+    "Lemma 12.2",
+    "v_i = (W_i, −D_i): H v_i = (−g_{W_i}, g_{D_i}), and v_iᵀH v_i = −2⟨W_i, g_{W_i}⟩",
+    lambda seed, count: _stack([_scaled_gradient(p) for p in _points(seed, count)]),
+    {
+        "positively homogeneous": lambda: _stack(
+            [_scaled_gradient(p, _tanh_loss) for p in _points(3, 5)]
+        )
+    },
+    form="identity",
 )
 
 
@@ -124,14 +123,13 @@ def _not_critical() -> Sides:
     return _stack([_alive((two, two, two / 2), dead=0)])
 
 
-register(
-    Statement(
-        "Theorem 12.3",
-        "critical point: Hessian of the loss has a zero eigenvalue per unit, 2m per dead unit",
-        lambda seed, count: _stack([_alive(p) for p in _one_unit(seed, count)]),
-        {"critical point": _not_critical},
-        _exactly_one_zero,
-    )
+statement(
+    "no-positive-determinant",
+    "Theorem 12.3",
+    "critical point: Hessian of the loss has a zero eigenvalue per unit, 2m per dead unit",
+    lambda seed, count: _stack([_alive(p) for p in _one_unit(seed, count)]),
+    {"critical point": _not_critical},
+    _exactly_one_zero,
 )
 
 
@@ -153,14 +151,13 @@ def _with_negatives() -> Sides:
     return _stack([((H @ _direction(W, D, A)).norm(), torch.tensor(ROUNDING))])
 
 
-register(
-    Statement(
-        "Theorem 12.4",
-        "critical point, WX > 0: H(AW, −DA) = 0 for every A, so h² zeros when W has rank h",
-        lambda seed, count: _stack([_mixed(p) for p in _one_unit(seed, count)]),
-        {"all pre-activations positive": _with_negatives},
-        form="identity",
-    )
+statement(
+    "flat-where-idle",
+    "Theorem 12.4",
+    "critical point, WX > 0: H(AW, −DA) = 0 for every A, so h² zeros when W has rank h",
+    lambda seed, count: _stack([_mixed(p) for p in _one_unit(seed, count)]),
+    {"all pre-activations positive": _with_negatives},
+    form="identity",
 )
 
 
@@ -205,14 +202,13 @@ def _no_overshoot() -> Sides:
     return make.flags(torch.tensor([not negative]))
 
 
-register(
-    Statement(
-        "Proposition 12.5",
-        "‖DY‖_F > ‖X‖_F ⇒ ‖D‖_F‖g_D‖_F ≥ 2‖DY‖(‖DY‖ − ‖X‖) and H has a negative eigenvalue",
-        _overshoot,
-        {"the output is larger than the data": _no_overshoot},
-        _overshoot_extremal,
-    )
+statement(
+    "overshoot",
+    "Proposition 12.5",
+    "‖DY‖_F > ‖X‖_F ⇒ ‖D‖_F‖g_D‖_F ≥ 2‖DY‖(‖DY‖ − ‖X‖) and H has a negative eigenvalue",
+    _overshoot,
+    {"the output is larger than the data": _no_overshoot},
+    _overshoot_extremal,
 )
 
 
@@ -228,14 +224,13 @@ def _readout(point: Point, also: str = "D") -> tuple[Tensor, Tensor]:
     return (part - expected).norm() / (1 + H.norm()), torch.tensor(ROUNDING)
 
 
-register(
-    Statement(
-        "Proposition 12.6",
-        "W fixed: the Hessian by D is 2 I_m ⊗ YYᵀ at every D, positive definite iff rank Y = h",
-        lambda seed, count: _stack([_readout(p) for p in _points(seed, count)]),
-        {"W is fixed": lambda: _stack([_readout(p, "W") for p in _points(5, 5)])},
-        form="identity",
-    )
+statement(
+    "readout-alone",
+    "Proposition 12.6",
+    "W fixed: the Hessian by D is 2 I_m ⊗ YYᵀ at every D, positive definite iff rank Y = h",
+    lambda seed, count: _stack([_readout(p) for p in _points(seed, count)]),
+    {"W is fixed": lambda: _stack([_readout(p, "W") for p in _points(5, 5)])},
+    form="identity",
 )
 
 
@@ -246,14 +241,13 @@ def _dead(point: Point, alive: bool = False) -> tuple[Tensor, Tensor]:
     return g.norm() + H.norm(), torch.tensor(0.0)
 
 
-register(
-    Statement(
-        "Proposition 12.7",
-        "all pre-activations negative: gradient and Hessian are zero and the loss is ‖X‖²",
-        lambda seed, count: _stack([_dead(p) for p in _points(seed, count)]),
-        {"every unit dead": lambda: _stack([_dead(p, True) for p in _points(5, 5)])},
-        form="identity",
-    )
+statement(
+    "dead-network",
+    "Proposition 12.7",
+    "all pre-activations negative: gradient and Hessian are zero and the loss is ‖X‖²",
+    lambda seed, count: _stack([_dead(p) for p in _points(seed, count)]),
+    {"every unit dead": lambda: _stack([_dead(p, True) for p in _points(5, 5)])},
+    form="identity",
 )
 
 
@@ -290,13 +284,11 @@ def _no_mean() -> Sides:
     return _stack([_two_values(torch.ones(1, dtype=torch.float64), -1.0, 0.0, 0.1)])
 
 
-register(
-    Statement(
-        "Proposition 12.1",
-        "independent weights, mean μ > 0, variance v, 1ᵀx > 0: "
-        "P(wᵀx ≤ 0) ≤ v‖x‖²/(v‖x‖² + μ²(1ᵀx)²)",
-        _agree,
-        {"the mean is positive": _no_mean},
-        _cantelli_extremal,
-    )
+statement(
+    "mean-decides-the-sign",
+    "Proposition 12.1",
+    "independent weights, mean μ > 0, variance v, 1ᵀx > 0: P(wᵀx ≤ 0) ≤ v‖x‖²/(v‖x‖² + μ²(1ᵀx)²)",
+    _agree,
+    {"the mean is positive": _no_mean},
+    _cantelli_extremal,
 )

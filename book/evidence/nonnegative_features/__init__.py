@@ -1,1 +1,5 @@
-"""Chapter 18, Non-negative features."""
+"""Non-negative features."""
+
+from evidence.nonnegative_features import claims, experiment, statements
+
+__all__ = ["claims", "experiment", "statements"]

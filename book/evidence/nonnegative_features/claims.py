@@ -1,4 +1,4 @@
-"""Non-negative features and non-negative starts in practice: chapter 18.
+"""Non-negative features and non-negative starts in practice.
 
 The advice compares, so it is judged by comparisons with the usual start on the same split and from
 the same random numbers, each start at its own best rate. "Sweet spot" means three things at once:
@@ -13,20 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from evidence.claim import CONDITIONAL, FAILS, HOLDS, Claim, Judgement, register
+from evidence.claim import CONDITIONAL, FAILS, HOLDS, Judgement, claim
+from evidence.criteria import CLOSE, FASTER, IDLE, KEPT, LEFT
 from evidence.nonnegative_features.experiment import LEVELS, POSITIVE, median_interval
 from evidence.results import Result
 
-CHAPTER, RUN = 18, "nonnegative-features"
 CLASSES = {"digits": 10, "wine": 3, "breast_cancer": 2}
-# Preserved, as in chapters 11 and 16, and idle, as in chapter 12
-KEPT, FREE = 0.99, 0.01
-# As in chapter 12: a tenth fewer epochs, one point in a hundred. Both also need the 95 % interval
-# of the median paired difference to exclude zero.
-FASTER, CLOSE = 0.9, 0.01
-# The target lies where a tenth of the usual start's descent is left to do: late enough to count
-# as learning, early enough not to be about the last digits of a training loss that goes to zero.
-LEFT = 0.1
 
 Point = dict[str, Any]
 
@@ -38,7 +30,11 @@ def chance(point: Mapping[str, Any]) -> float:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One start against the usual one in one setting."""
+    """One start against the usual one in one setting.
+
+    faster, better and their opposites also need the 95 % interval of the median paired difference
+    to exclude zero.
+    """
 
     setting: Point
     init: str
@@ -132,7 +128,7 @@ class Race:
         return Comparison(
             setting,
             init,
-            idle=bool((run["negative_share"][i, 0, :, 2] <= FREE).all()),
+            idle=bool((run["negative_share"][i, 0, :, 2] <= IDLE).all()),
             kept=bool(share[0] >= KEPT),
             nearer=bool(share[0] > other[2]),
             faster=bool(pace[2] < 0 and np.median(mine) <= FASTER * np.median(usual)),
@@ -163,14 +159,15 @@ def count(found: Sequence[Comparison], name: str) -> int:
     return sum(bool(getattr(c, name)) for c in found)
 
 
-def practice(results: Mapping[str, Result]) -> Judgement:
+def practice(run: Result) -> Judgement:
     """Holds: one start wins all three everywhere. Conditional: somewhere. Fails: nowhere."""
-    race = Race(results[RUN])
+    race = Race(run)
     found = race.comparisons()
     everywhere = [
-        init for init in POSITIVE
+        init
+        for init in POSITIVE
         if (own := [c for c in found if c.init == init]) and all(c.all_three for c in own)
-    ]  # fmt: skip
+    ]
     wins = count(found, "all_three")
     printed = [c for c in found if c.init == "uniform"]
     verdict = HOLDS if everywhere else CONDITIONAL if wins else FAILS
@@ -215,12 +212,9 @@ def _elsewhere(race: Race) -> str:
     )
 
 
-register(
-    Claim(
-        "nonnegative-practice",
-        "Non-negative features with non-negative initialisation are the sweet spot in practice.",
-        CHAPTER,
-        (RUN,),
-        practice,
-    )
+claim(
+    "nonnegative-practice",
+    "Non-negative features with non-negative initialisation are the sweet spot in practice.",
+    practice,
+    "nonnegative-features",
 )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
-from evidence.statement import Sides, Statement, register
+from evidence.statement import Sides, statement
 from subspace_lib.networks import FeedForward, Params
 
 ROUNDING = 1e-9
@@ -98,19 +98,18 @@ def _features_of_both_signs() -> Sides:
     return _one_direction(_plane(7, 1, X), X[None], _number(7), _number(1), True)
 
 
-register(
-    Statement(
-        "Proposition 18.1",
-        "E[(WX)ᵀWX] = p(τ²XᵀX + μ²aaᵀ), a = Xᵀ1; λ_1 ≥ p(μ²‖a‖² + …), λ_j ≤ pτ²s_{j−1}(X)²; "
-        "X ≥ 0 ⇒ λ_1/λ_2 ≥ μ²/τ²",
-        _one_direction_random,
-        {
-            "mean μ": _centred_weights,
-            "independent entries": _constant_row_sums,
-            "non-negative features": _features_of_both_signs,
-        },
-        _identity_features,
-    )
+statement(
+    "price-of-a-mean",
+    "Proposition 18.1",
+    "E[(WX)ᵀWX] = p(τ²XᵀX + μ²aaᵀ), a = Xᵀ1; λ_1 ≥ p(μ²‖a‖² + …), λ_j ≤ pτ²s_{j−1}(X)²; "
+    "X ≥ 0 ⇒ λ_1/λ_2 ≥ μ²/τ²",
+    _one_direction_random,
+    {
+        "mean μ": _centred_weights,
+        "independent entries": _constant_row_sums,
+        "non-negative features": _features_of_both_signs,
+    },
+    _identity_features,
 )
 
 
@@ -143,14 +142,13 @@ def _two_directions(rate: float) -> Sides:
     return _descent(Y, D, T, _number(rate), 5)
 
 
-register(
-    Statement(
-        "Proposition 18.2",
-        "descent on the readout at a stable rate: ‖E_t v_j‖ ≥ (1 − 2λ_j/λ_1)^t ‖E_0 v_j‖",
-        _descent_random,
-        {"a stable rate": lambda: _two_directions(10.0)},
-        lambda: _two_directions(2.0),
-    )
+statement(
+    "pace-of-readout",
+    "Proposition 18.2",
+    "descent on the readout at a stable rate: ‖E_t v_j‖ ≥ (1 − 2λ_j/λ_1)^t ‖E_0 v_j‖",
+    _descent_random,
+    {"a stable rate": lambda: _two_directions(10.0)},
+    lambda: _two_directions(2.0),
 )
 
 
@@ -199,15 +197,14 @@ def _one_unit(w: float, x: float) -> Sides:
     return _linear_network(net, {"W1": w * one, "W2": one}, x * one, 0 * one)
 
 
-register(
-    Statement(
-        "Proposition 18.3",
-        "X ≥ 0, hidden weights and biases ≥ 0: the network is affine, and so is its training step",
-        _positive_random,
-        {
-            "non-negative weights": lambda: _one_unit(-1.0, 1.0),
-            "non-negative features": lambda: _one_unit(1.0, -1.0),
-        },
-        form="identity",
-    )
+statement(
+    "positive-network-is-linear",
+    "Proposition 18.3",
+    "X ≥ 0, hidden weights and biases ≥ 0: the network is affine, and so is its training step",
+    _positive_random,
+    {
+        "non-negative weights": lambda: _one_unit(-1.0, 1.0),
+        "non-negative features": lambda: _one_unit(1.0, -1.0),
+    },
+    form="identity",
 )

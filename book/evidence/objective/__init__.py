@@ -1,1 +1,5 @@
-"""Chapter 16, Reconstruct or classify?."""
+"""Reconstruct or classify?"""
+
+from evidence.objective import claims, experiment, statements
+
+__all__ = ["claims", "experiment", "statements"]

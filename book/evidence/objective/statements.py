@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
-from evidence.statement import Sides, Statement, register
+from evidence.statement import Sides, statement
 from subspace_lib.projectors import row_basis, row_projector
 
 ROUNDING = 1e-9
@@ -52,14 +52,13 @@ def _positive_share() -> Sides:
     return _expected_share(make.gaussian(0, "C", 3, DRAWS, 1, 8).abs())
 
 
-register(
-    Statement(
-        "Proposition 16.1",
-        "Gaussian coefficients: E‖P(X*)1_k‖²/n_k = r_k/n_k",
-        _gaussian_share,
-        {"directions without preference": _positive_share},
-        loose="an expectation, tested by a mean that deviates by chance",
-    )
+statement(
+    "labels-outside-signal",
+    "Proposition 16.1",
+    "Gaussian coefficients: E‖P(X*)1_k‖²/n_k = r_k/n_k",
+    _gaussian_share,
+    {"directions without preference": _positive_share},
+    loose="an expectation, tested by a mean that deviates by chance",
 )
 
 
@@ -95,14 +94,13 @@ def _with_relu() -> Sides:
     return make.one(least, (L @ torch.linalg.pinv(Y) @ Y - L).square().sum() + ROUNDING)
 
 
-register(
-    Statement(
-        "Theorem 16.2",
-        "linear layers: ‖DWX − L‖_F² ≥ ‖L(I − P_row(X))‖_F², the minimum over D and W",
-        _linear,
-        {"linear activation": _with_relu},
-        _linear_extremal,
-    )
+statement(
+    "linear-classifier",
+    "Theorem 16.2",
+    "linear layers: ‖DWX − L‖_F² ≥ ‖L(I − P_row(X))‖_F², the minimum over D and W",
+    _linear,
+    {"linear activation": _with_relu},
+    _linear_extremal,
 )
 
 
@@ -147,14 +145,13 @@ def _one_sided() -> Sides:
     return Sides(right, torch.tensor([0.75], dtype=torch.float64))
 
 
-register(
-    Statement(
-        "Proposition 16.3",
-        "linear logits, classes of equal size made of pairs ±x: accuracy ≤ 1/2 + 1/(2K)",
-        _opposite,
-        {"linear logits": _opposite_nonlinear, "opposite pairs": _one_sided},
-        _opposite_extremal,
-    )
+statement(
+    "pairs-cap-linear-logits",
+    "Proposition 16.3",
+    "linear logits, classes of equal size made of pairs ±x: accuracy ≤ 1/2 + 1/(2K)",
+    _opposite,
+    {"linear logits": _opposite_nonlinear, "opposite pairs": _one_sided},
+    _opposite_extremal,
 )
 
 
@@ -192,14 +189,13 @@ def _unreadable() -> Sides:
     return _readable(zero[:, None, None], Y[None], L[None], 1, error=zero)
 
 
-register(
-    Statement(
-        "Theorem 16.4",
-        "‖L(I − P_q(Y))‖ ≤ ‖DY − L‖ + ‖D‖ s_{q+1}(Y)",
-        _readable_random,
-        {"the readout's error counted": _unreadable},
-        _readable_extremal,
-    )
+statement(
+    "readable-labels",
+    "Theorem 16.4",
+    "‖L(I − P_q(Y))‖ ≤ ‖DY − L‖ + ‖D‖ s_{q+1}(Y)",
+    _readable_random,
+    {"the readout's error counted": _unreadable},
+    _readable_extremal,
 )
 
 
@@ -239,14 +235,13 @@ def _equal_means() -> Sides:
     return make.one(distance, _norm(rest) / (_norm(M) - _norm(rest)))  # s_1 where s_K belongs
 
 
-register(
-    Statement(
-        "Corollary 16.5",
-        "Y = ML + Δ, ‖Δ‖ < s_K(M) ⇒ ‖P_K(Y) − LᵀL‖ ≤ ‖Δ‖/(s_K(M) − ‖Δ‖)",
-        _collapse_random,
-        {"class means independent": _equal_means},
-        _collapse_extremal,
-    )
+statement(
+    "collapsed-means",
+    "Corollary 16.5",
+    "Y = ML + Δ, ‖Δ‖ < s_K(M) ⇒ ‖P_K(Y) − LᵀL‖ ≤ ‖Δ‖/(s_K(M) − ‖Δ‖)",
+    _collapse_random,
+    {"class means independent": _equal_means},
+    _collapse_extremal,
 )
 
 
@@ -298,12 +293,11 @@ def _labels_elsewhere() -> Sides:
     return _price(P[None], P[None], L, torch.zeros(1, 1, dtype=torch.float64))
 
 
-register(
-    Statement(
-        "Theorem 16.6",
-        "Q ⊃ labels, rank r: ‖P − Q‖² ≥ 1 − min s_k, ‖P − Q‖_F² ≥ 2(K − Σs_k)",
-        _price_random,
-        {"labels inside Q": _labels_elsewhere},
-        _price_extremal,
-    )
+statement(
+    "price-of-labels",
+    "Theorem 16.6",
+    "Q ⊃ labels, rank r: ‖P − Q‖² ≥ 1 − min s_k, ‖P − Q‖_F² ≥ 2(K − Σs_k)",
+    _price_random,
+    {"labels inside Q": _labels_elsewhere},
+    _price_extremal,
 )

@@ -1,1 +1,5 @@
-"""Chapter 2, The projector encodes the clustering."""
+"""The projector encodes the clustering."""
+
+from evidence.projector import claims, statements
+
+__all__ = ["claims", "statements"]

@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 from torch import Tensor
 
 from evidence import instances as make
-from evidence.statement import Sides, Statement, register
+from evidence.statement import Sides, statement
 from evidence.unions_of_subspaces.statements import (
     NEARLY,
     bases,
@@ -74,18 +74,17 @@ def _wide_factor() -> Sides:
     return make.rounding(largest(row_projector(U @ V, 1) - gram_formula(V))[None])
 
 
-register(
-    Statement(
-        "Lemma 2.2",
-        "P_r(A) = A⁺A = P_r(GA) = Vᵀ(VVᵀ)⁻¹V",
-        _row_space,
-        {
-            "G injective on the column space": _kills_a_direction,
-            "rank A = r": _more_than_rank,
-            "U of full column rank": _wide_factor,
-        },
-        form="identity",
-    )
+statement(
+    "only-row-space",
+    "Lemma 2.2",
+    "P_r(A) = A⁺A = P_r(GA) = Vᵀ(VVᵀ)⁻¹V",
+    _row_space,
+    {
+        "G injective on the column space": _kills_a_direction,
+        "rank A = r": _more_than_rank,
+        "U of full column rank": _wide_factor,
+    },
+    form="identity",
 )
 
 
@@ -139,17 +138,16 @@ def _formula_for_dependent() -> Sides:
     return make.flags((largest(row_projector(U @ V, 2) - gram_formula(V)) > 1e-7)[None])
 
 
-register(
-    Statement(
-        "Proposition 2.3",
-        "P_r(X) is block diagonal ⇔ the spans of the parts are independent",
-        _encoding,
-        {
-            "r = rank X": _rank_too_small,
-            "independent subspaces (for the formula)": _formula_for_dependent,
-        },
-        form="identity",
-    )
+statement(
+    "encoding",
+    "Proposition 2.3",
+    "P_r(X) is block diagonal ⇔ the spans of the parts are independent",
+    _encoding,
+    {
+        "r = rank X": _rank_too_small,
+        "independent subspaces (for the formula)": _formula_for_dependent,
+    },
+    form="identity",
 )
 
 
@@ -190,18 +188,17 @@ def _empty_line() -> Sides:
     return _lines(torch.tensor([[0.0, 1.0, 2.0]], dtype=torch.float64), V, 2)
 
 
-register(
-    Statement(
-        "Counterexample 2.4",
-        "three lines in a plane: |P_ij| > 0 for some pair across lines that meet only in 0",
-        _three_lines,
-        {
-            "three lines": _two_lines,
-            "different lines": _same_line_twice,
-            "a non-zero point on each": _empty_line,
-        },
-        loose="the statement is that an entry is not zero, by any amount",
-    )
+statement(
+    "dependent-lines",
+    "Counterexample 2.4",
+    "three lines in a plane: |P_ij| > 0 for some pair across lines that meet only in 0",
+    _three_lines,
+    {
+        "three lines": _two_lines,
+        "different lines": _same_line_twice,
+        "a non-zero point on each": _empty_line,
+    },
+    loose="the statement is that an entry is not zero, by any amount",
 )
 
 
@@ -225,14 +222,13 @@ def _other_points() -> Sides:
     return _zero_entry(V, torch.eye(2, dtype=torch.float64)[None])
 
 
-register(
-    Statement(
-        "Counterexample 2.5",
-        "P_12 = 0 for V = [e₁, e₂, e₁+e₂, e₁−e₂], inside one cluster",
-        _zero_inside,
-        {"these coefficients": _other_points},
-        form="identity",
-    )
+statement(
+    "zero-inside-block",
+    "Counterexample 2.5",
+    "P_12 = 0 for V = [e₁, e₂, e₁+e₂, e₁−e₂], inside one cluster",
+    _zero_inside,
+    {"these coefficients": _other_points},
+    form="identity",
 )
 
 
@@ -283,17 +279,16 @@ def _large_entries_only() -> Sides:
     return _indivisible(torch.ones(1, 1, 4, dtype=torch.float64), torch.tensor([1]), 0.4)
 
 
-register(
-    Statement(
-        "Proposition 2.6",
-        "the graph {B_ij ≠ 0} is connected ⇔ no split into two independent spans",
-        _connected_or_split,
-        {
-            "B = P_rank(X_k)": _leading_direction_only,
-            "every non-zero entry is an edge": _large_entries_only,
-        },
-        form="identity",
-    )
+statement(
+    "connected-is-indivisible",
+    "Proposition 2.6",
+    "the graph {B_ij ≠ 0} is connected ⇔ no split into two independent spans",
+    _connected_or_split,
+    {
+        "B = P_rank(X_k)": _leading_direction_only,
+        "every non-zero entry is an edge": _large_entries_only,
+    },
+    form="identity",
 )
 
 
@@ -335,14 +330,13 @@ def _minimum_tree() -> Sides:
     return _bottleneck(A[None], torch.tensor([0.5]), tree)
 
 
-register(
-    Statement(
-        "Lemma 2.8",
-        "edges of weight > c connect the graph ⇔ c < w",
-        _tree_and_threshold,
-        {"connected graph": _forest, "maximum spanning tree": _minimum_tree},
-        form="identity",
-    )
+statement(
+    "bottleneck",
+    "Lemma 2.8",
+    "edges of weight > c connect the graph ⇔ c < w",
+    _tree_and_threshold,
+    {"connected graph": _forest, "maximum spanning tree": _minimum_tree},
+    form="identity",
 )
 
 
@@ -422,19 +416,18 @@ def _weak_attack() -> Sides:
     return make.flags(any_threshold(attack(P, 0.49 * margin, counts), counts))
 
 
-register(
-    Statement(
-        "Theorem 2.9",
-        "‖P − Q‖_max < ε_conn/2 ⇒ the components are the clusters; from ε_conn/2 on they need not",
-        _connectivity,
-        {
-            "‖P − Q‖_max < ε_conn/2": _half_margin,
-            "connected blocks": _broken_block,
-            "P zero across clusters": _cross_entries,
-            "η ≥ ε_conn/2 (sharpness)": _weak_attack,
-        },
-        form="identity",
-    )
+statement(
+    "margin-is-sharp",
+    "Theorem 2.9",
+    "‖P − Q‖_max < ε_conn/2 ⇒ the components are the clusters; from ε_conn/2 on they need not",
+    _connectivity,
+    {
+        "‖P − Q‖_max < ε_conn/2": _half_margin,
+        "connected blocks": _broken_block,
+        "P zero across clusters": _cross_entries,
+        "η ≥ ε_conn/2 (sharpness)": _weak_attack,
+    },
+    form="identity",
 )
 
 
@@ -477,16 +470,15 @@ def _scaled_projector() -> Sides:
     return make.join(first, second)
 
 
-register(
-    Statement(
-        "Proposition 2.10",
-        "ε_min ≤ √r_k/n_k without zeros, ε_conn ≤ min √(P_ii(1 − P_ii))",
-        _price,
-        {
-            "no zero entry": _zeros_inside,
-            "a cluster of two or more": _single_point,
-            "P is a projector": _scaled_projector,
-        },
-        _price_extremal,
-    )
+statement(
+    "price-of-margin",
+    "Proposition 2.10",
+    "ε_min ≤ √r_k/n_k without zeros, ε_conn ≤ min √(P_ii(1 − P_ii))",
+    _price,
+    {
+        "no zero entry": _zeros_inside,
+        "a cluster of two or more": _single_point,
+        "P is a projector": _scaled_projector,
+    },
+    _price_extremal,
 )

@@ -1,1 +1,5 @@
-"""Chapter 10, What a random ReLU layer does."""
+"""What a random ReLU layer does."""
+
+from evidence.random_relu import claims, experiment, kernels, statements
+
+__all__ = ["claims", "experiment", "kernels", "statements"]

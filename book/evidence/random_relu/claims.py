@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from evidence.claim import CONDITIONAL, FAILS, HOLDS, Claim, Judgement, register
+from evidence.claim import CONDITIONAL, FAILS, HOLDS, Judgement, claim
+from evidence.criteria import DESTROYED, THERE
 from evidence.results import Result
 from evidence.sensitivity import varied
 
-DESTROYED, KEPT = 0.9, 0.3  # sines: above, a direction is as good as lost; below, it is there
 
-
-def judge(results: Mapping[str, Result]) -> Judgement:
+def judge(run: Result) -> Judgement:
     """By the rank-r distance the structure is gone; is it still there at rank r + K?"""
-    run = results["random-relu"]
     narrow = run.at(width=80, points_per_cluster=100)
     wide = run.at(width=0, points_per_cluster=100)
     by_distance = float(np.median(narrow["distance"][:, 0]))
@@ -30,7 +26,7 @@ def judge(results: Mapping[str, Result]) -> Judgement:
     )
     if by_distance < DESTROYED:
         return Judgement(FAILS, measured, _settings(run))
-    moved = still_there < KEPT or accuracy > DESTROYED
+    moved = still_there < THERE or accuracy > DESTROYED
     return Judgement(CONDITIONAL if moved else HOLDS, measured, _settings(run))
 
 
@@ -47,12 +43,9 @@ def _settings(run: Result) -> str:
     )
 
 
-register(
-    Claim(
-        "random-relu-destroys",
-        "A ReLU layer with random weights destroys the cluster structure of the projector.",
-        10,
-        ("random-relu",),
-        judge,
-    )
+claim(
+    "random-relu-destroys",
+    "A ReLU layer with random weights destroys the cluster structure of the projector.",
+    judge,
+    "random-relu",
 )

@@ -17,7 +17,7 @@ from evidence.random_relu.kernels import (
     relu_kernel,
     relu_kernel_parts,
 )
-from evidence.statement import Sides, Statement, register
+from evidence.statement import Sides, statement
 from subspace_lib.projectors import row_basis, sin_theta
 
 ROUNDING = 1e-8
@@ -89,17 +89,16 @@ def _kernel(seed: int, count: int) -> Sides:
     return Sides(error, torch.full_like(error, ROUNDING))
 
 
-register(
-    Statement(
-        "Theorem 10.2",
-        "Φ_ij = h_i h_j (sin θ + (π − θ) cos θ)/(2π)",
-        _kernel,
-        {
-            "Gaussian weights": deviates(relu_kernel(EYE), sign_kernel(EYE)),
-            "weights of mean zero": deviates(relu_kernel(EYE), shifted_kernel(0.5)),
-        },
-        form="identity",
-    )
+statement(
+    "relu-kernel",
+    "Theorem 10.2",
+    "Φ_ij = h_i h_j (sin θ + (π − θ) cos θ)/(2π)",
+    _kernel,
+    {
+        "Gaussian weights": deviates(relu_kernel(EYE), sign_kernel(EYE)),
+        "weights of mean zero": deviates(relu_kernel(EYE), shifted_kernel(0.5)),
+    },
+    form="identity",
 )
 
 
@@ -131,14 +130,13 @@ def _copies() -> Sides:
     return make.one(_variance(RAY), _ceiling(RAY) / 2)
 
 
-register(
-    Statement(
-        "Proposition 10.3",
-        "E‖(1/p)YᵀY − Φ‖_F² ≤ 5‖h‖⁴/(4p)",
-        _concentration,
-        {"Gaussian weights": _heavy_tails, "independent neurons": _copies},
-        lambda: make.one(_variance(RAY), _ceiling(RAY) * (1 + 1e-9)),
-    )
+statement(
+    "kernel-concentrates",
+    "Proposition 10.3",
+    "E‖(1/p)YᵀY − Φ‖_F² ≤ 5‖h‖⁴/(4p)",
+    _concentration,
+    {"Gaussian weights": _heavy_tails, "independent neurons": _copies},
+    lambda: make.one(_variance(RAY), _ceiling(RAY) * (1 + 1e-9)),
 )
 
 
@@ -177,17 +175,16 @@ def _rest_of(kernel: Tensor) -> Callable[[], Sides]:
     return lambda: make.one(abs(float(kernel[0, 1]) - 1 / TWO_PI), ROUNDING)
 
 
-register(
-    Statement(
-        "Theorem 10.4",
-        "Φ = hhᵀ/(2π) + ¼XᵀX + H, H ⪰ 0 with its series, H_ij = 0 ⇔ x_i ⟂ x_j",
-        _split,
-        {
-            "Gaussian weights": _rest_of(sign_kernel(EYE)),
-            "no bias": _rest_of(relu_kernel(torch.cat([EYE, torch.ones(1, 2).double()]))),
-        },
-        form="identity",
-    )
+statement(
+    "kernel-in-three",
+    "Theorem 10.4",
+    "Φ = hhᵀ/(2π) + ¼XᵀX + H, H ⪰ 0 with its series, H_ij = 0 ⇔ x_i ⟂ x_j",
+    _split,
+    {
+        "Gaussian weights": _rest_of(sign_kernel(EYE)),
+        "no bias": _rest_of(relu_kernel(torch.cat([EYE, torch.ones(1, 2).double()]))),
+    },
+    form="identity",
 )
 
 
@@ -233,14 +230,13 @@ def _another_root() -> Sides:
     return make.one((torch.atan(tangent) - lost_angle(X, r).angle).abs(), 1e-6)
 
 
-register(
-    Statement(
-        "Theorem 10.5",
-        "one angle θ between row(X) and the top-r space of M, tan θ by the secular equation",
-        _lost,
-        {"rank X = r": _larger_rank, "the root below λ_r": _another_root},
-        form="identity",
-    )
+statement(
+    "lost-direction",
+    "Theorem 10.5",
+    "one angle θ between row(X) and the top-r space of M, tan θ by the secular equation",
+    _lost,
+    {"rank X = r": _larger_rank, "the root below λ_r": _another_root},
+    form="identity",
 )
 
 
@@ -269,14 +265,13 @@ def _not_orthogonal() -> Sides:
     return make.one(min(sine, 1 - sine), 1e-6)
 
 
-register(
-    Statement(
-        "Corollary 10.6",
-        "c = 0: the angle is 90° if ‖h‖²/(2π) > λ_r, 0° if it is smaller",
-        _orthogonal_profile,
-        {"c = 0": _not_orthogonal},
-        form="identity",
-    )
+statement(
+    "orthogonal-profile",
+    "Corollary 10.6",
+    "c = 0: the angle is 90° if ‖h‖²/(2π) > λ_r, 0° if it is smaller",
+    _orthogonal_profile,
+    {"c = 0": _not_orthogonal},
+    form="identity",
 )
 
 
@@ -310,14 +305,13 @@ def _no_opposites() -> Sides:
     return _stays(X[..., : 3 * X.shape[-1] // 4])
 
 
-register(
-    Statement(
-        "Proposition 10.7",
-        "with each point its opposite: row(X) lies in the leading r + N directions, exactly",
-        _contained,
-        {"opposite points": _no_opposites, "all N directions": _one_direction_less},
-        form="identity",
-    )
+statement(
+    "odd-and-even",
+    "Proposition 10.7",
+    "with each point its opposite: row(X) lies in the leading r + N directions, exactly",
+    _contained,
+    {"opposite points": _no_opposites, "all N directions": _one_direction_less},
+    form="identity",
 )
 
 
@@ -377,14 +371,13 @@ def _without_factor() -> Sides:
     return Sides(torch.cat(left), torch.cat(right))
 
 
-register(
-    Statement(
-        "Proposition 10.8",
-        "tan θ ≤ ‖(I − P)HRᵀ(RΦRᵀ)⁻¹‖/(1 − t²/s²) for R ⊇ row(X) + span(h)",
-        _rest_only,
-        {"R contains the profile": _without_profile, "the factor 1 − t²/s²": _without_factor},
-        _rest_only_extremal,
-    )
+statement(
+    "only-the-rest-disturbs",
+    "Proposition 10.8",
+    "tan θ ≤ ‖(I − P)HRᵀ(RΦRᵀ)⁻¹‖/(1 − t²/s²) for R ⊇ row(X) + span(h)",
+    _rest_only,
+    {"R contains the profile": _without_profile, "the factor 1 − t²/s²": _without_factor},
+    _rest_only_extremal,
 )
 
 
@@ -427,14 +420,13 @@ def _dependent() -> Sides:
     return make.one(_across(norm_profile_reference(X, 2, angle.long()), angle), ROUNDING)
 
 
-register(
-    Statement(
-        "Proposition 10.9",
-        "one profile per cluster: the projector onto row(X*) + span(h_1, …, h_K) is block diagonal",
-        _block_diagonal,
-        {"one profile for each cluster": _one_for_all, "independent subspaces": _dependent},
-        form="identity",
-    )
+statement(
+    "profile-per-cluster",
+    "Proposition 10.9",
+    "one profile per cluster: the projector onto row(X*) + span(h_1, …, h_K) is block diagonal",
+    _block_diagonal,
+    {"one profile for each cluster": _one_for_all, "independent subspaces": _dependent},
+    form="identity",
 )
 
 
@@ -462,17 +454,16 @@ def _dependent_bias() -> Sides:
     return make.one(relative(value, _lifted(EYE, torch.tensor(1.0).double())), ROUNDING)
 
 
-register(
-    Statement(
-        "Proposition 10.10",
-        "with a bias N(0, β²) the kernel is that of the points (x_j, β)",
-        _bias,
-        {
-            "Gaussian bias": _bias_of_two_values,
-            "bias independent of the weights": _dependent_bias,
-        },
-        form="identity",
-    )
+statement(
+    "gaussian-bias",
+    "Proposition 10.10",
+    "with a bias N(0, β²) the kernel is that of the points (x_j, β)",
+    _bias,
+    {
+        "Gaussian bias": _bias_of_two_values,
+        "bias independent of the weights": _dependent_bias,
+    },
+    form="identity",
 )
 
 
@@ -494,12 +485,11 @@ def _spread_points() -> Sides:
     return make.one(0.05, abs(float(sign_kernel(X)[0, 1]) - 1 / TWO_PI))
 
 
-register(
-    Statement(
-        "Counterexample 10.11",
-        "weights ±1, orthogonal points a e_1, b e_2: |Φ_12 − h_1h_2/(2π)| > h_1h_2/20",
-        _signs,
-        {"weights that are not Gaussian": _gaussian_again, "points on few axes": _spread_points},
-        loose="the statement is that an equality fails; by how much is a fixed number, ¼ − 1/(2π)",
-    )
+statement(
+    "sign-weights",
+    "Counterexample 10.11",
+    "weights ±1, orthogonal points a e_1, b e_2: |Φ_12 − h_1h_2/(2π)| > h_1h_2/20",
+    _signs,
+    {"weights that are not Gaussian": _gaussian_again, "points on few axes": _spread_points},
+    loose="the statement is that an equality fails; by how much is a fixed number, ¼ − 1/(2π)",
 )

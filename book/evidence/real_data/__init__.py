@@ -1,1 +1,5 @@
-"""Chapter 17, Real data."""
+"""Real data."""
+
+from evidence.real_data import claims, experiment, statements
+
+__all__ = ["claims", "experiment", "statements"]

@@ -1,31 +1,28 @@
-"""Real data: chapter 17."""
+"""Real data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from evidence.claim import CONDITIONAL, FAILS, HOLDS, Claim, Judgement, register
+from evidence.claim import Judgement, claim
+from evidence.criteria import KEPT, NEARLY
+from evidence.readings import by_count, mostly
 from evidence.results import Result
 
-RUNS = ("real-data", "real-data-hub")
-# Preserved, as in chapter 11: 99 % of the data's leading projector among the leading r + 1
-# directions, nine trials in ten; here in the last hidden layer, at the paper's four dimensions per
-# class, on the training half, features scaled to 0..1, biases, Adam.
-KEPT, TRIALS = 0.99, 0.9
-NEARLY = 0.95  # "perfect or nearly so": ACC, NMI and ARI, in the median over the seeds
+# Judged in the last hidden layer, at the paper's four dimensions per class, on the training half,
+# features scaled to 0..1, biases, Adam.
 DEFAULT = {"scaling": "unit", "bias": True, "optimizer": "adam"}
 TRAIN, HELD_OUT, LAST, AT_4K = 0, 1, -1, 1
 
 
 def rows(
-    results: Mapping[str, Result], default: bool = True
+    runs: Sequence[Result], default: bool = True
 ) -> Iterator[tuple[dict[str, Any], dict[str, np.ndarray]]]:
     """Points that were run, with their arrays."""
-    for name in RUNS:
-        run = results[name]
+    for run in runs:
         for point in run.settings:
             arrays = run.at(**point)
             if arrays.get("ran", True) and (not default or DEFAULT.items() <= point.items()):
@@ -38,27 +35,24 @@ def kept(arrays: Mapping[str, np.ndarray], rank: int = AT_4K, side: int = TRAIN)
 
 
 def preserved(arrays: Mapping[str, np.ndarray], rank: int = AT_4K) -> bool:
-    return bool((kept(arrays, rank) >= KEPT).mean() >= TRIALS)
+    return bool(mostly(kept(arrays, rank) >= KEPT))
 
 
-def preserving(results: Mapping[str, Result]) -> Judgement:
+def preserving(*runs: Result) -> Judgement:
     """Every data set under both objectives, or some, or none."""
-    found = [(p, preserved(a), float(np.median(kept(a)))) for p, a in rows(results)]
+    found = [(p, preserved(a), float(np.median(kept(a)))) for p, a in rows(runs)]
     held = [p for p, yes, _ in found if yes]
-    verdict = HOLDS if len(held) == len(found) else CONDITIONAL if held else FAILS
     ranges = {
         o: [v for p, _, v in found if p["objective"] == o] for o in ("reconstruct", "classify")
     }
-    variants = list(rows(results, default=False))
+    variants = list(rows(runs, default=False))
     at_k = sum(preserved(a, 0) for _, a in variants)
     at_4k = sum(preserved(a, 1) for _, a in variants)
     printed = sum(int((a["printed_holds"][0] > 0).sum()) for _, a in variants)
-    single = sum(
-        bool((a["share_r1"][-1, :, TRAIN, LAST, 0] >= KEPT).mean() >= TRIALS) for _, a in variants
-    )
+    single = sum(int(mostly(a["share_r1"][-1, :, TRAIN, LAST, 0] >= KEPT)) for _, a in variants)
     sets = len({p["data"] for p, _, _ in found})
     return Judgement(
-        verdict,
+        by_count(len(held), len(found)),
         f"99 % of P_r(X), r = 4K, in the top r + 1 directions of the fifth layer: {len(held)} of "
         f"{len(found)} (data set, objective) pairs on {sets} data sets; medians "
         f"{min(ranges['reconstruct']):.2f}–{max(ranges['reconstruct']):.2f} when reconstructing, "
@@ -77,52 +71,48 @@ def best(arrays: Mapping[str, np.ndarray], side: int) -> np.ndarray:
     return flat[flat.min(1).argmax()]
 
 
-def scores(results: Mapping[str, Result]) -> Judgement:
+def scores(*runs: Result) -> Judgement:
     """A data set counts under the objective that suits it, and on the training samples."""
     found: dict[str, list[tuple[float, float, str]]] = {}
-    for p, a in rows(results):
+    for p, a in rows(runs):
         value = (best(a, TRAIN).min(), best(a, HELD_OUT).min(), p["objective"])
         found.setdefault(p["data"], []).append(value)
     top = {name: max(values) for name, values in found.items()}
     high = [name for name, (train, _, _) in top.items() if train >= NEARLY]
     fresh = [name for name, (_, held_out, _) in top.items() if held_out >= NEARLY]
-    verdict = HOLDS if len(high) == len(top) else CONDITIONAL if high else FAILS
     listed = "; ".join(
         f"{name.replace('_', ' ')} {train:.2f} ({held_out:.2f}, {objective})"
         for name, (train, held_out, objective) in top.items()
     )
     return Judgement(
-        verdict,
+        by_count(len(high), len(top)),
         f"lowest of ACC, NMI and ARI from |P_r(Y)| of the fifth layer, best method and rank, "
         f"training samples (held out): {listed}. All three at least {NEARLY} on {len(high)} of "
         f"{len(top)} data sets, on held-out samples on {len(fresh)}",
-        f"{_others(results)} settings with another scaling, bias or optimizer reach it",
+        f"{_others(runs)} settings with another scaling, bias or optimizer reach it",
     )
 
 
-def _others(results: Mapping[str, Result]) -> str:
+def _others(runs: Sequence[Result]) -> str:
     variants = [
         best(a, TRAIN).min() >= NEARLY
-        for p, a in rows(results, default=False) if not DEFAULT.items() <= p.items()
-    ]  # fmt: skip
+        for p, a in rows(runs, default=False)
+        if not DEFAULT.items() <= p.items()
+    ]
     return f"{sum(variants)} of {len(variants)}"
 
 
-register(
-    Claim(
-        "real-data-preserve",
-        "Five-layer ReLU networks preserve the cluster structure of a dozen real data sets.",
-        17,
-        RUNS,
-        preserving,
-    )
+claim(
+    "real-data-preserve",
+    "Five-layer ReLU networks preserve the cluster structure of a dozen real data sets.",
+    preserving,
+    "real-data",
+    "real-data-hub",
 )
-register(
-    Claim(
-        "real-data-scores",
-        "ACC, NMI and ARI on these data sets are perfect or nearly so.",
-        17,
-        RUNS,
-        scores,
-    )
+claim(
+    "real-data-scores",
+    "ACC, NMI and ARI on these data sets are perfect or nearly so.",
+    scores,
+    "real-data",
+    "real-data-hub",
 )

@@ -9,7 +9,7 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 from torch import Tensor
 
 from evidence import instances as make
-from evidence.statement import Sides, Statement, register
+from evidence.statement import Sides, statement
 from subspace_lib.clustering import accuracy, cross_energy, single_linkage
 from subspace_lib.projectors import row_basis
 
@@ -61,14 +61,13 @@ def _other_number() -> Sides:
     return _moved(LINE[None], LINE[None], 2, 1)
 
 
-register(
-    Statement(
-        "Proposition 17.1",
-        "single linkage on |P| and |Q| differs only if ‖P − Q‖_max ≥ half the cut of |P|",
-        _linkage,
-        {"same number of clusters": _other_number},
-        _linkage_extremal,
-    )
+statement(
+    "same-linkage",
+    "Proposition 17.1",
+    "single linkage on |P| and |Q| differs only if ‖P − Q‖_max ≥ half the cut of |P|",
+    _linkage,
+    {"same number of clusters": _other_number},
+    _linkage_extremal,
 )
 
 
@@ -121,12 +120,11 @@ def _other_classes() -> Sides:
     return _shared(V, V, PAIR, torch.tensor([0, 0]))
 
 
-register(
-    Statement(
-        "Theorem 17.2",
-        "tr(PQ) ≤ √(rq) cos(φ_P − φ_Q), sin²φ the cross-class energy",
-        _energy,
-        {"projectors": _no_projector, "the same classes": _other_classes},
-        _energy_extremal,
-    )
+statement(
+    "preserved-or-block-diagonal",
+    "Theorem 17.2",
+    "tr(PQ) ≤ √(rq) cos(φ_P − φ_Q), sin²φ the cross-class energy",
+    _energy,
+    {"projectors": _no_projector, "the same classes": _other_classes},
+    _energy_extremal,
 )

@@ -1,1 +1,5 @@
-"""Chapter 8, One reference for any layer."""
+"""One reference for any layer."""
+
+from evidence.reference import claims, experiment, statements
+
+__all__ = ["claims", "experiment", "statements"]

@@ -1,12 +1,11 @@
-"""Claims about depth, judged by the reference bound: chapter 8."""
+"""Claims about depth, judged by the reference bound."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from evidence.claim import CONDITIONAL, FAILS, HOLDS, Claim, Judgement, register
+from evidence.claim import CONDITIONAL, FAILS, HOLDS, Judgement, claim
+from evidence.criteria import LEVEL
 from evidence.results import Result
 from evidence.sensitivity import values
 
@@ -14,13 +13,12 @@ NOISE = -2  # log₁₀ of the relative noise variance
 LINEAR = ("orthogonal", "Gaussian")
 
 
-def judge(results: Mapping[str, Result]) -> Judgement:
+def judge(run: Result) -> Judgement:
     """Does a certificate have to pay a factor L? Fails where one does not, in linear networks.
 
     Three things decide: the bound at the last layer stays below one where the sum of links does
     not; through orthogonal layers it does not grow at all; and it never contradicts the truth.
     """
-    run = results["reference-depth"]
     ends = {name: _ends(run, name) for name in LINEAR}
     depth = run.config["depth"]
     measured = f"noise 10^{NOISE}, {depth} layers, q = 2r: " + "; ".join(
@@ -33,7 +31,7 @@ def judge(results: Mapping[str, Result]) -> Judgement:
     settings = _settings(run)
     useful = all(bound[1] < 1 <= chain[1] for bound, _, chain in ends.values())
     bound = ends["orthogonal"][0]
-    if useful and bound[1] < 1.01 * bound[0]:
+    if useful and bound[1] < LEVEL * bound[0]:
         return Judgement(FAILS, measured, settings)
     return Judgement(CONDITIONAL if useful else HOLDS, measured, settings)
 
@@ -58,12 +56,9 @@ def _ends(
     return middle[0], middle[1], np.median(found["chain"][:, [0, -1]], 0)
 
 
-register(
-    Claim(
-        "depth-needs-epsilon-over-L",
-        "Over L layers the distances add up, so the margin shrinks to ε/L.",
-        8,
-        ("reference-depth",),
-        judge,
-    )
+claim(
+    "depth-needs-epsilon-over-L",
+    "Over L layers the distances add up, so the margin shrinks to ε/L.",
+    judge,
+    "reference-depth",
 )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
-from evidence.statement import Sides, Statement, register
+from evidence.statement import Sides, statement
 from subspace_lib.bounds import rounding_allowance, singular_value
 from subspace_lib.clustering import cluster_by_threshold, connectivity_margin
 from subspace_lib.data import sample_union
@@ -125,31 +125,29 @@ def _tight_sum() -> Sides:
     return _sum(Chain(E1[None], Z[None], EYE, (E1 + Z)[None], 1))
 
 
-register(
-    Statement(
-        "Theorem 8.1",
-        "δ_i > 8 · its own error/ε (i = 1, 2, 3) ⇒ ‖P(X*) − P(Y)‖ < ε/2",
-        lambda seed, count: _shares(chain(seed, count), [0, 1, 2], 8),
-        {
-            "rank X* = r": lambda: _shares(FULL, [0, 1, 2], 8),
-            "the second link": lambda: _shares(FAINT, [0, 2], 8),
-            "the third link": lambda: _shares(BENT, [0, 1], 8),
-        },
-        loose="the first link is walked twice without need: half of ε is lost (Theorem 8.2)",
-    )
+statement(
+    "spectral-links",
+    "Theorem 8.1",
+    "δ_i > 8 · its own error/ε (i = 1, 2, 3) ⇒ ‖P(X*) − P(Y)‖ < ε/2",
+    lambda seed, count: _shares(chain(seed, count), [0, 1, 2], 8),
+    {
+        "rank X* = r": lambda: _shares(FULL, [0, 1, 2], 8),
+        "the second link": lambda: _shares(FAINT, [0, 2], 8),
+        "the third link": lambda: _shares(BENT, [0, 1], 8),
+    },
+    loose="the first link is walked twice without need: half of ε is lost (Theorem 8.2)",
 )
-register(
-    Statement(
-        "Theorem 8.2",
-        "‖P(X*) − P(Y)‖ ≤ ‖WZ‖/δ₂ + ‖Y − WX‖/δ₃, below ε/2 if δ_i > 4 · its own error/ε",
-        lambda seed, count: _sum(chain(seed, count)),
-        {
-            "rank X* = r": lambda: _sum(FULL),
-            "δ₂ between two matrices": _own_gap(NOISY, 1, 1),
-            "δ₃ between two matrices": _own_gap(BENT, 1, 2),
-        },
-        _tight_sum,
-    )
+statement(
+    "skipped-link",
+    "Theorem 8.2",
+    "‖P(X*) − P(Y)‖ ≤ ‖WZ‖/δ₂ + ‖Y − WX‖/δ₃, below ε/2 if δ_i > 4 · its own error/ε",
+    lambda seed, count: _sum(chain(seed, count)),
+    {
+        "rank X* = r": lambda: _sum(FULL),
+        "δ₂ between two matrices": _own_gap(NOISY, 1, 1),
+        "δ₃ between two matrices": _own_gap(BENT, 1, 2),
+    },
+    _tight_sum,
 )
 
 
@@ -176,14 +174,13 @@ def _one_step_rank() -> Sides:
     )
 
 
-register(
-    Statement(
-        "Theorem 8.3",
-        "‖P(X*) − P(Y)‖ ≤ ‖Y − cWX*‖/(c s_r(WX*) − s_{r+1}(Y)) for every c > 0",
-        _one_step,
-        {"rank X* = r": _one_step_rank, "the gap, with Y's value in it": _own_gap(BENT, 1, 2)},
-        _one_step_extremal,
-    )
+statement(
+    "one-step",
+    "Theorem 8.3",
+    "‖P(X*) − P(Y)‖ ≤ ‖Y − cWX*‖/(c s_r(WX*) − s_{r+1}(Y)) for every c > 0",
+    _one_step,
+    {"rank X* = r": _one_step_rank, "the gap, with Y's value in it": _own_gap(BENT, 1, 2)},
+    _one_step_extremal,
 )
 
 
@@ -301,18 +298,17 @@ def _other_space() -> Sides:
     return Sides(tangent(norm(c.H)), c.tau)
 
 
-register(
-    Statement(
-        "Theorem 8.4",
-        "s > t ⇒ ‖H‖∗ ≤ ‖F₀‖∗/(1 − t²/s²), tan θ ≤ τ, tan θ_i ≤ τ_i, τ ≤ s‖UᵀE‖/(s² − t²)",
-        _theorem,
-        {
-            "s > t": _exchanged,
-            "orthonormal rows of R": _stretched,
-            "Q is the leading space of this Y": _other_space,
-        },
-        _theorem_extremal,
-    )
+statement(
+    "reference",
+    "Theorem 8.4",
+    "s > t ⇒ ‖H‖∗ ≤ ‖F₀‖∗/(1 − t²/s²), tan θ ≤ τ, tan θ_i ≤ τ_i, τ ≤ s‖UᵀE‖/(s² − t²)",
+    _theorem,
+    {
+        "s > t": _exchanged,
+        "orthonormal rows of R": _stretched,
+        "Q is the leading space of this Y": _other_space,
+    },
+    _theorem_extremal,
 )
 
 
@@ -340,14 +336,13 @@ def _two_columns_no_gap() -> Sides:
     return make.rounding((tangent(norm(c.H)) - torch.nan_to_num(c.tau)).abs())
 
 
-register(
-    Statement(
-        "Proposition 8.5",
-        "n = 2, k = q = 1, s > t ⇒ tan θ = ‖F₀‖/(1 − t²/s²)",
-        _two_columns,
-        {"two columns": _three_columns, "s > t": _two_columns_no_gap},
-        form="identity",
-    )
+statement(
+    "reference-in-the-plane",
+    "Proposition 8.5",
+    "n = 2, k = q = 1, s > t ⇒ tan θ = ‖F₀‖/(1 − t²/s²)",
+    _two_columns,
+    {"two columns": _three_columns, "s > t": _two_columns_no_gap},
+    form="identity",
 )
 
 
@@ -364,14 +359,13 @@ def _with_gap() -> Sides:
     return Sides(0.5 + norm(c.F0), norm(c.H))
 
 
-register(
-    Statement(
-        "Counterexample 8.6",
-        "for Y = diag(a, 1), a < 1, R = e₁: s = t, F₀ = 0 and ‖(I − Q)Rᵀ‖ = 1",
-        _no_gap,
-        {"a < 1": _with_gap},
-        loose="the statement is that a bound fails altogether",
-    )
+statement(
+    "reference-needs-gap",
+    "Counterexample 8.6",
+    "for Y = diag(a, 1), a < 1, R = e₁: s = t, F₀ = 0 and ‖(I − Q)Rᵀ‖ = 1",
+    _no_gap,
+    {"a < 1": _with_gap},
+    loose="the statement is that a bound fails altogether",
 )
 
 
@@ -398,14 +392,13 @@ def _stretched_value() -> Sides:
     return Sides(case(Y, R, 1).s, singular_value(Y, 1))
 
 
-register(
-    Statement(
-        "Proposition 8.7",
-        "σ_k(YRᵀ) ≤ s_k(Y), so s > t forces q ≥ k; bound and sine do not grow with q",
-        _growing_q,
-        {"orthonormal rows of R": _stretched_value},
-        _growing_q_extremal,
-    )
+statement(
+    "more-directions",
+    "Proposition 8.7",
+    "σ_k(YRᵀ) ≤ s_k(Y), so s > t forces q ≥ k; bound and sine do not grow with q",
+    _growing_q,
+    {"orthonormal rows of R": _stretched_value},
+    _growing_q_extremal,
 )
 
 
@@ -451,14 +444,13 @@ def _bias_inside() -> Sides:
     return _affine_sides(L[None], V[None], make.matrix([[1], [0]])[None], 1)
 
 
-register(
-    Statement(
-        "Proposition 8.8",
-        "Y = [CU b][V; 1ᵀ] ⇒ ‖P_r(X*) − P_{r+1}(Y)‖ = 1 and row(Y) = span(row(X*), 1ᵀ)",
-        _affine,
-        {"1ᵀ outside row(X*)": _ones_inside, "[CU b] of rank r + 1": _bias_inside},
-        form="identity",
-    )
+statement(
+    "bias-adds-a-dimension",
+    "Proposition 8.8",
+    "Y = [CU b][V; 1ᵀ] ⇒ ‖P_r(X*) − P_{r+1}(Y)‖ = 1 and row(Y) = span(row(X*), 1ᵀ)",
+    _affine,
+    {"1ᵀ outside row(X*)": _ones_inside, "[CU b] of rank r + 1": _bias_inside},
+    form="identity",
 )
 
 
@@ -501,14 +493,13 @@ def _tilt_right_angle() -> Sides:
     return make.rounding((tangent(norm(c.H)) - c.tau).abs())
 
 
-register(
-    Statement(
-        "Proposition 8.9",
-        "b = CUβ: one non-zero angle, tan θ = τ = ‖h‖‖β‖/|1 + βᵀv|",
-        _tilt,
-        {"b in the range of CU": _tilt_outside, "1 + βᵀv ≠ 0": _tilt_right_angle},
-        form="identity",
-    )
+statement(
+    "bias-inside-the-range",
+    "Proposition 8.9",
+    "b = CUβ: one non-zero angle, tan θ = τ = ‖h‖‖β‖/|1 + βᵀv|",
+    _tilt,
+    {"b in the range of CU": _tilt_outside, "1 + βᵀv ≠ 0": _tilt_right_angle},
+    form="identity",
 )
 
 
@@ -542,14 +533,13 @@ def _not_orthonormal() -> Sides:
     return _invariance_sides(Y, R, 1, make.matrix([[1, 0], [0, 1.5]])[None], one)
 
 
-register(
-    Statement(
-        "Proposition 8.10",
-        "GᵀG = I, c ≠ 0 ⇒ cGY has the τ and the angles of Y",
-        _invariance,
-        {"GᵀG = I": _not_orthonormal},
-        form="identity",
-    )
+statement(
+    "orthogonal-layer",
+    "Proposition 8.10",
+    "GᵀG = I, c ≠ 0 ⇒ cGY has the τ and the angles of Y",
+    _invariance,
+    {"GᵀG = I": _not_orthonormal},
+    form="identity",
 )
 
 
@@ -603,13 +593,12 @@ def _too_small_rank() -> Sides:
     return make.rounding(norm(R.mT @ R - whole.mT @ whole)[None])
 
 
-register(
-    Statement(
-        "Proposition 8.11",
-        "labels alone give a block diagonal P, the true one for clean independent classes; a bound "
-        "below ε_conn(P)/2 returns the classes",
-        _labels,
-        {"independent spans": _dependent_labels, "r_k = rank X_k": _too_small_rank},
-        form="identity",
-    )
+statement(
+    "label-reference",
+    "Proposition 8.11",
+    "labels alone give a block diagonal P, the true one for clean independent classes; a bound "
+    "below ε_conn(P)/2 returns the classes",
+    _labels,
+    {"independent spans": _dependent_labels, "r_k = rank X_k": _too_small_rank},
+    form="identity",
 )

@@ -1,1 +1,5 @@
-"""Chapter 20, Relations."""
+"""Relations."""
+
+from evidence.relations import claims, experiment, measures, statements
+
+__all__ = ["claims", "experiment", "measures", "statements"]

@@ -13,7 +13,7 @@ from evidence.relations.measures import (
     ridge_self_expression,
     sparse_self_expression,
 )
-from evidence.statement import Sides, Statement, register
+from evidence.statement import Sides, statement
 from subspace_lib.projectors import row_basis, row_projector
 
 ROUNDING = 1e-9
@@ -64,14 +64,13 @@ def _kills_a_direction() -> Sides:
     return _carried_over(X[None], make.matrix([[1, 0]])[None], 1, 0)
 
 
-register(
-    Statement(
-        "Proposition 20.1",
-        "X = XC ⇔ PC = P: the same C for X and for GX, G injective on the span",
-        _injective,
-        {"G injective": _kills_a_direction},
-        form="identity",
-    )
+statement(
+    "self-expression",
+    "Proposition 20.1",
+    "X = XC ⇔ PC = P: the same C for X and for GX, G injective on the span",
+    _injective,
+    {"G injective": _kills_a_direction},
+    form="identity",
 )
 
 
@@ -103,14 +102,13 @@ def _half_of_it() -> Sides:
     return _least(P, P / 2)
 
 
-register(
-    Statement(
-        "Theorem 20.2",
-        "X = XC ⇒ ‖C‖_* ≥ ‖P‖_* = r, ‖C‖_F² = r + ‖C − P‖_F²",
-        _least_random,
-        {"X = XC": _half_of_it},
-        _least_extremal,
-    )
+statement(
+    "smallest-self-expression",
+    "Theorem 20.2",
+    "X = XC ⇒ ‖C‖_* ≥ ‖P‖_* = r, ‖C‖_F² = r + ‖C − P‖_F²",
+    _least_random,
+    {"X = XC": _half_of_it},
+    _least_extremal,
 )
 
 
@@ -141,14 +139,13 @@ def _ridge(seed: int, count: int, wrong: int = 0) -> Sides:
     )
 
 
-register(
-    Statement(
-        "Proposition 20.3",
-        "‖C_λ − P_r(X)‖ = max(λ/(s_r² + λ), s_{r+1}²/(s_{r+1}² + λ))",
-        _ridge,
-        {"the rank of the gap": lambda: _ridge(0, 4, wrong=1)},
-        form="identity",
-    )
+statement(
+    "ridge",
+    "Proposition 20.3",
+    "‖C_λ − P_r(X)‖ = max(λ/(s_r² + λ), s_{r+1}²/(s_{r+1}² + λ))",
+    _ridge,
+    {"the rank of the gap": lambda: _ridge(0, 4, wrong=1)},
+    form="identity",
 )
 
 
@@ -188,14 +185,13 @@ def _small_penalty() -> Sides:
     return _one_neighbour(torch.tensor([0.6]).double(), torch.tensor([0.1]).double())
 
 
-register(
-    Statement(
-        "Counterexample 20.4",
-        "X and GX with one row space: the Lasso takes the first neighbour, then the second",
-        _one_neighbour_random,
-        {"penalty above tan φ": _small_penalty},
-        form="identity",
-    )
+statement(
+    "lasso-is-not-the-projector",
+    "Counterexample 20.4",
+    "X and GX with one row space: the Lasso takes the first neighbour, then the second",
+    _one_neighbour_random,
+    {"penalty above tan φ": _small_penalty},
+    form="identity",
 )
 
 
@@ -249,14 +245,13 @@ def _not_collapsed() -> Sides:
     return _kept(V, V, L, 4, deviation=torch.zeros(1, 4, 8, dtype=torch.float64))
 
 
-register(
-    Statement(
-        "Theorem 20.5",
-        "σ_{K+1}(YVᵀ) ≤ ‖E‖, √tr(P P_q(Y)) ≤ √Σs_k + ‖E‖_F/s_q(Y)",
-        _kept_random,
-        {"deviations counted": _not_collapsed},
-        _kept_extremal,
-    )
+statement(
+    "collapse-keeps",
+    "Theorem 20.5",
+    "σ_{K+1}(YVᵀ) ≤ ‖E‖, √tr(P P_q(Y)) ≤ √Σs_k + ‖E‖_F/s_q(Y)",
+    _kept_random,
+    {"deviations counted": _not_collapsed},
+    _kept_extremal,
 )
 
 
@@ -282,14 +277,13 @@ def _blind(seed: int, count: int, mix: bool = False) -> Sides:
     )
 
 
-register(
-    Statement(
-        "Counterexample 20.6",
-        "NC1 = 0 and row(X*) ⊂ row(Y)",
-        _blind,
-        {"deviations orthogonal to the class means": lambda: _blind(0, 4, mix=True)},
-        form="identity",
-    )
+statement(
+    "collapse-overlooks",
+    "Counterexample 20.6",
+    "NC1 = 0 and row(X*) ⊂ row(Y)",
+    _blind,
+    {"deviations orthogonal to the class means": lambda: _blind(0, 4, mix=True)},
+    form="identity",
 )
 
 
@@ -361,12 +355,11 @@ def _one_side_only() -> Sides:
     return make.join(*_ones(10.0, both=False))
 
 
-register(
-    Statement(
-        "Proposition 20.7",
-        "(W, b, D) → (cW, cb, D/c): same loss, Y → cY, sharpness ≥ max(c² λ_D, λ_W/c²)",
-        _rescaled_random,
-        {"both sides rescaled": _one_side_only},
-        _rescaled_extremal,
-    )
+statement(
+    "sharpness-moves",
+    "Proposition 20.7",
+    "(W, b, D) → (cW, cb, D/c): same loss, Y → cY, sharpness ≥ max(c² λ_D, λ_W/c²)",
+    _rescaled_random,
+    {"both sides rescaled": _one_side_only},
+    _rescaled_extremal,
 )

@@ -1,1 +1,5 @@
-"""Chapter 3, How row spaces move."""
+"""How row spaces move."""
+
+from evidence.row_spaces_move import statements
+
+__all__ = ["statements"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
-from evidence.statement import Sides, Statement, register
+from evidence.statement import Sides, statement
 from subspace_lib.bounds import singular_value, wedin_bound
 from subspace_lib.projectors import row_projector, sin_theta
 
@@ -70,18 +70,17 @@ def _not_orthogonal() -> Sides:
     return make.one(torch.linalg.matrix_norm(P - Q, 2), ROUNDING)
 
 
-register(
-    Statement(
-        "Proposition 3.2",
-        "‖P − Q‖ = ‖sin Θ‖, ‖P − Q‖_F = √2 ‖sin Θ‖_F, ‖·‖_max ≤ ‖·‖; ranks differ ⇒ 1",
-        _projectors,
-        {
-            "equal ranks": _unequal_ranks,
-            "orthogonal projectors": _not_orthogonal,
-            "orthogonal projectors (different ranks)": _oblique_ranks,
-        },
-        form="identity",
-    )
+statement(
+    "projectors-and-angles",
+    "Proposition 3.2",
+    "‖P − Q‖ = ‖sin Θ‖, ‖P − Q‖_F = √2 ‖sin Θ‖_F, ‖·‖_max ≤ ‖·‖; ranks differ ⇒ 1",
+    _projectors,
+    {
+        "equal ranks": _unequal_ranks,
+        "orthogonal projectors": _not_orthogonal,
+        "orthogonal projectors (different ranks)": _oblique_ranks,
+    },
+    form="identity",
 )
 
 
@@ -150,19 +149,18 @@ def _no_gap() -> Sides:
     return make.one(sin_theta(A, B, 1)[0], E / gap)
 
 
-register(
-    Statement(
-        "Theorem 3.3",
-        "‖sin Θ‖ ≤ max(‖EV₁‖, ‖EᵀU₁‖)/δ in the unitarily invariant norms",
-        _wedin,
-        {
-            "δ = s_r(A) − s_{r+1}(B), not the gap of A alone": _no_gap,
-            "leading triples of A": _not_leading,
-            "both sides, EV₁ and EᵀU₁": _one_side_only,
-            "a unitarily invariant norm": _entrywise_norm,
-        },
-        _wedin_extremal,
-    )
+statement(
+    "wedin",
+    "Theorem 3.3",
+    "‖sin Θ‖ ≤ max(‖EV₁‖, ‖EᵀU₁‖)/δ in the unitarily invariant norms",
+    _wedin,
+    {
+        "δ = s_r(A) − s_{r+1}(B), not the gap of A alone": _no_gap,
+        "leading triples of A": _not_leading,
+        "both sides, EV₁ and EᵀU₁": _one_side_only,
+        "a unitarily invariant norm": _entrywise_norm,
+    },
+    _wedin_extremal,
 )
 
 
@@ -196,17 +194,16 @@ def _without_root() -> Sides:
     return make.one(torch.linalg.vector_norm(sin_theta(A, B, 2)), wedin_bound(A, B, 2).bound)
 
 
-register(
-    Statement(
-        "Corollary 3.4",
-        "‖sin Θ‖ ≤ ‖E‖/δ, ‖sin Θ‖_F ≤ √r ‖E‖/δ",
-        _forms,
-        {
-            "δ = s_r(A) − s_{r+1}(B), not the gap of A alone": _no_gap,
-            "the factor √r": _without_root,
-        },
-        _forms_extremal,
-    )
+statement(
+    "wedin-forms",
+    "Corollary 3.4",
+    "‖sin Θ‖ ≤ ‖E‖/δ, ‖sin Θ‖_F ≤ √r ‖E‖/δ",
+    _forms,
+    {
+        "δ = s_r(A) − s_{r+1}(B), not the gap of A alone": _no_gap,
+        "the factor √r": _without_root,
+    },
+    _forms_extremal,
 )
 
 
@@ -228,14 +225,13 @@ def _unscaled() -> Sides:
     return make.one(torch.linalg.matrix_norm(B - A, 2) - sin_theta(A, B, 1)[0], ROUNDING)
 
 
-register(
-    Statement(
-        "Proposition 3.5",
-        "‖sin Θ‖ = ‖E‖/δ for A = diag(1, 0), B = cos θ · e₁(cos θ, sin θ)",
-        _equality,
-        {"the factor cos θ": _unscaled},
-        form="identity",
-    )
+statement(
+    "wedin-is-sharp",
+    "Proposition 3.5",
+    "‖sin Θ‖ = ‖E‖/δ for A = diag(1, 0), B = cos θ · e₁(cos θ, sin θ)",
+    _equality,
+    {"the factor cos θ": _unscaled},
+    form="identity",
 )
 
 
@@ -256,14 +252,13 @@ def _small_disturbance() -> Sides:
     return make.one(0.04 / 0.1, sin_theta(A, B, 1)[0])
 
 
-register(
-    Statement(
-        "Counterexample 3.6",
-        "‖E‖/δ' < ‖sin Θ‖ when the disturbance exceeds half the gap of A",
-        _false_variant,
-        {"‖E‖ > δ'/2": _small_disturbance},
-        loose="the statement is that an inequality fails, by any factor",
-    )
+statement(
+    "gap-of-one-matrix",
+    "Counterexample 3.6",
+    "‖E‖/δ' < ‖sin Θ‖ when the disturbance exceeds half the gap of A",
+    _false_variant,
+    {"‖E‖ > δ'/2": _small_disturbance},
+    loose="the statement is that an inequality fails, by any factor",
 )
 
 
@@ -295,14 +290,13 @@ def _factor_one() -> Sides:
     return make.one(sin_theta(A, B, 1)[0], 0.051 / 0.1)
 
 
-register(
-    Statement(
-        "Proposition 3.7",
-        "‖sin Θ‖ ≤ 2‖E‖/(s_r(A) − s_{r+1}(A))",
-        _factor_two,
-        {"the factor 2": _factor_one, "the gap behind s_r": _gap_elsewhere},
-        _factor_two_extremal,
-    )
+statement(
+    "factor-two",
+    "Proposition 3.7",
+    "‖sin Θ‖ ≤ 2‖E‖/(s_r(A) − s_{r+1}(A))",
+    _factor_two,
+    {"the factor 2": _factor_one, "the gap behind s_r": _gap_elsewhere},
+    _factor_two_extremal,
 )
 
 
@@ -322,14 +316,13 @@ def _unique() -> Sides:
     return make.one(0.05, sin_theta(A, A, 1)[0])
 
 
-register(
-    Statement(
-        "Counterexample 3.8",
-        "δ > 0 and yet two leading directions of B, further than 0.05 apart",
-        _not_unique,
-        {"s_r(B) = s_{r+1}(B)": _unique},
-        loose="the statement is that uniqueness fails; how far is a matter of choice",
-    )
+statement(
+    "gap-without-uniqueness",
+    "Counterexample 3.8",
+    "δ > 0 and yet two leading directions of B, further than 0.05 apart",
+    _not_unique,
+    {"s_r(B) = s_{r+1}(B)": _unique},
+    loose="the statement is that uniqueness fails; how far is a matter of choice",
 )
 
 
@@ -358,12 +351,11 @@ def _indefinite() -> Sides:
     return make.one(sin_theta(A, B, 1)[0], torch.linalg.matrix_norm(B - A, 2) / gap)
 
 
-register(
-    Statement(
-        "Corollary 3.9",
-        "‖sin Θ‖ ≤ ‖EV₁‖/(λ_r(A) − λ_{r+1}(B)) for positive semidefinite A, B",
-        _semidefinite,
-        {"positive semidefinite": _indefinite},
-        _semidefinite_extremal,
-    )
+statement(
+    "davis-kahan",
+    "Corollary 3.9",
+    "‖sin Θ‖ ≤ ‖EV₁‖/(λ_r(A) − λ_{r+1}(B)) for positive semidefinite A, B",
+    _semidefinite,
+    {"positive semidefinite": _indefinite},
+    _semidefinite_extremal,
 )

@@ -1,1 +1,5 @@
-"""Chapter 7, The theorem."""
+"""The theorem."""
+
+from evidence.theorem import claims, experiment, statements
+
+__all__ = ["claims", "experiment", "statements"]

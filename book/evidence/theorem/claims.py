@@ -1,23 +1,18 @@
-"""Claims about the theorem as a whole: chapter 7."""
+"""Claims about the theorem as a whole."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from evidence.claim import CONDITIONAL, FAILS, HOLDS, Claim, Judgement, register
+from evidence.claim import CONDITIONAL, FAILS, HOLDS, Judgement, claim
+from evidence.criteria import OFTEN, REALISTIC
+from evidence.readings import CHECKED, matching, proved
 from evidence.results import Result
-from evidence.theory import theorem
 from subspace_lib.bounds import CHAIN_FORMS
 
-OFTEN = 0.5  # share of the trials
-REALISTIC = -2.0  # log₁₀: noise of one per cent of the signal's energy; the paper uses ten
 
-
-def frequency(results: Mapping[str, Result]) -> Judgement:
+def frequency(run: Result) -> Judgement:
     """Fails where no noise level lets the printed condition hold often with ReLU, either margin."""
-    run = results["theorem-frequency"]
     printed = run["holds"][:, :, CHAIN_FORMS.index("printed")]
     best = {name: _share(run, printed, name) for name in ("relu", "identity")}
     third = (run["gaps"] > _needed(run))[_points(run, "relu")][..., 2]
@@ -34,10 +29,7 @@ def frequency(results: Mapping[str, Result]) -> Judgement:
 
 
 def _points(run: Result, activation: str) -> list[int]:
-    def chosen(point: dict) -> bool:
-        return (point["convention"], point["activation"]) == ("relative", activation)
-
-    return [i for i, point in enumerate(run.settings) if chosen(point)]
+    return matching(run, convention="relative", activation=activation)
 
 
 def _share(run: Result, holds: np.ndarray, activation: str) -> np.ndarray:
@@ -57,28 +49,21 @@ def _needed(run: Result) -> np.ndarray:
     return (128 * rank) ** 0.5 / run["margins"][..., 1, None] * run["errors"]
 
 
-theorem(
+claim(
     "theorem-3-1",
-    "Theorem 3.1: δ > η gives ‖P(X*) − P(Y)‖ < ε/2 in the largest entry.",
-    7,
-    HOLDS,
-    "Theorem 7.1",
-    "Corollary 7.3",
+    "The paper's Theorem 3.1: δ > η gives ‖P(X*) − P(Y)‖ < ε/2 in the largest entry.",
+    proved(HOLDS, "three-links", "printed-form"),
+    CHECKED,
 )
-register(
-    Claim(
-        "theorem-condition-frequency",
-        "δ > η holds frequently, and its frequency degrades gracefully with noise.",
-        7,
-        ("theorem-frequency",),
-        frequency,
-    )
+claim(
+    "theorem-condition-frequency",
+    "δ > η holds frequently, and its frequency degrades gracefully with noise.",
+    frequency,
+    "theorem-frequency",
 )
-theorem(
+claim(
     "depth-union-bound",
     "A union bound with ε/L extends the theorem to L layers.",
-    7,
-    CONDITIONAL,
-    "Counterexample 7.7",
-    "Corollary 7.8",
+    proved(CONDITIONAL, "second-layer-unclean", "sum-of-links"),
+    CHECKED,
 )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
-from evidence.statement import Sides, Statement, register
+from evidence.statement import Sides, statement
 from subspace_lib.bounds import depth_links, spectral_gap, theorem_3_1
 from subspace_lib.clustering import cluster_by_threshold, connectivity_margin, minimum_margin
 from subspace_lib.data import add_noise, sample_union
@@ -80,18 +80,17 @@ FLIP, ABSOLUTE = make.matrix([[1, -1]]), make.matrix([[1, 1]])
 ONE, NOTHING = make.matrix([[1]]), make.matrix([[0, 0]])
 UNEVEN, SWAP = make.matrix([[1, 0], [0, 0.9]]), make.matrix([[0.5, 0], [0, 1]])
 
-register(
-    Statement(
-        "Theorem 7.1",
-        "δ_i > √(2⁷r)/ε · its own error (i = 1, 2, 3) ⇒ ‖P(X*) − P(Y)‖_max < ε/2",
-        _theorem,
-        {
-            "the second link": _broken(E1, FAINT, LOUD, LOUD @ (E1 + FAINT), 1),
-            "the third link": _broken(FLIP, NOTHING, ONE, ABSOLUTE, 2),
-            "rank X* = r": _broken(UNEVEN, 0 * EYE, SWAP, SWAP @ UNEVEN, -1),
-        },
-        loose="the first link is walked twice and the norm taken through Frobenius: √(8r) is lost",
-    )
+statement(
+    "three-links",
+    "Theorem 7.1",
+    "δ_i > √(2⁷r)/ε · its own error (i = 1, 2, 3) ⇒ ‖P(X*) − P(Y)‖_max < ε/2",
+    _theorem,
+    {
+        "the second link": _broken(E1, FAINT, LOUD, LOUD @ (E1 + FAINT), 1),
+        "the third link": _broken(FLIP, NOTHING, ONE, ABSOLUTE, 2),
+        "rank X* = r": _broken(UNEVEN, 0 * EYE, SWAP, SWAP @ UNEVEN, -1),
+    },
+    loose="the first link is walked twice and the norm taken through Frobenius: √(8r) is lost",
 )
 
 
@@ -169,19 +168,18 @@ def _condition_dropped() -> Sides:
     return make.flags(wrong_clusters(row_projector(Y, 2)[None], y, margin[None] / 2))
 
 
-register(
-    Statement(
-        "Corollary 7.2",
-        "the links hold with ε_min or ε_conn ⇒ the components of {|P(Y)| > ε/2} are the clusters",
-        _clusters,
-        {
-            "independent subspaces": _lines,
-            "connected blocks": _too_few_points,
-            "absolute values": _without_absolute_values,
-            "the links": _condition_dropped,
-        },
-        form="identity",
-    )
+statement(
+    "clusters-come-back",
+    "Corollary 7.2",
+    "the links hold with ε_min or ε_conn ⇒ the components of {|P(Y)| > ε/2} are the clusters",
+    _clusters,
+    {
+        "independent subspaces": _lines,
+        "connected blocks": _too_few_points,
+        "absolute values": _without_absolute_values,
+        "the links": _condition_dropped,
+    },
+    form="identity",
 )
 
 
@@ -206,14 +204,13 @@ def _not_printed() -> Sides:
     return make.flags((own & ~printed)[None])
 
 
-register(
-    Statement(
-        "Corollary 7.3",
-        "min δ_i > √(2⁷r)/ε · max error ⇒ δ_i > √(2⁷r)/ε · its own error, not conversely",
-        _printed,
-        {"one maximum for all links": _not_printed},
-        form="identity",
-    )
+statement(
+    "printed-form",
+    "Corollary 7.3",
+    "min δ_i > √(2⁷r)/ε · max error ⇒ δ_i > √(2⁷r)/ε · its own error, not conversely",
+    _printed,
+    {"one maximum for all links": _not_printed},
+    form="identity",
 )
 
 
@@ -238,14 +235,13 @@ def _not_homogeneous() -> Sides:
     return _scales(0, 20, torch.tanh)
 
 
-register(
-    Statement(
-        "Proposition 7.4",
-        "cW: δ₂, δ₃, ‖WZ‖, ‖Y − WX‖ scale with c; printed ⇒ κ‖Z‖/δ₂ < c < δ₁/(κ‖WZ‖)",
-        _scales,
-        {"σ positively homogeneous": _not_homogeneous},
-        form="identity",
-    )
+statement(
+    "scale-of-weights",
+    "Proposition 7.4",
+    "cW: δ₂, δ₃, ‖WZ‖, ‖Y − WX‖ scale with c; printed ⇒ κ‖Z‖/δ₂ < c < δ₁/(κ‖WZ‖)",
+    _scales,
+    {"σ positively homogeneous": _not_homogeneous},
+    form="identity",
 )
 
 
@@ -264,14 +260,13 @@ def _little_noise() -> Sides:
     return _harmless(0, 20, 1e-9)
 
 
-register(
-    Statement(
-        "Counterexample 7.5",
-        "Z = tX*, t ≥ ε/√(2⁷r): P(Y) = P(X*), and the first link fails",
-        _harmless,
-        {"t ≥ ε/√(2⁷r)": _little_noise},
-        form="identity",
-    )
+statement(
+    "harmless-noise",
+    "Counterexample 7.5",
+    "Z = tX*, t ≥ ε/√(2⁷r): P(Y) = P(X*), and the first link fails",
+    _harmless,
+    {"t ≥ ε/√(2⁷r)": _little_noise},
+    form="identity",
 )
 
 
@@ -296,14 +291,13 @@ def _absolute_value() -> Sides:
     return make.one(128**0.5 * norm(ABSOLUTE - FLIP) / 0.5, norm(ABSOLUTE))
 
 
-register(
-    Statement(
-        "Proposition 7.6",
-        "the third link ⇒ ‖Y − WX‖ < ε s_r(Y)/√(2⁷r)",
-        _little_bend,
-        {"the third link": _absolute_value},
-        _rank_one_layer,
-    )
+statement(
+    "little-bend",
+    "Proposition 7.6",
+    "the third link ⇒ ‖Y − WX‖ < ε s_r(Y)/√(2⁷r)",
+    _little_bend,
+    {"the third link": _absolute_value},
+    _rank_one_layer,
 )
 
 
@@ -320,14 +314,13 @@ def _one_sign() -> Sides:
     return make.flags(make.count_rank(torch.relu(make.matrix([[1], [2]]) @ FLIP))[None] != 2)
 
 
-register(
-    Statement(
-        "Counterexample 7.7",
-        "X* = xᵀ, W = w, both with entries of both signs: rank relu(WX*) = 2 > 1",
-        _two_ranks,
-        {"both signs": _one_sign},
-        form="identity",
-    )
+statement(
+    "second-layer-unclean",
+    "Counterexample 7.7",
+    "X* = xᵀ, W = w, both with entries of both signs: rank relu(WX*) = 2 > 1",
+    _two_ranks,
+    {"both signs": _one_sign},
+    form="identity",
 )
 
 
@@ -384,19 +377,18 @@ def _no_rank() -> Sides:
     return _one_layer(UNEVEN, 0 * EYE, SWAP, SWAP @ UNEVEN, slice(0, 2), 4)
 
 
-register(
-    Statement(
-        "Corollary 7.8",
-        "‖P(X*) − P(Y_L)‖ ≤ Σ error/gap over 2L links; < ε/2 where each gap > (4L/ε) · its error",
-        _depth,
-        {
-            "the condition on W_l": _no_first_condition,
-            "the condition on σ": _no_second_condition,
-            "rank X* = r": _no_rank,
-            "4L, not 2L": _half_the_factor,
-        },
-        _depth_extremal,
-    )
+statement(
+    "sum-of-links",
+    "Corollary 7.8",
+    "‖P(X*) − P(Y_L)‖ ≤ Σ error/gap over 2L links; < ε/2 where each gap > (4L/ε) · its error",
+    _depth,
+    {
+        "the condition on W_l": _no_first_condition,
+        "the condition on σ": _no_second_condition,
+        "rank X* = r": _no_rank,
+        "4L, not 2L": _half_the_factor,
+    },
+    _depth_extremal,
 )
 
 
@@ -427,12 +419,11 @@ def _negative_gap() -> Sides:
     return _both_ends(make.matrix([[1], [-1]]))
 
 
-register(
-    Statement(
-        "Proposition 7.9",
-        "ε_sum ≤ ε_share ≤ 2L ε_sum, with ε_sum = 2Σρ and ε_share = 4L max ρ",
-        _sharing,
-        {"positive gaps": _negative_gap},
-        _one_link_only,
-    )
+statement(
+    "equal-shares",
+    "Proposition 7.9",
+    "ε_sum ≤ ε_share ≤ 2L ε_sum, with ε_sum = 2Σρ and ε_share = 4L max ρ",
+    _sharing,
+    {"positive gaps": _negative_gap},
+    _one_link_only,
 )

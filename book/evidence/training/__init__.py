@@ -1,1 +1,5 @@
-"""Chapter 11, Does training find it?."""
+"""Does training find it?"""
+
+from evidence.training import baseline, claims, experiment, statements
+
+__all__ = ["baseline", "claims", "experiment", "statements"]

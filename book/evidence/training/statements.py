@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
-from evidence.statement import Sides, Statement, register
+from evidence.statement import Sides, statement
 from subspace_lib.projectors import row_basis, row_projector
 
 ROUNDING = 1e-9
@@ -61,14 +61,13 @@ def _rescaled_negative() -> Sides:
     return make.one(abs(-max(-1.0, 0.0) - max(1.0, 0.0)), ROUNDING)
 
 
-register(
-    Statement(
-        "Proposition 11.1",
-        "(W_i, b_i, D_i) → (c_iW_i, c_ib_i, D_i/c_i), c_i > 0, leaves D relu(WX + b1ᵀ) as it is",
-        _rescaled,
-        {"positively homogeneous": _rescaled_tanh, "c > 0": _rescaled_negative},
-        form="identity",
-    )
+statement(
+    "rescaling",
+    "Proposition 11.1",
+    "(W_i, b_i, D_i) → (c_iW_i, c_ib_i, D_i/c_i), c_i > 0, leaves D relu(WX + b1ᵀ) as it is",
+    _rescaled,
+    {"positively homogeneous": _rescaled_tanh, "c > 0": _rescaled_negative},
+    form="identity",
 )
 
 
@@ -94,14 +93,13 @@ def _no_second_scale() -> Sides:
     return make.one(abs(1 - float(distance)), ROUNDING)
 
 
-register(
-    Statement(
-        "Counterexample 11.2",
-        "X = I₂: one function, W = diag(2, 1) or diag(1, 2), ‖P₁(Y) − P₁(Y')‖ = 1",
-        _loss_is_blind,
-        {"rank below the width": _no_second_scale},
-        form="identity",
-    )
+statement(
+    "one-function-two-projectors",
+    "Counterexample 11.2",
+    "X = I₂: one function, W = diag(2, 1) or diag(1, 2), ‖P₁(Y) − P₁(Y')‖ = 1",
+    _loss_is_blind,
+    {"rank below the width": _no_second_scale},
+    form="identity",
 )
 
 
@@ -134,14 +132,13 @@ def _balance_frozen() -> Sides:
     return _balance_sides(weights, X, keep_bias=False)
 
 
-register(
-    Statement(
-        "Proposition 11.3",
-        "one step changes ‖W_i‖² + b_i² − ‖D_i‖² by exactly lr²(‖g_W‖² + g_b² − ‖g_D‖²)",
-        lambda seed, count: _balance_sides(*_network(seed, count)),
-        {"all three are trained": _balance_frozen},
-        form="identity",
-    )
+statement(
+    "balance",
+    "Proposition 11.3",
+    "one step changes ‖W_i‖² + b_i² − ‖D_i‖² by exactly lr²(‖g_W‖² + g_b² − ‖g_D‖²)",
+    lambda seed, count: _balance_sides(*_network(seed, count)),
+    {"all three are trained": _balance_frozen},
+    form="identity",
 )
 
 
@@ -170,14 +167,13 @@ def _other_minimum() -> Sides:
     return make.one(_norm(row_projector(W @ X, 1) - row_projector(X, 1)), ROUNDING)
 
 
-register(
-    Statement(
-        "Theorem 11.4",
-        "minimisers of ‖DWX − X‖_F: P_p(WX) = P_p(X); balanced ones: P_q(WX) = P_q(X) for q ≤ p",
-        _linear,
-        {"balanced": _other_minimum, "a minimiser": lambda: _linear(3, 5, optimal=False)},
-        form="identity",
-    )
+statement(
+    "linear-autoencoder",
+    "Theorem 11.4",
+    "minimisers of ‖DWX − X‖_F: P_p(WX) = P_p(X); balanced ones: P_q(WX) = P_q(X) for q ≤ p",
+    _linear,
+    {"balanced": _other_minimum, "a minimiser": lambda: _linear(3, 5, optimal=False)},
+    form="identity",
 )
 
 
@@ -227,14 +223,13 @@ def _with_bias_no_link() -> Sides:
     return make.one(gap, error)
 
 
-register(
-    Statement(
-        "Proposition 11.5",
-        "points in opposite pairs, no bias: ‖Y − WX‖ = ‖Y‖ ≥ δ₃ for every W",
-        _symmetric,
-        {"opposite pairs": _positive_data, "no bias": _with_bias_no_link},
-        _symmetric_extremal,
-    )
+statement(
+    "opposite-pairs",
+    "Proposition 11.5",
+    "points in opposite pairs, no bias: ‖Y − WX‖ = ‖Y‖ ≥ δ₃ for every W",
+    _symmetric,
+    {"opposite pairs": _positive_data, "no bias": _with_bias_no_link},
+    _symmetric_extremal,
 )
 
 
@@ -251,14 +246,13 @@ def _biased_extremal() -> Sides:
     return make.one(sides.left[0], 2**0.5 * sides.right[0])
 
 
-register(
-    Statement(
-        "Theorem 11.6",
-        "points in opposite pairs: δ₃ ≤ √(2 min(p, n)/r) ‖Y − WX‖ for every W and b",
-        _symmetric_biased,
-        {"opposite pairs": _positive_data},
-        _biased_extremal,
-    )
+statement(
+    "opposite-pairs-biased",
+    "Theorem 11.6",
+    "points in opposite pairs: δ₃ ≤ √(2 min(p, n)/r) ‖Y − WX‖ for every W and b",
+    _symmetric_biased,
+    {"opposite pairs": _positive_data},
+    _biased_extremal,
 )
 
 
@@ -301,14 +295,13 @@ def _parallel() -> Sides:
     return make.one(abs(len(signs) - cover(3, 2)), 0.0)
 
 
-register(
-    Statement(
-        "Proposition 11.7",
-        "n points of R^d in general position: C(n, d) = 2 Σ_{i<d} C(n−1, i) sign patterns",
-        _wendel,
-        {"general position": _parallel},
-        form="identity",
-    )
+statement(
+    "sign-patterns",
+    "Proposition 11.7",
+    "n points of R^d in general position: C(n, d) = 2 Σ_{i<d} C(n−1, i) sign patterns",
+    _wendel,
+    {"general position": _parallel},
+    form="identity",
 )
 
 
@@ -350,14 +343,13 @@ def _reference_elsewhere() -> Sides:
     return _share_sides(eye[None, 2:], eye[None, :2], eye[None, :1], eye[None, :2])
 
 
-register(
-    Statement(
-        "Theorem 11.8",
-        "‖(I − P_{r+1}(Y))Rᵀ‖ ≤ β, R = row(X*) + one row ⇒ share_r ≥ (r−1)/r − β²",
-        lambda seed, count: _share_sides(*_one_direction(seed, count)),
-        {"row(X*) inside the reference": _reference_elsewhere},
-        _share_extremal,
-    )
+statement(
+    "one-direction-lost",
+    "Theorem 11.8",
+    "‖(I − P_{r+1}(Y))Rᵀ‖ ≤ β, R = row(X*) + one row ⇒ share_r ≥ (r−1)/r − β²",
+    lambda seed, count: _share_sides(*_one_direction(seed, count)),
+    {"row(X*) inside the reference": _reference_elsewhere},
+    _share_extremal,
 )
 
 
@@ -381,12 +373,11 @@ def _curvature(seed: int, count: int, curved: bool = False) -> Sides:
     return make.rounding((second - expected).abs() / (1 + loss(step) + loss(-step)))
 
 
-register(
-    Statement(
-        "Proposition 11.9",
-        "fixed activity: the Hessian by (W_i, b_i) is 2‖D_i‖² X̃X̃ᵀ of the active points",
-        _curvature,
-        {"fixed activity": lambda: _curvature(5, 20, curved=True)},
-        form="identity",
-    )
+statement(
+    "bias-as-a-feature",
+    "Proposition 11.9",
+    "fixed activity: the Hessian by (W_i, b_i) is 2‖D_i‖² X̃X̃ᵀ of the active points",
+    _curvature,
+    {"fixed activity": lambda: _curvature(5, 20, curved=True)},
+    form="identity",
 )

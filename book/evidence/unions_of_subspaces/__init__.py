@@ -1,1 +1,5 @@
-"""Chapter 1, Unions of subspaces."""
+"""Unions of subspaces."""
+
+from evidence.unions_of_subspaces import claims, statements
+
+__all__ = ["claims", "statements"]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
-from evidence.statement import Sides, Statement, register
+from evidence.statement import Sides, statement
 
 NEARLY = 1e-4  # ranks of instances nearer to a lower rank than this are left to exact arithmetic
 
@@ -95,17 +95,16 @@ def _thin_coefficients() -> Sides:
     return make.flags(disagree(U[None], V[None], [1, 1]))
 
 
-register(
-    Statement(
-        "Lemma 1.3",
-        "independent ⇔ rank U = r ⇔ dim ΣS_k = Σ dim S_k ⇔ rank X* = r; then r ≤ m",
-        _independence,
-        {
-            "U_k with independent columns": _repeated_column,
-            "V_k of rank r_k": _thin_coefficients,
-        },
-        form="identity",
-    )
+statement(
+    "independence-is-a-rank",
+    "Lemma 1.3",
+    "independent ⇔ rank U = r ⇔ dim ΣS_k = Σ dim S_k ⇔ rank X* = r; then r ≤ m",
+    _independence,
+    {
+        "U_k with independent columns": _repeated_column,
+        "V_k of rank r_k": _thin_coefficients,
+    },
+    form="identity",
 )
 
 
@@ -132,18 +131,17 @@ def _copied_subspace() -> Sides:
     return make.flags(make.count_rank(torch.cat([U, U], -1)) < 4)
 
 
-register(
-    Statement(
-        "Proposition 1.4",
-        "P(rank U = r) = 1 for Gaussian bases and r ≤ m",
-        _random_subspaces,
-        {
-            "r ≤ m": _too_narrow,
-            "a density (Gaussian)": _signs,
-            "independent bases": _copied_subspace,
-        },
-        form="identity",
-    )
+statement(
+    "random-subspaces",
+    "Proposition 1.4",
+    "P(rank U = r) = 1 for Gaussian bases and r ≤ m",
+    _random_subspaces,
+    {
+        "r ≤ m": _too_narrow,
+        "a density (Gaussian)": _signs,
+        "independent bases": _copied_subspace,
+    },
+    form="identity",
 )
 
 
@@ -188,18 +186,17 @@ def _dependent_cluster() -> Sides:
     return split_into_lines(U[None], coefficients(0, 1, [2, 1], [2, 3]), [2, 1], 2)
 
 
-register(
-    Statement(
-        "Proposition 1.5",
-        "n_k = r_k: the points of the cluster lie on independent lines, and X* is the same",
-        _points_as_lines,
-        {
-            "n_k = r_k": _one_point_more,
-            "V_k of rank r_k": _parallel_points,
-            "independent subspaces": _dependent_cluster,
-        },
-        form="identity",
-    )
+statement(
+    "points-as-lines",
+    "Proposition 1.5",
+    "n_k = r_k: the points of the cluster lie on independent lines, and X* is the same",
+    _points_as_lines,
+    {
+        "n_k = r_k": _one_point_more,
+        "V_k of rank r_k": _parallel_points,
+        "independent subspaces": _dependent_cluster,
+    },
+    form="identity",
 )
 
 
@@ -237,18 +234,17 @@ def _dependent_centres() -> Sides:
     return _centres(C[None], C.repeat_interleave(2, -1)[None], [2, 2, 2])
 
 
-register(
-    Statement(
-        "Proposition 1.6",
-        "clusters at independent centres are a union of independent lines",
-        _centres_are_lines,
-        {
-            "every point at its centre": _scattered,
-            "c_k ≠ 0": _zero_centre,
-            "independent centres": _dependent_centres,
-        },
-        form="identity",
-    )
+statement(
+    "centres-as-lines",
+    "Proposition 1.6",
+    "clusters at independent centres are a union of independent lines",
+    _centres_are_lines,
+    {
+        "every point at its centre": _scattered,
+        "c_k ≠ 0": _zero_centre,
+        "independent centres": _dependent_centres,
+    },
+    form="identity",
 )
 
 
@@ -292,18 +288,17 @@ def _shifted_noise() -> Sides:
     return _energies(U, V, Z + s2[:, None, None].sqrt(), s2)
 
 
-register(
-    Statement(
-        "Lemma 1.7",
-        "E‖x*‖² = r_k/m and E‖z‖² = m s², as running means over random points",
-        _per_point,
-        {
-            "orthonormal U_k": _long_basis,
-            "coefficients N(0, 1/m)": _other_coefficients,
-            "noise of mean zero": _shifted_noise,
-        },
-        form="identity",
-    )
+statement(
+    "energy-per-point",
+    "Lemma 1.7",
+    "E‖x*‖² = r_k/m and E‖z‖² = m s², as running means over random points",
+    _per_point,
+    {
+        "orthonormal U_k": _long_basis,
+        "coefficients N(0, 1/m)": _other_coefficients,
+        "noise of mean zero": _shifted_noise,
+    },
+    form="identity",
 )
 
 
@@ -353,15 +348,14 @@ def _other_signal() -> Sides:
     return make.chi_square(energy, torch.full_like(energy, 3 * 20))
 
 
-register(
-    Statement(
-        "Proposition 1.8",
-        "E‖Z‖² ≥ s² max(m, n), E‖X*‖_F² = Σ n_k r_k/m, as running means",
-        _signal_drowns,
-        {
-            "every entry of Z has variance s²": _one_noisy_column,
-            "coefficients of variance 1/m": _other_signal,
-        },
-        _drowns_extremal,
-    )
+statement(
+    "signal-drowns",
+    "Proposition 1.8",
+    "E‖Z‖² ≥ s² max(m, n), E‖X*‖_F² = Σ n_k r_k/m, as running means",
+    _signal_drowns,
+    {
+        "every entry of Z has variance s²": _one_noisy_column,
+        "coefficients of variance 1/m": _other_signal,
+    },
+    _drowns_extremal,
 )

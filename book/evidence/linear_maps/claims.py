@@ -1,0 +1,18 @@
+"""Claims about linear maps."""
+
+from evidence.claim import FAILS, HOLDS, claim
+from evidence.readings import CHECKED, proved
+
+claim(
+    "linear-rank",
+    "The paper's Lemma 4.2: rank W ≥ r is enough for P(WX*) = P(X*).",
+    proved(FAILS, "rank-misses-signal"),
+    CHECKED,
+)
+
+claim(
+    "linear-link",
+    "With a gap δ₂ the linear map moves the projector by less than its share of ε.",
+    proved(HOLDS, "rank-kept", "layer-link"),
+    CHECKED,
+)
