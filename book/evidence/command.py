@@ -13,7 +13,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from evidence.experiment import EXPERIMENTS, Parts, find, run
+import torch
+
+from evidence.experiment import Parts, experiments, find, run
 from evidence.results import load_result, results_folder, save
 
 CONNECT_SECONDS = 10.0  # before a Dask scheduler counts as unreachable
@@ -34,8 +36,10 @@ def configured(name: str, full: bool, trials: int | None) -> Any:
 
 def run_one(name: str, options: argparse.Namespace) -> None:
     config = configured(name, options.full, options.trials)
-    folder = Path(options.out) if options.out else results_folder()
+    folder = Path(options.out).expanduser() if options.out else results_folder()
     parts = folder / ".parts"
+    if not options.scheduler:  # a cluster's workers have devices of their own
+        check_device(options.device)
     print(f"{name}: {config}", flush=True)
     begin = time.perf_counter()
     try:
@@ -52,6 +56,17 @@ def run_one(name: str, options: argparse.Namespace) -> None:
         print("quick run, not stored (use --full or --out): ", end="")
         print({key: values.shape for key, values in result.arrays.items()})
     Parts(parts, find(name), config).discard()
+
+
+def check_device(device: str) -> None:
+    """Raises ValueError for a device that this machine lacks."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"--device must be cpu or a device of this machine, got {device!r} "
+            f"({str(error).splitlines()[0]})"
+        ) from error
 
 
 @contextmanager
@@ -87,15 +102,16 @@ def connected(address: str) -> Any:
         ) from error
 
 
-def listed(folder: Path) -> list[str]:
+def listed() -> list[str]:
     """Every experiment with the size and the computing time of its stored result, and the sum."""
     lines = [f"{'name':<26}{'trials':>6}{'settings':>9}{'seconds':>9}  title; device"]
     total = 0.0
-    for name, experiment in sorted(EXPERIMENTS.items()):
+    for name, experiment in experiments().items():
         try:
-            stored = load_result(name, folder)
-        except FileNotFoundError:
-            lines.append(f"{name:<26}{'–':>6}{'–':>9}{'–':>9}  {experiment.title}; not stored")
+            stored = load_result(name)
+        except (FileNotFoundError, ValueError) as error:
+            why = "not stored" if isinstance(error, FileNotFoundError) else str(error)
+            lines.append(f"{name:<26}{'–':>6}{'–':>9}{'–':>9}  {experiment.title}; {why}")
             continue
         total += stored.seconds
         lines.append(
@@ -124,15 +140,17 @@ def main(arguments: list[str] | None = None) -> int:
     runner.add_argument("--out", default=None, help="another folder for the result")
     options = parser.parse_args(arguments)
     if options.command == "list":
-        print("\n".join(listed(results_folder())))
+        print("\n".join(listed()))
         return 0
     if options.full and options.trials is not None and not options.out:
         parser.error("--trials changes a full-size result: give another folder with --out")
     try:
-        for name in sorted(EXPERIMENTS) if options.names == ["all"] else options.names:
+        for name in experiments() if options.names == ["all"] else options.names:
             run_one(name, options)
     except ValueError as error:
         parser.error("\n".join([str(error), *getattr(error, "__notes__", [])]))
+    except OSError as error:  # a full disk, a data set that cannot be had
+        sys.exit("\n".join([str(error), *getattr(error, "__notes__", [])]))
     return 0
 
 

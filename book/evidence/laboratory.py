@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evidence.experiment import Experiment, Setting, register
+from evidence.experiment import Setting, experiment
 from evidence.paper import PaperConfig, paper_data
 from subspace_lib import diagnostics as measure
 from subspace_lib.data import UnionOfSubspaces
@@ -24,7 +24,7 @@ from subspace_lib.entrywise import certify_clusters
 from subspace_lib.networks import FeedForward, Params
 from subspace_lib.projectors import row_basis
 from subspace_lib.reference import affine_reference
-from subspace_lib.training import Trajectory, train
+from subspace_lib.training import train
 
 FOLLOWED = ("loss", "share_r", "share_r1", "distance", "negative_share", "accuracy")
 AT_THE_END = ("certified", "certified_affine", "printed_ratio", "dead_units", "diverged")
@@ -78,25 +78,6 @@ def grid(config: Config) -> dict[str, list[Any]]:
 def settings(config: Config) -> list[Setting]:
     axes = grid(config)
     return [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
-
-
-def follow(
-    network: FeedForward, data: UnionOfSubspaces, marks: Sequence[int], seed: int, init: str,
-    **options: Any,
-) -> list[tuple[Params, np.ndarray]]:  # fmt: skip
-    """Parameters and loss (trials,) at step 0 and at every further mark; each leg goes on."""
-    start = network.init(init, trials=data.trials, seed=seed, device=data.X.device)
-    run: Trajectory | None = None
-    found: list[tuple[Params, np.ndarray]] = []
-    for t in marks[1:]:
-        run = train(
-            network, data, init=run or start, steps=t, checkpoints=sorted({0, t}), seed=seed,
-            diagnostics=False, progress=False, **options,
-        )  # fmt: skip
-        if not found:
-            found.append((start, run.loss[0]))
-        found.append((run.params, run.loss[-1]))
-    return found
 
 
 def describe(pre: Tensor, Y: Tensor, clean: Tensor, labels: Tensor, rank: int) -> dict[str, Tensor]:
@@ -184,20 +165,21 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarr
         paper_data(config, setting["noise"], device=device),
         network_for(config, setting),
     )
-    run = follow(
-        network, data, config.marks, config.seed + 2, setting["init"], normalize="data",
+    run = train(
+        network, data, init=setting["init"], seed=config.seed + 2, normalize="data",
         optimizer=setting["optimizer"], lr=config.rate(setting["optimizer"], setting["bias"]),
+        steps=config.marks[-1], checkpoints=config.marks, keep=True, progress=False,
     )  # fmt: skip
-    alive = [torch.from_numpy(np.isfinite(loss)).to(device) for _, loss in run]
+    alive = [torch.from_numpy(np.isfinite(loss)).to(device) for loss in run.loss]
     rows = [
-        look(network, params, data, a, params is run[-1][0]) | {"loss": loss}
-        for (params, loss), a in zip(run, alive, strict=True)
+        look(network, now.params, data, a, now.last) | {"loss": now.loss}
+        for now, a in zip(run.checkpoints, alive, strict=True)
     ]
     none = np.full(config.trials, np.nan)
     found = {k: np.stack([row.get(k, none) for row in rows]) for k in FOLLOWED}
     found |= {k: rows[-1].get(k, none) for k in AT_THE_END}
     kept = {name: values.astype(np.float32) for name, values in found.items()}
-    last = {name: p[:1].double() for name, p in run[-1][0].items()}
+    last = {name: p[:1].double() for name, p in run.params.items()}
     Y = network.layers(last, data.X[:1])[-1].post[0]
     Y = Y if alive[-1][0] else torch.zeros_like(Y)
     return kept | {
@@ -296,30 +278,31 @@ class LargeConfig(Config):
 
 PAPER = LargeConfig()
 
-register(
-    Experiment(
-        "laboratory",
-        "Small autoencoders at every point of a grid of six controls (the laboratory)",
-        quick=Config(
-            trials=2, marks=(0, 3, 30), noise=(0.1,), init=("usual",), activation=("relu",),
-            depth=(1,), checkpoints=3, steps=30,
-        ),
-        full=Config(),
-        settings=settings,
-        compute=compute,
-    )
-)  # fmt: skip
+FEW: dict[str, Any] = {
+    "marks": (0, 3, 30),
+    "init": ("usual",),
+    "activation": ("relu",),
+    "depth": (1,),
+    "checkpoints": 3,
+    "steps": 30,
+}
 
-register(
-    Experiment(
-        "laboratory-paper",
-        "The laboratory's settings at noise 0.1 and the paper's size",
-        quick=LargeConfig(
-            marks=(0, 3, 30), init=("usual",), activation=("relu",), depth=(1,), checkpoints=3,
-            steps=30, ambient_dim=60, points_per_subspace=40, hidden=24,
-        ),
-        full=PAPER,
-        settings=settings,
-        compute=compute,
-    )
-)  # fmt: skip
+experiment(
+    "laboratory",
+    "Small autoencoders at every point of a grid of six controls (the laboratory)",
+    quick=Config(trials=2, noise=(0.1,), **FEW),
+    full=Config(),
+    settings=settings,
+    compute=compute,
+    axes={"*": -1, "steps": None, "picture": None},
+)
+
+experiment(
+    "laboratory-paper",
+    "The laboratory's settings at noise 0.1 and the paper's size",
+    quick=LargeConfig(ambient_dim=60, points_per_subspace=40, hidden=24, **FEW),
+    full=PAPER,
+    settings=settings,
+    compute=compute,
+    axes={"*": -1, "steps": None, "picture": None},
+)

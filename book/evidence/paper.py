@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from subspace_lib.data import UnionOfSubspaces, add_noise, sample_union
+from subspace_lib.diagnostics import Diagnostics
 from subspace_lib.networks import Network
 from subspace_lib.training import Trajectory, train
 
 QUANTILES = (0.1, 0.5, 0.9)
+SMALL: dict[str, Any] = {  # of a quick run
+    "ambient_dim": 40,
+    "n_subspaces": 3,
+    "subspace_dim": 2,
+    "points_per_subspace": 20,
+}
+# Half the features, dimensions of the subspaces, points and units; as many subspaces and layers.
+HALF_DATA: dict[str, Any] = {
+    "trials": 20,
+    "ambient_dim": 200,
+    "subspace_dim": 2,
+    "points_per_subspace": 50,
+}
+HALF_LAYER = HALF_DATA | {"hidden": 40}
 
 
 @dataclass(frozen=True)
@@ -53,7 +68,7 @@ def as_arrays(run: Trajectory, names: Iterable[str] | None = None) -> dict[str, 
     Diagnostics are (checkpoints, layers, trials); the loss history is kept as quantiles over the
     trials, (steps + 1, 3), since a hundred curves say no more and weigh thirty times as much.
     """
-    chosen = run.diagnostics if names is None else names
+    chosen = run.measured if names is None else names
     kept = {name: run[name].astype(np.float32) for name in chosen}
     with warnings.catch_warnings():  # a step at which every trial has diverged is all NaN
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -65,7 +80,7 @@ def as_arrays(run: Trajectory, names: Iterable[str] | None = None) -> dict[str, 
         "history": history.astype(np.float32),
         "diverged": run.diverged,
         "seconds_training": np.array(run.seconds_training),
-        "seconds_diagnostics": np.array(run.seconds_diagnostics),
+        "seconds_diagnostics": np.array(run.seconds_measuring),
     }
 
 
@@ -75,13 +90,20 @@ def trained(
     config: Any,
     names: Iterable[str] | None = None,
     device: str = "cpu",
+    *,
+    groups: Sequence[str] | None = None,
+    certify: Sequence[int] | None = None,
     **options: Any,
 ) -> dict[str, np.ndarray]:
-    """Train at the config's size and return the arrays of one setting of an experiment."""
+    """Train at the config's size and return the arrays of one setting of an experiment.
+
+    groups, certify: of ``Diagnostics``.
+    """
     options = {
         "steps": config.steps,
         "checkpoints": config.checkpoints,
         "seed": config.seed + 2,
         "progress": False,
     } | options
-    return as_arrays(train(network, data, device=device, **options), names)
+    measure = Diagnostics(data, groups=groups, certify=certify)
+    return as_arrays(train(network, data, measure=measure, device=device, **options), names)

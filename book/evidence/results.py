@@ -1,13 +1,19 @@
-"""Results on disk: arrays with config, settings and provenance, in one npz file without pickles."""
+"""Results on disk: arrays with config, settings and provenance, in one npz file without pickles.
+
+The book's own are tied to their SHA-256 (``sha256sum -c SHA256SUMS`` in their folder) and to their
+experiment: what does not fit is refused, with the command that makes it again.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
 import struct
 import zlib
-from dataclasses import asdict, dataclass, field, is_dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,21 +21,25 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+HALF = "-half"  # NAME-half: the experiment NAME at half the size
+COMMITTED = Path(__file__).resolve().parents[1] / "results"
+SUMS = "SHA256SUMS"
 VERSIONS = ("numpy", "scipy", "torch", "scikit-learn")
+LOGITS = "accuracy"  # of a network's own answer: NaN throughout where none classifies
+PLAIN = "fiubU"  # kinds of dtype: numbers, truth values, text
 # what reading a damaged archive may raise, depending on the byte that is wrong
-DAMAGE = (
-    BadZipFile, zlib.error, struct.error, ValueError, KeyError, TypeError, AttributeError, OSError,
-    EOFError, RuntimeError,
-)  # fmt: skip
+ARCHIVE = (BadZipFile, zlib.error, struct.error, EOFError, OSError)
+DAMAGE = (*ARCHIVE, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished experiment. arrays: name → (settings, …); settings: what each first index
-    stands for.
+    """A finished experiment. arrays: name → (settings, …); settings: what each first index means.
 
-    config: the frozen settings, seed included. provenance: versions, device, and the wall and
+    config: the frozen config, seed included. provenance: versions, device, and the wall and
     processor time of all settings together, in seconds (older results have the wall time only).
+    axes: array → the axis that counts the trials, where it has one; 0: each setting is a block of
+    trials. origin: where it was read, if not among the committed results.
     """
 
     name: str
@@ -37,6 +47,8 @@ class Result:
     settings: list[dict[str, Any]]
     arrays: dict[str, np.ndarray]
     provenance: dict[str, Any] = field(default_factory=dict)
+    axes: dict[str, int] = field(default_factory=dict)
+    origin: str = ""
 
     def __getitem__(self, key: str) -> np.ndarray:
         if key not in self.arrays:
@@ -44,7 +56,7 @@ class Result:
         return self.arrays[key]
 
     def index(self, **setting: Any) -> int:
-        """The first index of the one setting with these values; ValueError where not exactly one."""
+        """The index of the one setting with these values; ValueError where not exactly one."""
         wanted = setting.items()
         found = [i for i, s in enumerate(self.settings) if all(s.get(k) == v for k, v in wanted)]
         if len(found) != 1:
@@ -60,13 +72,13 @@ class Result:
         return {name: values[i] for name, values in self.arrays.items()}
 
     def note(self) -> str:
-        """One line for under a figure: sizes, versions, device and time."""
+        """One line for under a figure: sizes, versions, device, time, and whose result it is."""
         kept = {k: v for k, v in self.config.items() if isinstance(v, (int, str))}
         sizes = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in kept.items())
         made = self.provenance
         return (
-            f"stored result {self.name}: {sizes}; torch {made['versions']['torch']} on "
-            f"{made['device']}, {self.seconds:.0f} s of computing"
+            f"stored result {self.name}{self.origin and f' ({self.origin})'}: {sizes}; torch "
+            f"{made['versions']['torch']} on {made['device']}, {self.seconds:.0f} s of computing"
         )
 
     @property
@@ -102,40 +114,66 @@ def device_name(device: str) -> str:
     return f"CPU ({platform.machine()}, {os.cpu_count()} cores)"
 
 
-def save(result: Result, folder: Path) -> Path:
-    """folder/NAME.npz, written beside and moved into place: an interrupted save loses nothing.
+def save(result: Result, folder: Path | str) -> Path:
+    """folder/NAME.npz, and among the committed results its line of SHA256SUMS.
 
-    Raises TypeError for arrays of Python objects, which only a pickle could hold.
+    Both are written beside and moved into place: an interrupted save loses nothing.
+    Raises TypeError for arrays of Python objects, which only a pickle could hold, OSError where
+    the disk is full.
     """
     for name, values in result.arrays.items():
         if values.dtype.hasobject:
             raise TypeError(f"{name} must hold numbers, truth values or text, got objects")
-    folder.mkdir(parents=True, exist_ok=True)
     meta = {
         "name": result.name,
         "config": result.config,
-        "points": result.settings,
+        "points": result.settings,  # as the first files called them
         "provenance": result.provenance,
     }
-    path = folder / f"{result.name}.npz"
-    part = folder / f".{result.name}.{os.getpid()}.part"
     arrays: dict[str, Any] = {**result.arrays, "__meta__": np.array(json.dumps(meta))}
+    path = Path(folder).expanduser() / f"{result.name}.npz"
+    _replace(path, lambda file: np.savez_compressed(file, **arrays))
+    if path.parent.resolve() == COMMITTED:
+        sums = checksums() | {path.name: _digest(path)}
+        lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
+        _replace(COMMITTED / SUMS, lambda file: file.write(lines.encode()))
+    return path
+
+
+def _replace(path: Path, write: Callable[[Any], Any]) -> None:
+    """Write a file beside ``path`` and move it there."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
-            np.savez_compressed(file, **arrays)
+            write(file)
         os.replace(part, path)
+    except OSError as error:
+        raise OSError(
+            f"{path} could not be written ({error.strerror or error}); make room or name another "
+            "folder and run the same command, which goes on where it stopped"
+        ) from error
     finally:
         part.unlink(missing_ok=True)
-    return path
+
+
+def checksums() -> dict[str, str]:
+    """File → SHA-256 of every committed result."""
+    path = COMMITTED / SUMS
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load(path: Path) -> Result:
     """Raises FileNotFoundError or ValueError (damaged file), each with what to do."""
-    name = path.stem
     if not path.exists():
         raise FileNotFoundError(
-            f"there is no stored result {path.name} in {path.parent}; make it with "
-            f"`python -m evidence run {name} --full`"
+            f"there is no stored result {path.name} in {path.parent}; make it with {_command(path)}"
         )
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -145,21 +183,63 @@ def load(path: Path) -> Result:
     except DAMAGE as error:
         raise ValueError(
             f"{path} is damaged or truncated ({type(error).__name__}: {error}); delete it and run "
-            f"`python -m evidence run {name} --full`"
+            f"{_command(path)}"
         ) from error
+
+
+def _command(path: Path) -> str:
+    return f"`python -m evidence run {path.stem} --full`"
 
 
 def results_folder() -> Path:
     """$BOOK_RESULTS, or ``results`` beside this package."""
-    if given := os.environ.get("BOOK_RESULTS"):
-        return Path(given)
-    return Path(__file__).resolve().parents[1] / "results"
+    given = os.environ.get("BOOK_RESULTS")
+    return Path(given).expanduser() if given else COMMITTED
 
 
 def load_result(name: str, folder: Path | str | None = None) -> Result:
-    """A stored full-size result by name.
+    """A stored full-size result by name, from ``folder``, $BOOK_RESULTS or book/results.
 
-    Looks in ``folder``, else in $BOOK_RESULTS, else in book/results beside the library. Raises
-    FileNotFoundError with the command that makes it, ValueError for a damaged file.
+    One of the committed results must have its SHA-256; another folder's is marked as such. Every
+    result must fit its experiment (see ``Experiment.fitted``), and outside a ``folder`` named
+    here, where other sizes may lie, its config and settings must be the experiment's at full size.
+    Raises FileNotFoundError with the command that makes it; ValueError, with what is wrong and that
+    command, for a file that is damaged or does not fit.
     """
-    return load(Path(folder or results_folder()) / f"{name}.npz")
+    where = results_folder() if folder is None else Path(folder).expanduser()
+    path, committed = where / f"{name}.npz", where.resolve() == COMMITTED
+    if committed and path.exists() and _digest(path) != checksums().get(path.name):
+        raise ValueError(
+            f"{path} is not the committed result: its SHA-256 is not the one in {SUMS}; restore it "
+            f"or make it again with {_command(path)}, which enters it there"
+        )
+    result = load(path)
+    try:
+        result = _fitted(result, name, committed or folder is None)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: {error}; make it again with {_command(path)}") from error
+    if committed:
+        return result
+    named = "BOOK_RESULTS" if folder is None else "another folder"
+    return replace(result, origin=f"from {named}, not a committed result")
+
+
+def _fitted(result: Result, name: str, whole: bool) -> Result:
+    """The result with the axes of its trials. whole: config and settings at full size."""
+    from evidence import experiment  # which saves its results by this module
+
+    if result.name != name:
+        raise ValueError(f"it holds the result {result.name!r}")
+    made_by = experiment.known(name)
+    if made_by is None:  # the benchmarks are none
+        return result
+    if whole and result.config != (config := as_config(made_by.full)):
+        keys = sorted(k for k in config | result.config if config.get(k) != result.config.get(k))
+        raise ValueError(f"its config is not the experiment's at full size: see {', '.join(keys)}")
+    if whole and result.settings != made_by.settings(made_by.full):
+        raise ValueError("its settings are not the experiment's, in their order")
+    result = made_by.fitted(result)
+    for key, values in result.arrays.items() if whole else ():
+        if key != LOGITS and values.dtype.kind == "f" and np.isnan(values).all():
+            raise ValueError(f"{key} holds no number, only NaN")
+    return result

@@ -1,6 +1,5 @@
-"""Experiments: what is stored comes back, what is interrupted resumes, what is damaged says so."""
+"""Sweeps: what is interrupted resumes, any executor gives the same, a wrong command says so."""
 
-import json
 import os
 import sys
 import time
@@ -11,183 +10,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from toy import CALLS, Config, interrupted_at, same, squares
 
-import subspace_lib as sl
 from evidence import command
-from evidence.experiment import EXPERIMENTS, Experiment, Parts, find, register, run
-from evidence.half_size import SUFFIX
-from evidence.results import Result, load_result, save
+from evidence.experiment import EXPERIMENTS, Parts, experiment, experiments, find, register, run
+from evidence.results import HALF, load_result, save
 from evidence.theorem.experiment import Config as TheoremConfig
-from evidence.theorem.experiment import DeepConfig
 
-SMALL = {
-    "trials": 3, "relative": (-20, -2), "m": 20, "n_subspaces": 2, "subspace_dim": 2,
-    "points_per_subspace": 10, "width": 12,
-}  # fmt: skip
-SETTING, DEEP = TheoremConfig(absolute=(-22,), **SMALL), DeepConfig(absolute=(), **SMALL, depth=2)
-
-
-@dataclass(frozen=True)
-class Config:
-    trials: int = 2
-    seed: int = 0
-    sizes: tuple[int, ...] = (1, 2, 3)
-
-
-CALLS = []  # points computed in this process
-
-
-def squares(config, point, device):
-    CALLS.append(point["size"])
-    values = config.seed + np.arange(config.trials) * point["size"]
-    return {"values": values**2, "found": values > 1}
-
-
-def points(config):
-    return [{"size": size, "kind": "even" if size % 2 == 0 else "odd"} for size in config.sizes]
-
-
-TOY = Experiment("toy", "Squares", Config(), Config(trials=5), points, squares)
-
-
-@pytest.fixture
-def toy(monkeypatch):
-    """The toy experiment, registered for one test."""
-    monkeypatch.setitem(EXPERIMENTS, "toy", TOY)
-    CALLS.clear()
-    return TOY
-
-
-def same(a, b, apart=("seconds", "cpu_seconds")):
-    assert a.arrays.keys() == b.arrays.keys()
-    for name in a.arrays.keys() - set(apart):
-        np.testing.assert_array_equal(a[name], b[name])
-        assert a[name].dtype == b[name].dtype
-    assert (a.name, a.config, a.settings) == (b.name, b.config, b.settings)
-
-
-# results on disk
-
-
-def test_round_trip(toy, tmp_path):
-    result = run(toy)
-    path = save(result, tmp_path / "new" / "folder")
-    assert path.name == "toy.npz"
-    back = load_result("toy", path.parent)
-    same(result, back, apart=())
-    assert back.provenance == result.provenance
-    assert [p.name for p in path.parent.iterdir()] == ["toy.npz"]
-
-
-def test_provenance_is_complete(toy):
-    made = run(toy).provenance
-    assert set(made) == {"versions", "device", "wall_seconds", "cpu_seconds"}
-    assert set(made["versions"]) == {"python", "numpy", "scipy", "torch", "scikit-learn"}
-    assert made["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
-    assert made["device"].startswith("CPU")
-    assert made["wall_seconds"] >= 0
-    assert made["cpu_seconds"] >= 0
-    assert run(toy).config == {"trials": 2, "seed": 0, "sizes": [1, 2, 3]}
-    assert "trials 2, seed 0" in run(toy).note()
-
-
-def test_missing_file_names_the_command(tmp_path, monkeypatch):
-    with pytest.raises(FileNotFoundError, match=r"python -m evidence run toy --full"):
-        load_result("toy", tmp_path)
-    monkeypatch.setenv("BOOK_RESULTS", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=str(tmp_path)):
-        load_result("toy")
-
-
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 0.99])
-def test_a_truncated_file_says_so(toy, tmp_path, share):
-    path = save(run(toy), tmp_path)
-    data = path.read_bytes()
-    path.write_bytes(data[: int(share * len(data))])
-    with pytest.raises(ValueError, match=r"damaged or truncated.*delete it and run"):
-        load_result("toy", tmp_path)
-
-
-def test_any_wrong_byte_is_found_or_harmless(toy, tmp_path):
-    """Flip each byte in turn: a ValueError, or the same result (a byte nobody reads)."""
-    result = run(toy)
-    path = save(result, tmp_path)
-    data, messages = path.read_bytes(), []
-    for i in range(len(data)):
-        path.write_bytes(data[:i] + bytes([data[i] ^ 0xFF]) + data[i + 1 :])
-        try:
-            same(result, load_result("toy", tmp_path), apart=())
-        except ValueError as error:
-            messages.append(str(error))
-    assert all("damaged" in message for message in messages)
-    assert len(messages) > len(data) / 2
-
-
-def test_other_files_are_not_results(tmp_path):
-    np.savez(tmp_path / "toy.npz", values=np.arange(3))
-    with pytest.raises(ValueError, match="damaged"):
-        load_result("toy", tmp_path)
-    with (tmp_path / "toy.npz").open("wb") as file:
-        np.save(file, np.arange(3))
-    with pytest.raises(ValueError, match="damaged"):
-        load_result("toy", tmp_path)
-    np.savez(tmp_path / "toy.npz", values=np.arange(3), __meta__=np.array(json.dumps({"name": 1})))
-    with pytest.raises(ValueError, match="damaged"):
-        load_result("toy", tmp_path)
-
-
-def test_objects_are_not_stored(tmp_path):
-    with pytest.raises(TypeError, match="got objects"):
-        save(Result("toy", {}, [], {"bad": np.array([None])}), tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_failed_save_keeps_the_old_file(toy, tmp_path, monkeypatch):
-    save(run(toy), tmp_path)
-    before = (tmp_path / "toy.npz").read_bytes()
-
-    def full(file, **arrays):
-        file.write(b"half")
-        raise OSError("no space left")
-
-    monkeypatch.setattr(np, "savez_compressed", full)
-    with pytest.raises(OSError, match="no space"):
-        save(run(toy, replace(toy.quick, seed=5)), tmp_path)
-    assert (tmp_path / "toy.npz").read_bytes() == before
-    assert [p.name for p in tmp_path.iterdir()] == ["toy.npz"]
-
-
-def test_index_and_at(toy):
-    result = run(toy)
-    assert result.index(size=2) == result.index(kind="even") == 1
-    assert result.at(size=3)["values"].tolist() == [0, 9]
-    with pytest.raises(ValueError, match="matches 2 settings, expected one"):
-        result.index(kind="odd")
-    with pytest.raises(ValueError, match="matches 0 settings"):
-        result.at(size=7)
-    with pytest.raises(ValueError, match="matches 0 settings"):
-        result.index(colour="red")
-    with pytest.raises(KeyError, match="has no array 'value'; it has values, found, seconds"):
-        result["value"]
-
-
-def test_config_must_be_a_dataclass_instance(toy):
-    for config in ({"trials": 2}, Config):
-        with pytest.raises((TypeError, AttributeError)):
-            run(replace(toy, settings=lambda c: [{"size": 1}]), config)
+SETTING = TheoremConfig(
+    trials=3,
+    absolute=(-22,),
+    relative=(-20, -2),
+    m=20,
+    n_subspaces=2,
+    subspace_dim=2,
+    points_per_subspace=10,
+    width=12,
+)
 
 
 # sweeps
-
-
-def interrupted_at(size, error):
-    def compute(config, point, device):
-        if point["size"] == size:
-            raise error
-        return squares(config, point, device)
-
-    return replace(TOY, compute=compute)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("out of luck")])
@@ -332,8 +174,8 @@ def test_names_are_unique_and_known(toy):
 
 
 def test_the_half_sizes_are_half_and_otherwise_the_same():
-    for name in [n for n in EXPERIMENTS if n.endswith(SUFFIX)]:
-        whole, half = find(name.removesuffix(SUFFIX)), find(name)
+    for name in [n for n in EXPERIMENTS if n.endswith(HALF)]:
+        whole, half = find(name.removesuffix(HALF)), find(name)
         assert half.compute is whole.compute
         assert half.quick == whole.quick
         halved = ["subspace_dim", "points_per_subspace"]
@@ -423,53 +265,3 @@ def test_without_dask_the_command_says_what_to_install(toy, monkeypatch, capsys)
     with pytest.raises(SystemExit):
         command.main(["run", "toy", "--scheduler", "tcp://127.0.0.1:8786"])
     assert "pip install 'subspace-lib[dask]'" in capsys.readouterr().err
-
-
-# the theorem's experiments
-
-
-@pytest.mark.parametrize(
-    ("name", "setting"), [("theorem-frequency", SETTING), ("theorem-depth", DEEP)]
-)
-def test_a_trial_alone_is_the_trial_of_a_longer_run(name, setting):
-    experiment = find(name)
-    point = experiment.settings(setting)[-1]
-    long = experiment.compute(setting, point, "cpu")
-    short = experiment.compute(replace(setting, trials=1), point, "cpu")
-    for key, values in short.items():
-        np.testing.assert_array_equal(values, long[key][:1])
-
-
-def test_the_experiment_is_the_library():
-    """Gaps, errors and verdicts are those of theorem_3_1 on the same trial."""
-    point = {"convention": "relative", "activation": "relu", "log10_variance": -20}
-    arrays = find("theorem-frequency").compute(SETTING, point, "cpu")
-    data = sl.sample_union(
-        ambient_dim=20, n_subspaces=2, subspace_dim=2, points_per_subspace=10, trials=3, seed=0
-    )
-    noisy = sl.add_noise(data, 1e-20, seed=0)
-    W = sl.FeedForward((20, 12, 20)).init("usual", trials=3, seed=0, dtype=torch.float64)["W1"]
-    Y = torch.relu(W @ noisy.X)
-    P = sl.row_projector(data.clean, 4)
-    margins = [sl.clustering.minimum_margin(P, data.labels), sl.connectivity_margin(P, data.labels)]
-    np.testing.assert_allclose(arrays["margins"], torch.stack(margins, 1), rtol=1e-6)
-    for f, form in enumerate(("printed", "links", "two-links")):
-        for k, margin in enumerate(margins):
-            cert = sl.bounds.theorem_3_1(data.clean, noisy.noise, W, Y, 4, margin, form)
-            np.testing.assert_array_equal(arrays["holds"][:, f, k], cert.holds)
-    terms = list(cert.terms.values())
-    np.testing.assert_allclose(arrays["gaps"], torch.stack(terms[:3], 1), rtol=1e-8)
-    np.testing.assert_allclose(arrays["errors"], torch.stack(terms[3:], 1), rtol=1e-6)
-    distance = sl.projection_distance(data.clean, Y, 4)
-    np.testing.assert_allclose(arrays["distances"][:, 0], distance, rtol=1e-8, atol=1e-14)
-
-
-def test_the_deep_experiment_is_the_library():
-    arrays = find("theorem-depth").compute(
-        DEEP, {"activation": "identity", "log10_variance": -20}, "cpu"
-    )
-    assert arrays["gaps"].shape == arrays["errors"].shape == (3, 4)
-    assert arrays["distances"].shape == (3, 2, 2)
-    bound = (arrays["errors"] / arrays["gaps"]).sum(1)
-    assert (arrays["distances"][:, -1, 1] <= bound).all()
-    assert arrays["recovered"].all()

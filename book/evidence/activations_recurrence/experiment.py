@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from evidence.experiment import Experiment, Setting, register
-from evidence.paper import PaperConfig, paper_data
+from evidence.experiment import Setting, experiment
+from evidence.paper import HALF_DATA, HALF_LAYER, SMALL, PaperConfig, paper_data
 from subspace_lib.data import UnionOfSubspaces
-from subspace_lib.diagnostics import diagnose
+from subspace_lib.diagnostics import Diagnostics, diagnose
 from subspace_lib.networks import FeedForward, Layer, Network, Params, Recurrent
 from subspace_lib.training import train
 
@@ -29,9 +29,6 @@ SHAPES = ("nonlinearity", "pre_size")
 CONTROLS = ("clean_to_post_spectral", "clean_to_post_fro", "share_r", "share_r1", "share_2r",
             "spectral_acc", "spectral_acc_r1")  # fmt: skip
 RATE = 0.003
-SMALL: dict[str, Any] = {
-    "ambient_dim": 40, "n_subspaces": 3, "subspace_dim": 2, "points_per_subspace": 20,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -89,9 +86,10 @@ def _followed(
 ) -> dict[str, np.ndarray]:
     seed = config.seed + 2
     start = network.init("usual", trials=data.trials, seed=seed, device=data.X.device)
+    measure = Diagnostics(data, groups=GROUPS, certify=(0, config.steps))
     run = train(
         network, data, optimizer="adam", lr=RATE, normalize="data", steps=config.steps,
-        checkpoints=config.marks, certify=(0, config.steps), diagnostics=GROUPS, seed=seed,
+        checkpoints=config.marks, measure=measure, seed=seed,
         progress=False, **options,
     )  # fmt: skip
     both = np.stack([_shapes(network, params, data) for params in (start, run.params)], axis=1)
@@ -116,15 +114,15 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarr
     return _followed(network, scaled_data(config, setting["scale"], device), config)
 
 
-register(
-    Experiment(
-        "activations",
-        "Five layers of GELU, SiLU, tanh and ReLU, and the scale of the data (Figure 4)",
-        quick=Config(trials=3, hidden=16, steps=40, marks=(0, 10, 40), checkpoints=3, **SMALL),
-        full=Config(),
-        settings=settings,
-        compute=compute,
-    )
+experiment(
+    "activations",
+    "Five layers of GELU, SiLU, tanh and ReLU, and the scale of the data (Figure 4)",
+    quick=Config(trials=3, hidden=16, steps=40, marks=(0, 10, 40), checkpoints=3, **SMALL),
+    full=Config(),
+    half=HALF_LAYER,
+    settings=settings,
+    compute=compute,
+    axes={"*": -1, "steps": None},
 )
 
 
@@ -165,15 +163,13 @@ def _random_layer(config: Any, data: UnionOfSubspaces, width: int) -> dict[str, 
     return {name: found[name][0].astype(np.float32) for name in CONTROLS}
 
 
-register(
-    Experiment(
-        "recurrent",
-        "Three LSTM layers with ReLU, last state and all states, two objectives (Figure 4)",
-        quick=RecurrentConfig(
-            trials=2, hidden=8, steps=20, marks=(0, 5, 20), checkpoints=3, **SMALL
-        ),
-        full=RecurrentConfig(),
-        settings=recurrent_settings,
-        compute=recurrent,
-    )
+experiment(
+    "recurrent",
+    "Three LSTM layers with ReLU, last state and all states, two objectives (Figure 4)",
+    quick=RecurrentConfig(trials=2, hidden=8, steps=20, marks=(0, 5, 20), checkpoints=3, **SMALL),
+    full=RecurrentConfig(),
+    half=HALF_DATA | {"hidden": 10},
+    settings=recurrent_settings,
+    compute=recurrent,
+    axes={"*": -1, "steps": None},
 )

@@ -17,9 +17,9 @@ import torch
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from evidence.experiment import Experiment, Setting, register
+from evidence.experiment import Setting, experiment
 from evidence.objective.experiment import held_out, indicators, scaled, share_inside
-from evidence.paper import PaperConfig, paper_data
+from evidence.paper import HALF_LAYER, PaperConfig, paper_data
 from subspace_lib import _checks as check
 from subspace_lib import diagnostics as measure
 from subspace_lib.data import UnionOfSubspaces
@@ -269,27 +269,17 @@ def _trained(
     data = scaled(paper_data(own, config.variance, device=device), setting["scale"])
     test = scaled(held_out(data, own, device), setting["scale"])
     network = network_for(config, setting)
-    run: Any = network.init("usual", trials=own.trials, seed=config.seed + 2, device=device)
-    rows: list[dict[str, Any]] = []
-    for before, t in zip((None, *config.marks), config.marks, strict=False):
-        params = run
-        if before is not None:
-            run = train(
-                network, data, objective=setting["objective"], optimizer="adam", lr=RATE,
-                normalize="data", init=run, steps=t, checkpoints=sorted({0, t}),
-                seed=config.seed + 2, diagnostics=False, progress=False, device=device,
-            )  # fmt: skip
-            params = run.params
-            if before == config.marks[0]:
-                rows[0] |= {"loss": run.loss[0], "accuracy": run.accuracy[0]}
-        row: dict[str, Any] = _checkpoint(
-            network, params, data, test, t in (config.marks[0], config.marks[-1])
-        )
-        if before is not None:
-            row |= {"loss": run.loss[-1], "accuracy": run.accuracy[-1]}
-        rows.append(row)
-    weights = {k: p[:1].double() for k, p in params.items()}
-    return [layer.name for layer in network.layers(weights, data.X[:1, :, :1])], rows
+    run = train(
+        network, data, objective=setting["objective"], optimizer="adam", lr=RATE, normalize="data",
+        steps=config.marks[-1], checkpoints=config.marks, keep=True, seed=config.seed + 2,
+        progress=False, device=device,
+    )  # fmt: skip
+    rows = []
+    for now in run.checkpoints:
+        ends = now.step == config.marks[0] or now.last
+        row = _checkpoint(network, now.params, data, test, ends)
+        rows.append(row | {"loss": now.loss, "accuracy": now.accuracy})
+    return list(run.layer_names), rows
 
 
 def _control(
@@ -335,18 +325,37 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarr
     return kept | {"names": padded, "steps": np.array(config.marks), "diverged": gone}
 
 
-register(
-    Experiment(
-        "architectures",
-        "A convolutional network and a Transformer, with controls (Figure 5)",
-        quick=Config(
-            trials=2, side_trials=1, ambient_dim=64, n_subspaces=3,
-            subspace_dim=2, points_per_subspace=20, hidden=32, steps=20, checkpoints=3,
-            marks=(0, 5, 20), scale=40.0, side_scale=5.0, channels=(4, 8, 8), tokens=8, width=8,
-            blocks=2,
-        ),
-        full=Config(),
-        settings=settings,
-        compute=compute,
-    )
-)  # fmt: skip
+TINY: dict[str, Any] = {
+    "ambient_dim": 64,
+    "n_subspaces": 3,
+    "subspace_dim": 2,
+    "points_per_subspace": 20,
+    "scale": 40.0,
+    "side_scale": 5.0,
+    "channels": (4, 8, 8),
+    "tokens": 8,
+    "width": 8,
+    "blocks": 2,
+}
+# 10×10 images: the ratio of the rows of every reading to the rank stays, so do the points' entries.
+HALF_IMAGES = HALF_LAYER | {
+    "ambient_dim": 100,
+    "channels": (4, 8, 10),
+    "tokens": 10,
+    "width": 10,
+    "scale": 50 * 2**0.5,
+    "side_scale": 5 * 2**0.5,
+}
+
+experiment(
+    "architectures",
+    "A convolutional network and a Transformer, with controls (Figure 5)",
+    quick=Config(
+        trials=2, side_trials=1, hidden=32, steps=20, checkpoints=3, marks=(0, 5, 20), **TINY
+    ),
+    full=Config(),
+    half=HALF_IMAGES,
+    settings=settings,
+    compute=compute,
+    axes={"*": -1, "names": None, "steps": None},
+)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evidence.experiment import Experiment, Setting, register
-from evidence.paper import PaperConfig, paper_data, trained
+from evidence.experiment import Setting, experiment
+from evidence.paper import HALF_LAYER, SMALL, PaperConfig, paper_data, trained
 from subspace_lib.networks import FeedForward
 
 NORMS = ("max", "spectral", "fro")
@@ -95,7 +95,7 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarr
         network_for(config, setting), data, config, FOLLOWED, device,
         objective=setting["objective"], optimizer=setting["optimizer"], lr=setting["lr"],
         normalize="sum" if setting["optimizer"] == "gd" else "data",
-        steps=marks[-1], checkpoints=marks, certify=(marks[0], marks[-1]), diagnostics=GROUPS,
+        steps=marks[-1], checkpoints=marks, certify=(marks[0], marks[-1]), groups=GROUPS,
     )  # fmt: skip
     kept = {name: _short(found[name]) for name in FOLLOWED}
     scale = np.ones(config.trials)
@@ -112,26 +112,23 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarr
     }
 
 
-register(
-    Experiment(
-        "depth",
-        "Five ReLU layers along training, layer by layer (Figure 3)",
-        quick=Config(
-            trials=3,
-            ambient_dim=40,
-            n_subspaces=3,
-            subspace_dim=2,
-            points_per_subspace=20,
-            hidden=26,
-            steps=60,
-            checkpoints=3,
-            quickly=(0, 5, 40),
-            slowly=(0, 10, 60),
-        ),
-        full=Config(),
-        settings=settings,
-        compute=compute,
-    )
+experiment(
+    "depth",
+    "Five ReLU layers along training, layer by layer (Figure 3)",
+    quick=Config(
+        trials=3,
+        hidden=26,
+        steps=60,
+        checkpoints=3,
+        quickly=(0, 5, 40),
+        slowly=(0, 10, 60),
+        **SMALL,
+    ),
+    full=Config(),
+    half=HALF_LAYER,
+    settings=settings,
+    compute=compute,
+    axes={"*": -1, "steps": None},
 )
 
 
@@ -174,7 +171,7 @@ def stack(config: StackConfig, setting: Setting, device: str) -> dict[str, np.nd
     found = trained(
         FeedForward(widths, bias=True), data, config, STACKED, device, optimizer="adam",
         lr=config.lr, normalize="data", init="orthogonal", checkpoints=ends, certify=ends,
-        diagnostics=tuple(g for g in GROUPS if g not in ("activation", "clusters")),
+        groups=tuple(g for g in GROUPS if g not in ("activation", "clusters")),
     )  # fmt: skip
     missing = max(config.depths) - setting["layers"]
     padding = ((0, 0), (0, missing), (0, 0))
@@ -182,15 +179,14 @@ def stack(config: StackConfig, setting: Setting, device: str) -> dict[str, np.nd
     return kept | {"loss": found["loss"], "diverged": found["diverged"]}
 
 
-register(
-    Experiment(
-        "depth-trained",
-        "Trained networks of up to twenty layers: what holds the signal, what is certified",
-        quick=StackConfig(
-            trials=2, ambient_dim=30, points_per_subspace=15, hidden=16, steps=30, depths=(1, 3)
-        ),
-        full=StackConfig(),
-        settings=stack_settings,
-        compute=stack,
-    )
+experiment(
+    "depth-trained",
+    "Trained networks of up to twenty layers: what holds the signal, what is certified",
+    quick=StackConfig(
+        trials=2, ambient_dim=30, points_per_subspace=15, hidden=16, steps=30, depths=(1, 3)
+    ),
+    full=StackConfig(),
+    settings=stack_settings,
+    compute=stack,
+    axes={"*": -1},
 )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from evidence.datasets import load_dataset
-from evidence.experiment import Experiment, Setting, register
+from evidence.experiment import Setting, experiment
 from subspace_lib import _random as rnd
 from subspace_lib.probe import LayerProbe
 
@@ -186,13 +186,12 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarr
     return {name: values.astype(np.float32) for name, values in arrays.items()}
 
 
-register(
-    Experiment(
-        "probe-digits",
-        "Two classifiers of digits, probed along training (chapter 19)",
-        quick=Config(trials=2, held_out=300, marks=(0, 1, 2)),
-        full=Config(),
-        settings=settings,
-        compute=compute,
-    )
+experiment(
+    "probe-digits",
+    "Two classifiers of digits, probed along training (chapter 19)",
+    quick=Config(trials=2, held_out=300, marks=(0, 1, 2)),
+    full=Config(),
+    settings=settings,
+    compute=compute,
+    axes={"*": -1},
 )

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evidence.experiment import Experiment, Setting, register
+from evidence.experiment import Setting, experiment
 from evidence.results import Result
 from subspace_lib import _random as rnd
 from subspace_lib.bounds import divide
@@ -323,16 +323,14 @@ def table(result: Result) -> np.ndarray:
     return half_point(critical_noise(result.config["log_variance"], stacked(result))).T
 
 
-register(
-    Experiment(
-        "headline",
-        "For every statement the largest noise at which it certifies half of the trials",
-        quick=Config(
-            60, 40, 20, trials=4, chunk=2, n_subspaces=2, subspace_dim=2,
-            log_variance=(-18.0, -12.0, *np.arange(-10, 1.01).tolist()),
-        ),
-        full=Config(400, 100, 80, trials=100, chunk=10),
-        settings=settings,
-        compute=compute,
-    )
-)  # fmt: skip
+COARSE = (-18.0, -12.0, *map(float, range(-10, 2)))
+
+experiment(
+    "headline",
+    "For every statement the largest noise at which it certifies half of the trials",
+    quick=Config(60, 40, 20, trials=4, chunk=2, n_subspaces=2, subspace_dim=2, log_variance=COARSE),
+    full=Config(400, 100, 80, trials=100, chunk=10),
+    settings=settings,
+    compute=compute,
+    axes={"*": 0},  # a setting is a block of trials
+)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,11 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evidence.experiment import Experiment, Setting, register
-from evidence.paper import PaperConfig
+from evidence.experiment import Setting, experiment
+from evidence.paper import HALF_LAYER, SMALL, PaperConfig
 from subspace_lib import _checks as check
 from subspace_lib import _random as rnd
 from subspace_lib.data import UnionOfSubspaces, add_noise, sample_union
+from subspace_lib.diagnostics import Diagnostics
 from subspace_lib.networks import FeedForward, Params
 from subspace_lib.training import Trajectory, train
 
@@ -143,8 +145,13 @@ def start(
     return network.init("usual", **options) | {"W1": scaled["W1"]}
 
 
-def follow(config: Any, setting: Setting, device: str = "cpu", **options: Any) -> Trajectory:
-    """One run of the experiment as a trajectory; the loss is relative to ‖X‖²."""
+def follow(
+    config: Any, setting: Setting, device: str, marks: Sequence[int], groups: Sequence[str]
+) -> Trajectory:
+    """One run of the experiment, measured at the marks; the loss is relative to ‖X‖².
+
+    groups: of ``Diagnostics``, the expensive ones at the first and the last mark.
+    """
     data = config.union(setting["data"], setting["variance"], setting["clip"], config.trials)
     network = FeedForward((config.ambient_dim, config.hidden, config.ambient_dim))
     first = start(
@@ -152,17 +159,14 @@ def follow(config: Any, setting: Setting, device: str = "cpu", **options: Any) -
     )
     return train(
         network, data, optimizer=setting["optimizer"], lr=setting["lr"], init=first,
-        normalize="data", progress=False, device=device, **options,
+        normalize="data", steps=marks[-1], checkpoints=marks, progress=False, device=device,
+        measure=Diagnostics(data, groups=groups, certify=(marks[0], marks[-1])),
     )  # fmt: skip
 
 
 def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarray]:
     """FOLLOWED and loss, (checkpoints, trials) each; reached (targets, trials): steps to a loss."""
-    ends = (config.marks[0], config.marks[-1])
-    run = follow(
-        config, setting, device, steps=config.marks[-1], checkpoints=config.marks,
-        diagnostics=GROUPS, certify=ends,
-    )  # fmt: skip
+    run = follow(config, setting, device, config.marks, GROUPS)
     kept = {name: run[name][:, 0].astype(np.float32) for name in FOLLOWED}
     reached = np.stack([steps_to(run.history, target) for target in TARGETS])
     lowest = np.where(run.diverged, np.nan, 0) + np.nan_to_num(run.history, nan=np.inf).min(0)
@@ -175,17 +179,13 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarr
     }
 
 
-SMALL: dict[str, Any] = {
-    "ambient_dim": 40, "n_subspaces": 3, "subspace_dim": 2, "points_per_subspace": 20, "hidden": 16,
-}  # fmt: skip
-
-register(
-    Experiment(
-        "nonnegative",
-        "Five initialisations on three kinds of data (Figure 2 right)",
-        quick=Config(trials=3, marks=(0, 1, 10, 20, 40), steps=40, checkpoints=5, **SMALL),
-        full=Config(),
-        settings=settings,
-        compute=compute,
-    )
+experiment(
+    "nonnegative",
+    "Five initialisations on three kinds of data (Figure 2 right)",
+    quick=Config(trials=3, hidden=16, steps=40, checkpoints=5, marks=(0, 1, 10, 20, 40), **SMALL),
+    full=Config(),
+    half=HALF_LAYER,
+    settings=settings,
+    compute=compute,
+    axes={"*": -1, "steps": None},
 )

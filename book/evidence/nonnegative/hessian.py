@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evidence.experiment import Experiment, Setting, register
+from evidence.experiment import Setting, experiment
 from evidence.nonnegative.experiment import nonnegative_union, start
 from subspace_lib.data import UnionOfSubspaces
 from subspace_lib.networks import FeedForward
@@ -150,7 +150,7 @@ def stages(
     fitted = X @ torch.linalg.pinv(torch.relu(W @ X))
     run = train(
         network, data, optimizer="adam", lr=config.adam, steps=config.steps, init=first,
-        normalize="data", checkpoints=[config.steps], diagnostics=False, dtype=torch.float64,
+        normalize="data", checkpoints=[config.steps], dtype=torch.float64,
         progress=False,
     )  # fmt: skip
     after = run.params["W1"][0], run.params["W2"][0]
@@ -168,13 +168,12 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarr
     return {name: np.array(values).T for name, values in found.items()}
 
 
-register(
-    Experiment(
-        "nonnegative-hessian",
-        "Gradient and Hessian at and after the non-negative start",
-        quick=Config(trials=2, ambient_dim=10, points_per_subspace=12, hidden=4, polish=500),
-        full=Config(),
-        settings=settings,
-        compute=compute,
-    )
+experiment(
+    "nonnegative-hessian",
+    "Gradient and Hessian at and after the non-negative start",
+    quick=Config(trials=2, ambient_dim=10, points_per_subspace=12, hidden=4, polish=500),
+    full=Config(),
+    settings=settings,
+    compute=compute,
+    axes={"*": -1},
 )

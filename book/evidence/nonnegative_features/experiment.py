@@ -17,7 +17,7 @@ from scipy.stats import binom
 from torch import Tensor
 
 from evidence.datasets import load_dataset
-from evidence.experiment import Experiment, Setting, register
+from evidence.experiment import Setting, experiment
 from subspace_lib import _checks as check
 from subspace_lib import _random as rnd
 from subspace_lib import diagnostics as measure
@@ -252,30 +252,19 @@ def clusters(V: Tensor, labels: Tensor) -> Tensor:
     return measure.scores(labels, measure.spectral_clusters(V, K), K)["acc"]
 
 
-def legs(
-    network: FeedForward, data: ObservedData, first: Params, marks: Sequence[int], **options: Any
-) -> list[tuple[Params, Trajectory | None]]:
-    """Parameters at step 0 and at each further mark, where the data are, with the run so far."""
-    found: list[tuple[Params, Trajectory | None]] = [(first, None)]
-    run: Any = first
-    for t in marks[1:]:
-        run = train(
-            network, data, init=run, steps=t, checkpoints=sorted({0, t}), normalize="data",
-            diagnostics=False, progress=False, **options,
-        )  # fmt: skip
-        found.append(({key: p.to(data.X.device) for key, p in run.params.items()}, run))
-    return found
-
-
-def follow(config: Config, setting: Setting, data: ObservedData, device: str = "cpu") -> Any:
-    """The network, and what ``legs`` gives for one point of the experiment."""
+def follow(
+    config: Config, setting: Setting, data: ObservedData, device: str = "cpu"
+) -> tuple[FeedForward, Trajectory, list[Params]]:
+    """The network, its run, and its parameters at every mark, where the data are."""
     network = network_for(config, setting)
     first = start(network, setting["init"], data.X, trials=data.trials, seed=config.seed + 1)
-    run = legs(
-        network, data, first, config.marks, objective=setting["objective"],
-        optimizer=setting["optimizer"], lr=setting["lr"], device=device,
+    run = train(
+        network, data, init=first, objective=setting["objective"], normalize="data",
+        optimizer=setting["optimizer"], lr=setting["lr"], steps=config.marks[-1],
+        checkpoints=config.marks, keep=True, progress=False, device=device,
     )  # fmt: skip
-    return network, run
+    kept = [{key: p.to(data.X.device) for key, p in params.items()} for params in run.kept]
+    return network, run, kept
 
 
 def _answers(network: FeedForward, params: Params, data: ObservedData, objective: str) -> Tensor:
@@ -339,21 +328,20 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarr
     """
     options = {"scaling": setting["scaling"], "trials": config.trials, "seed": config.seed}
     data, test = splits(setting["data"], **options)
-    network, run = follow(config, setting, data, device)
+    network, run, stages = follow(config, setting, data, device)
     objective = setting["objective"]
-    rows = [measured(network, params, data, test, objective) for params, _ in run]
-    last = run[-1][1]
+    rows = [measured(network, params, data, test, objective) for params in stages]
     chance = float(np.log(data.n_clusters)) if objective == "classify" else 1.0
     found: dict[str, Any] = {
         name: np.stack([row[name] for row in rows]) for name in ("accuracy", "held_out")
     }
-    found["loss"] = last.history[list(config.marks)]
+    found["loss"] = run.loss
     for name in FOLLOWED:
         found[name] = np.stack([median_interval(row[name]).T for row in rows])
-    found["gradient"] = gradient_norm(network, run[0][0], data, objective).numpy()
-    found |= _start_clusters(config, setting, network, run[0][0], data)
+    found["gradient"] = gradient_norm(network, stages[0], data, objective).numpy()
+    found |= _start_clusters(config, setting, network, stages[0], data)
     kept = {name: values.astype(np.float32) for name, values in found.items()}
-    return kept | {"reached": steps_to(last.history, chance), "steps": np.array(config.marks)}
+    return kept | {"reached": steps_to(run.history, chance), "steps": np.array(config.marks)}
 
 
 def _start_clusters(
@@ -369,21 +357,13 @@ def _start_clusters(
     return {name: clusters(V, data.labels).numpy() for name, V in spaces.items()}
 
 
-register(
-    Experiment(
-        "nonnegative-features",
-        "Non-negative features: starts of networks on real measurements (chapter 18)",
-        quick=Config(
-            trials=3,
-            width=16,
-            steps=20,
-            marks=(0, 5, 20),
-            datasets=("wine",),
-            adam=(0.01,),
-            gd=(0.1,),
-        ),
-        full=Config(),
-        settings=settings,
-        compute=compute,
-    )
+experiment(
+    "nonnegative-features",
+    "Non-negative features: starts of networks on real measurements (chapter 18)",
+    quick=Config(3, 16, 20, marks=(0, 5, 20), datasets=("wine",), adam=(0.01,), gd=(0.1,)),
+    full=Config(),
+    half={"width": 16},
+    settings=settings,
+    compute=compute,
+    axes={"*": -1, "steps": None} | dict.fromkeys(FOLLOWED),
 )

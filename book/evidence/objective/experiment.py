@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evidence.experiment import Experiment, Setting, register
-from evidence.paper import PaperConfig, paper_data
+from evidence.experiment import Setting, experiment
+from evidence.paper import HALF_LAYER, SMALL, PaperConfig, paper_data
 from subspace_lib import diagnostics as measure
 from subspace_lib.data import UnionOfSubspaces, add_noise, sample_union
-from subspace_lib.networks import FeedForward, Params
+from subspace_lib.networks import FeedForward
 from subspace_lib.projectors import row_basis
 from subspace_lib.training import train
+from subspace_lib.trajectory import Checkpoint
 
 # (settings, checkpoints, trials) each
 FOLLOWED = (
@@ -107,31 +108,12 @@ def held_out(data: UnionOfSubspaces, config: Config, device: str) -> UnionOfSubs
     return add_noise(fresh, config.variance, seed=config.seed + 4)
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """A network at one checkpoint; loss and accuracy (trials,)."""
-
-    params: Params
-    loss: np.ndarray
-    accuracy: np.ndarray
-
-
 def follow(
     network: FeedForward, data: UnionOfSubspaces, marks: Sequence[int], seed: int, **options: Any
-) -> list[Snapshot]:
-    """The network at step 0 and at each further mark; every leg continues the last."""
-    start = network.init("usual", trials=data.trials, seed=seed, device=data.X.device)
-    run: Any = start
-    found: list[Snapshot] = []
-    for t in marks[1:]:
-        run = train(
-            network, data, init=run, steps=t, checkpoints=sorted({0, t}), seed=seed,
-            diagnostics=False, progress=False, **options,
-        )  # fmt: skip
-        if not found:
-            found.append(Snapshot(start, run.loss[0], run.accuracy[0]))
-        found.append(Snapshot(run.params, run.loss[-1], run.accuracy[-1]))
-    return found
+) -> list[Checkpoint]:
+    """The network at each mark; the last mark ends the run."""
+    options |= {"steps": marks[-1], "checkpoints": marks, "seed": seed, "progress": False}
+    return train(network, data, keep=True, **options).checkpoints
 
 
 def network_for(config: Any, setting: Setting) -> FeedForward:
@@ -174,23 +156,13 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarr
     return kept | {"steps": np.array(config.marks), "diverged": gone}
 
 
-register(
-    Experiment(
-        "objective",
-        "The same networks trained to reconstruct and to classify (chapter 16)",
-        quick=Config(
-            trials=3,
-            ambient_dim=40,
-            n_subspaces=3,
-            subspace_dim=2,
-            points_per_subspace=20,
-            hidden=16,
-            steps=60,
-            checkpoints=3,
-            marks=(0, 10, 60),
-        ),
-        full=Config(),
-        settings=settings,
-        compute=compute,
-    )
+experiment(
+    "objective",
+    "The same networks trained to reconstruct and to classify (chapter 16)",
+    quick=Config(trials=3, hidden=16, steps=60, checkpoints=3, marks=(0, 10, 60), **SMALL),
+    full=Config(),
+    half=HALF_LAYER,
+    settings=settings,
+    compute=compute,
+    axes={"*": -1, "steps": None},
 )

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evidence.experiment import Experiment, Setting, register
+from evidence.experiment import Setting, experiment
 from evidence.random_relu.kernels import infinite_layer, lost_angle, norm_profile_reference
 from subspace_lib import _random as rnd
 from subspace_lib.clustering import accuracy
@@ -110,13 +110,12 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, Any]:
     return {name: np.array([trial[name] for trial in found]) for name in found[0]}
 
 
-register(
-    Experiment(
-        "random-relu",
-        "A random ReLU layer, with and without the norm profile in the reference",
-        Config(10, 5, (80, 0), (25, 50)),
-        Config(100, 10, (80, 400, 4000, 0), (25, 50, 100, 200)),
-        settings,
-        compute,
-    )
+experiment(
+    "random-relu",
+    "A random ReLU layer, with and without the norm profile in the reference",
+    quick=Config(10, 5, (80, 0), (25, 50)),
+    full=Config(100, 10, (80, 400, 4000, 0), (25, 50, 100, 200)),
+    settings=settings,
+    compute=compute,
+    axes={"*": 1},
 )

@@ -15,7 +15,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 
 from evidence.datasets import EMBEDDED, TABLE, Dataset, load_dataset
-from evidence.experiment import Experiment, Setting, register
+from evidence.experiment import Setting, experiment
 from subspace_lib import diagnostics as measure
 from subspace_lib._random import generator
 from subspace_lib.clustering import clustering_scores, cross_energy
@@ -322,15 +322,12 @@ def follow(config: Config, setting: Setting, ready: Prepared) -> tuple[FeedForwa
     """The network of every trial at each mark."""
     m = len(ready.splits[0].train)
     network = _network(config, m, ready.bundle.n_clusters, setting["objective"], setting["bias"])
-    legs, run = [network.init(trials=config.trials, seed=config.seed)], None
-    for t in config.marks[1:]:
-        run = train(
-            network, ready.bundle, init=run or legs[0], steps=t, checkpoints=(0, t),
-            seed=config.seed, objective=setting["objective"], optimizer=setting["optimizer"],
-            lr=RATES[setting["optimizer"]], normalize="data", diagnostics=False, progress=False,
-        )  # fmt: skip
-        legs.append(run.params)
-    return network, legs
+    run = train(
+        network, ready.bundle, steps=config.marks[-1], checkpoints=config.marks, keep=True,
+        seed=config.seed, objective=setting["objective"], optimizer=setting["optimizer"],
+        lr=RATES[setting["optimizer"]], normalize="data", progress=False,
+    )  # fmt: skip
+    return network, list(run.kept)
 
 
 def measured(config: Config, setting: Setting, ready: Prepared) -> dict[str, np.ndarray]:
@@ -445,23 +442,31 @@ def shapes(config: Config) -> dict[str, tuple[int, ...]]:
     return found | {name: (L, T) for name in DEEP}
 
 
-register(
-    Experiment(
-        "real-data",
-        "The paper's five-layer network on digits, wine and breast cancer (chapter 17)",
-        quick=Config(trials=2, hidden=12, depth=2, marks=(0, 10, 40), limit=90),
-        full=Config(),
-        settings=settings,
-        compute=compute,
-    )
+AXES: dict[str, int | None] = {
+    "*": 2,  # (settings, checkpoints, trials, …)
+    **dict.fromkeys(("raw_scores", "raw_cross", "kmeans", "largest_class"), 1),
+    **dict.fromkeys(("singular_values", "criteria", "minimum_margin", "connectivity_margin"), 1),
+    **dict.fromkeys(DEEP, -1),
+    **dict.fromkeys(("ranks", "sizes")),
+}
+
+experiment(
+    "real-data",
+    "The paper's five-layer network on digits, wine and breast cancer (chapter 17)",
+    quick=Config(trials=2, hidden=12, depth=2, marks=(0, 10, 40), limit=90),
+    full=Config(),
+    half={"hidden": 40},
+    settings=settings,
+    compute=compute,
+    axes=AXES,
 )
-register(
-    Experiment(
-        "real-data-hub",
-        "The same on the paper's thirteen image sets, those that can be had (chapter 17)",
-        quick=HubConfig(hidden=12, depth=2, marks=(0, 10, 40), trials=2, limit=200),
-        full=HubConfig(),
-        settings=hub_settings,
-        compute=compute_hub,
-    )
+experiment(
+    "real-data-hub",
+    "The same on the paper's thirteen image sets, those that can be had (chapter 17)",
+    quick=HubConfig(hidden=12, depth=2, marks=(0, 10, 40), trials=2, limit=200),
+    full=HubConfig(),
+    half={"hidden": 40, "trials": 10, "limit": 2000},
+    settings=hub_settings,
+    compute=compute_hub,
+    axes=AXES | dict.fromkeys(("card", "reason", "ran")),
 )

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evidence.experiment import Experiment, register
+from evidence.experiment import Setting, experiment
 from subspace_lib import _random as rnd
 from subspace_lib.bounds import depth_links, divide
 from subspace_lib.data import add_noise, sample_union
@@ -40,7 +40,7 @@ class Comparison:
     noise: tuple[float, ...] = (-12, -8, -6, -4, -3, -2, -1.5, -1, -0.5, 0)
 
 
-def settings(config: Comparison) -> list[dict[str, Any]]:
+def settings(config: Comparison) -> list[Setting]:
     return [{"layer": layer, "noise": v} for layer in LAYERS for v in config.noise]
 
 
@@ -72,7 +72,7 @@ def references(X: Tensor, clean: Tensor, labels: Tensor, rank: int, dim: int) ->
     }
 
 
-def compute(config: Comparison, setting: dict[str, Any], device: str) -> dict[str, np.ndarray]:
+def compute(config: Comparison, setting: Setting, device: str) -> dict[str, np.ndarray]:
     """bound, truth: (trials, references, sizes of q), each in a batch of ten trials."""
     batches = range(0, config.trials, 10)
     found = [
@@ -81,7 +81,9 @@ def compute(config: Comparison, setting: dict[str, Any], device: str) -> dict[st
     return {name: np.concatenate([part[name] for part in found]) for name in ("bound", "truth")}
 
 
-def _batch(config: Comparison, setting: dict[str, Any], trials: list[int], device: str) -> dict:
+def _batch(
+    config: Comparison, setting: Setting, trials: list[int], device: str
+) -> dict[str, np.ndarray]:
     data = sample_union(
         ambient_dim=config.ambient_dim, n_subspaces=4, subspace_dim=4,
         points_per_subspace=config.points_per_subspace, trials=trials, seed=config.seed,
@@ -102,15 +104,14 @@ def _batch(config: Comparison, setting: dict[str, Any], trials: list[int], devic
     }
 
 
-register(
-    Experiment(
-        "reference-comparison",
-        "the reference bound and the truth: layers × references × noise",
-        Comparison(trials=4, points_per_subspace=40, ambient_dim=100, noise=(-6, -2, -1)),
-        Comparison(),
-        settings,
-        compute,
-    )
+experiment(
+    "reference-comparison",
+    "the reference bound and the truth: layers × references × noise",
+    quick=Comparison(trials=4, points_per_subspace=40, ambient_dim=100, noise=(-6, -2, -1)),
+    full=Comparison(),
+    settings=settings,
+    compute=compute,
+    axes={"*": 1},
 )
 
 
@@ -135,7 +136,7 @@ class Depth:
     noise: tuple[float, ...] = (-6, -2)
 
 
-def depth_settings(config: Depth) -> list[dict[str, Any]]:
+def depth_settings(config: Depth) -> list[Setting]:
     return [{"layer": layer, "noise": v} for layer in DEEP for v in config.noise]
 
 
@@ -155,7 +156,7 @@ def deep_layers(config: Depth, name: str, X: Tensor, trials: Sequence[int]) -> l
     return layers
 
 
-def compute_depth(config: Depth, setting: dict[str, Any], device: str) -> dict[str, np.ndarray]:
+def compute_depth(config: Depth, setting: Setting, device: str) -> dict[str, np.ndarray]:
     """bound, truth: (trials, depth, references, sizes of q), references "clean", "clean + 1".
 
     chain: (trials, depth), the sum of the depth corollary for the first l layers.
@@ -165,7 +166,7 @@ def compute_depth(config: Depth, setting: dict[str, Any], device: str) -> dict[s
     return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
 
-def _deep(config: Depth, setting: dict[str, Any], trials: list[int]) -> dict[str, np.ndarray]:
+def _deep(config: Depth, setting: Setting, trials: list[int]) -> dict[str, np.ndarray]:
     data = sample_union(
         ambient_dim=config.ambient_dim, n_subspaces=4, subspace_dim=4,
         points_per_subspace=config.points_per_subspace, trials=trials, seed=config.seed,
@@ -192,13 +193,12 @@ def _deep(config: Depth, setting: dict[str, Any], trials: list[int]) -> dict[str
     return found | {"chain": chain.numpy()}
 
 
-register(
-    Experiment(
-        "reference-depth",
-        "the reference bound, the chain and the truth along twenty random layers",
-        Depth(trials=2, depth=4, points_per_subspace=40, ambient_dim=100, noise=(-6,)),
-        Depth(),
-        depth_settings,
-        compute_depth,
-    )
+experiment(
+    "reference-depth",
+    "the reference bound, the chain and the truth along twenty random layers",
+    quick=Depth(trials=2, depth=4, points_per_subspace=40, ambient_dim=100, noise=(-6,)),
+    full=Depth(),
+    settings=depth_settings,
+    compute=compute_depth,
+    axes={"*": 1},
 )

@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from evidence.experiment import Experiment, Setting, register
+from evidence.experiment import Setting, experiment
 from evidence.objective.experiment import (
     follow,
     held_out,
@@ -250,16 +250,23 @@ def _without(values: Tensor, gone: Tensor) -> np.ndarray:
     return values.masked_fill(gone, torch.nan).cpu().numpy()
 
 
-register(
-    Experiment(
-        "relations",
-        "Subspace clustering, neural collapse and sharpness of the same networks (chapter 20)",
-        quick=Config(
-            trials=3, ambient_dim=24, n_subspaces=3, subspace_dim=2, points_per_subspace=15,
-            hidden=16, steps=60, checkpoints=3, marks=(0, 10, 60),
-        ),
-        full=Config(),
-        settings=settings,
-        compute=compute,
-    )
-)  # fmt: skip
+experiment(
+    "relations",
+    "Subspace clustering, neural collapse and sharpness of the same networks (chapter 20)",
+    quick=Config(
+        trials=3,
+        ambient_dim=24,
+        n_subspaces=3,
+        subspace_dim=2,
+        points_per_subspace=15,
+        hidden=16,
+        steps=60,
+        checkpoints=3,
+        marks=(0, 10, 60),
+    ),
+    full=Config(),
+    half={"ambient_dim": 50, "subspace_dim": 2, "points_per_subspace": 25, "hidden": 32},
+    settings=settings,
+    compute=compute,
+    axes={"*": -1, "steps": None},
+)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evidence.experiment import Experiment, Setting, register
+from evidence.experiment import Setting, experiment
 from subspace_lib import _random as rnd
 from subspace_lib.bounds import CHAIN_FORMS, chain_verdict, depth_links, link_terms
 from subspace_lib.clustering import accuracy, connectivity_margin, minimum_margin, single_linkage
@@ -198,24 +198,22 @@ def _one_deep_trial(config: DeepConfig, setting: Setting, trial: int) -> tuple[A
 ABSOLUTE = (-32, *range(-28, -5), -4, -2, 0)
 RELATIVE = (-26, *range(-22, 2))
 
-register(
-    Experiment(
-        "theorem-frequency",
-        "How often δ > η holds against noise: three forms, two margins, the links, the truth",
-        quick=Config(20, (-28, -20, -12, -4), (-24, -16, -8, 0)),
-        full=Config(100, ABSOLUTE, RELATIVE),
-        settings=frequency_settings,
-        compute=frequency,
-    )
+experiment(
+    "theorem-frequency",
+    "How often δ > η holds against noise: three forms, two margins, the links, the truth",
+    quick=Config(20, (-28, -20, -12, -4), (-24, -16, -8, 0)),
+    full=Config(100, ABSOLUTE, RELATIVE),
+    settings=frequency_settings,
+    compute=frequency,
+    axes={"*": 1},
 )
 
-register(
-    Experiment(
-        "theorem-depth",
-        "The depth corollary on up to five random layers, with and without ReLU",
-        quick=DeepConfig(20, (), (-24, -16, -8)),
-        full=DeepConfig(100, (), (-24, -16, -12, -8, -4, -2)),
-        settings=depth_settings,
-        compute=depth,
-    )
+experiment(
+    "theorem-depth",
+    "The depth corollary on up to five random layers, with and without ReLU",
+    quick=DeepConfig(20, (), (-24, -16, -8)),
+    full=DeepConfig(100, (), (-24, -16, -12, -8, -4, -2)),
+    settings=depth_settings,
+    compute=depth,
+    axes={"*": 1},
 )

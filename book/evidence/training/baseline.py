@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from evidence.experiment import Experiment, Setting, register
-from evidence.paper import paper_data
+from evidence.experiment import Setting, experiment
+from evidence.paper import HALF_DATA, paper_data
 from subspace_lib.clustering import accuracy, single_linkage
 from subspace_lib.estimator import ProjectorClustering
 
@@ -45,15 +45,13 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, Any]:
     return {name: np.array(values) for name, values in found.items()}
 
 
-register(
-    Experiment(
-        "data-clusters",
-        "Clustering the data by P(X), at the noise levels of the training experiments",
-        quick=Config(
-            trials=4, ambient_dim=40, n_subspaces=3, subspace_dim=2, points_per_subspace=20
-        ),
-        full=Config(),
-        settings=settings,
-        compute=compute,
-    )
+experiment(
+    "data-clusters",
+    "Clustering the data by P(X), at the noise levels of the training experiments",
+    quick=Config(trials=4, ambient_dim=40, n_subspaces=3, subspace_dim=2, points_per_subspace=20),
+    full=Config(),
+    half=HALF_DATA,
+    settings=settings,
+    compute=compute,
+    axes={"*": -1},
 )

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from evidence.experiment import Experiment, Setting, register
-from evidence.paper import PaperConfig, paper_data, trained
+from evidence.experiment import Setting, experiment
+from evidence.paper import HALF_LAYER, SMALL, PaperConfig, paper_data, trained
 from subspace_lib.networks import FeedForward
 
 Steps = tuple[int, ...]
@@ -116,19 +116,15 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarr
     return _trained(config, setting, FOLLOWED, device, **options)
 
 
-SMALL: dict[str, Any] = {
-    "ambient_dim": 40, "n_subspaces": 3, "subspace_dim": 2, "points_per_subspace": 20, "hidden": 16,
-}  # fmt: skip
-
-register(
-    Experiment(
-        "autoencoder",
-        "One hidden layer along training: noise, bias, optimiser, learning rate (Figure 2 centre)",
-        quick=Config(trials=5, **SMALL),
-        full=Config(),
-        settings=settings,
-        compute=compute,
-    )
+experiment(
+    "autoencoder",
+    "One hidden layer along training: noise, bias, optimiser, learning rate (Figure 2 centre)",
+    quick=Config(trials=5, hidden=16, **SMALL),
+    full=Config(),
+    half=HALF_LAYER,
+    settings=settings,
+    compute=compute,
+    axes={"*": -1, "steps": None},
 )
 
 
@@ -155,15 +151,15 @@ def certificates(config: CertificateConfig, setting: Setting, device: str) -> di
     return _trained(config, setup, CERTIFIED, device, **options)
 
 
-register(
-    Experiment(
-        "trained-certificates",
-        "What can be certified of trained ReLU layers with bias, against noise",
-        quick=CertificateConfig(
-            trials=3, steps=60, log10_variances=(-4.0, -1.0), lrs=(0.003,), **SMALL
-        ),
-        full=CertificateConfig(),
-        settings=certificate_settings,
-        compute=certificates,
-    )
+experiment(
+    "trained-certificates",
+    "What can be certified of trained ReLU layers with bias, against noise",
+    quick=CertificateConfig(
+        trials=3, hidden=16, steps=60, log10_variances=(-4.0, -1.0), lrs=(0.003,), **SMALL
+    ),
+    full=CertificateConfig(),
+    half=HALF_LAYER,
+    settings=certificate_settings,
+    compute=certificates,
+    axes={"*": -1, "steps": None},
 )
