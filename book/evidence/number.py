@@ -158,7 +158,7 @@ def targets(files: Files | None = None) -> list[Target]:
         ]
         label = _label_and_topic(path)[0]
         if cells and (label or any(target.kind not in COUNTED_APART for target in inside)):
-            title = cells[0]["source"][0].strip("# \n")
+            title = "".join(cells[0]["source"]).split("\n")[0].strip("# ")
             found += [Target("Chapter", label, title, path), *inside]
     return found
 
@@ -180,6 +180,7 @@ def problems(files: Files | None = None) -> list[str]:
         for mention in (m for piece in _pieces(path, text) for m in mentions(piece)):
             found += [
                 f"{path}: {mention.kind} {key[1]} is mentioned and does not exist"
+                + ("; a plain number stands without brackets" * (mention.kind == "Equation"))
                 for key in mention.keys
                 if key not in known or known[key].kind != mention.kind
             ]
@@ -209,9 +210,11 @@ def renumber(files: Files) -> tuple[Files, list[str]]:
                 numbers, whole = _new_numbers(mention, table)
                 places += zip(mention.spans, numbers, strict=True)
                 if not whole:
-                    torn.append(f"{path}: {mention.kind} {' to '.join(mention.numbers)}")
+                    was, now = " to ".join(mention.numbers), " to ".join(numbers)
+                    torn.append(f"{paths.get(path, path)}: {mention.kind} {was} → {now}")
         for found in WORD.finditer(text):
-            if new := links.get(found[0]) or (stems.get(found[0]) if _is_name(found) else None):
+            new = links.get(found[0]) or stems.get(found[0])
+            if new and (found[0] in links or _is_name(found)):
                 places.append((found.span(), new))
         for (begin, end), new in sorted(places, reverse=True):
             text = text[:begin] + new + text[end:]
@@ -239,16 +242,16 @@ def _numbered(book: list[Target]) -> list[Target]:
 
 
 def _new_numbers(mention: Mention, table: dict[Key, Target]) -> tuple[list[str], bool]:
-    """The numbers to be written in a mention; False where a range no longer holds together."""
+    """The numbers to be written for a mention; False where the members of a range have parted."""
     new, whole = [table[key].number for key in mention.keys], True
     for i in mention.ranges:
         first, last = map(_rank, mention.numbers[i : i + 2])
-        family = {k: _rank(t.number) for k, t in table.items() if k[0] == mention.keys[i][0]}
-        inside = sorted(rank for k, rank in family.items() if first <= _rank(k[1]) <= last)
-        if inside and inside == [
-            r for r in sorted(family.values()) if inside[0] <= r <= inside[-1]
-        ]:
-            new[i : i + 2] = (".".join(str(n) for n, _ in rank) for rank in (inside[0], inside[-1]))
+        family = {k[1]: t.number for k, t in table.items() if k[0] == mention.keys[i][0]}
+        every = sorted(family.values(), key=_rank)
+        inside = [new for old, new in family.items() if first <= _rank(old) <= last]
+        start = min(map(every.index, inside), default=0)
+        if inside and every[start : start + len(inside)] == sorted(inside, key=_rank):
+            new[i : i + 2] = every[start], every[start + len(inside) - 1]
         else:
             whole = False
     if mention.kind == "Chapter" and not mention.ranges and _ascending(mention.numbers):
@@ -275,7 +278,7 @@ def _ascending(numbers: tuple[str, ...]) -> bool:
 
 def _label_and_topic(path: str) -> tuple[str, str]:
     label, _, topic = re.sub(r"^(?!0*\d+[a-z]?_)", "_", Path(path).stem).partition("_")
-    return label.lstrip("0"), topic
+    return re.sub(r"^0+(?=\d)", "", label), topic
 
 
 def _is_name(found: re.Match[str]) -> bool:
@@ -333,7 +336,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; 1 if it would")
     parser.add_argument("--toc", type=Path, help="a file with the order that _toc.yml shall have")
     options = parser.parse_args(arguments)
-    before = read()
+    before = read(ROOT)
     files = before | ({TOC: options.toc.read_text("utf-8")} if options.toc else {})
     try:
         after, torn = renumber(files)
@@ -345,10 +348,10 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{old.kind} {old.number} → {new.number}  {old.title}  {new.path}")
     changed = {path for path, text in after.items() if before.get(path) != text}
     for place in torn:
-        print(f"read again, what lies between has changed: {place}")
+        print(f"read again, the members of this range have parted: {place}")
     print(f"{len(changed)} files {'would change' if options.check else 'changed'}")
     if not options.check:
-        write(before, after)
+        write(before, after, ROOT)
     return 1 if options.check and changed else 0
 
 

@@ -1,18 +1,17 @@
-"""Chapters run, are clean, and every number exists once and every reference has a target."""
+"""Chapters run and are clean; for their numbers see test_number."""
 
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections import Counter
 
 import nbformat
 import pytest
 from chapters import CHAPTERS, NOTEBOOKS, ROOT, exercises, tagged, text
 from notebooks import KERNEL, main, set_up, setup_cell, tidy, topic_of
 
-KINDS = "Definition|Lemma|Theorem|Proposition|Corollary|Counterexample|Exercise"
+BOXES = "Definition|Lemma|Theorem|Proposition|Corollary|Counterexample"
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 
 
@@ -125,44 +124,11 @@ def test_the_setup_cell_clones_the_book_once_in_colab(tmp_path):
     assert "run `make lab`" in start(cell, tmp_path)  # nothing to clone
 
 
-def statements():
-    pattern = rf"^#+ ({KINDS}) (\d+)\.(\d+) \("
-    return [(p, *m) for p in NOTEBOOKS for m in re.findall(pattern, text(p), re.M)]
-
-
-def test_statement_numbers_exist_once_and_in_their_chapter():
-    found = statements()
-    for path, kind, chapter, _ in found:
-        assert int(path.name[:2]) == int(chapter), f"{kind} {chapter} in {path.name}"
-    results = [(c, i) for _, kind, c, i in found if kind != "Exercise"]
-    assert [n for n, count in Counter(results).items() if count > 1] == []
-    for chapter in {c for c, _ in results}:
-        numbers = [int(i) for c, i in results if c == chapter]
-        assert numbers == list(range(1, len(numbers) + 1)), f"chapter {chapter}: {numbers}"
-
-
-def test_equation_numbers_exist_once():
-    tags = [tag for p in NOTEBOOKS for tag in re.findall(r"\\tag\{(.+?)\}", text(p))]
-    assert [tag for tag, count in Counter(tags).items() if count > 1] == []
-
-
-@each
-def test_references_have_targets(path):
-    known = {(kind, f"{c}.{i}") for _, kind, c, i in statements()}
-    tags = {tag for p in NOTEBOOKS for tag in re.findall(r"\\tag\{(.+?)\}", text(p))}
-    body = re.sub(rf"paper's (?:{KINDS}) \d+\.\d+", "", text(path))
-    missing = set(re.findall(rf"\b({KINDS})s? (\d+\.\d+)", body)) - known
-    assert missing == set()
-    assert set(re.findall(r"[Ee]quation \((\d+\.\d+)\)", body)) <= tags
-    for number in re.findall(r"\b[Cc]hapter (\d+)", body):
-        assert any(p.name.startswith(f"{int(number):02d}_") for p in CHAPTERS), f"chapter {number}"
-
-
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
 def test_every_proof_ends(path):
     body = text(path)
     assert body.count("**Proof.**") == body.count("∎")
-    boxes = re.findall(rf"^### (?:{KINDS[:-9]}) [^\n]+\n\n(.)", body, re.M)
+    boxes = re.findall(rf"^### (?:{BOXES}) [^\n]+\n\n(.)", body, re.M)
     assert boxes
     assert set(boxes) == {">"}
 
