@@ -39,8 +39,8 @@ POINTS, MOST = (1000, 2000, 4000, 8000), 70_000
 
 
 def union(m: int, n: int, trials: int) -> Any:
-    size = {"ambient_dim": m, "n_subspaces": 2, "subspace_dim": 2, "points_per_subspace": n // 2}
-    return sl.add_noise(sl.sample_union(**size, trials=trials, seed=0), 0.1, seed=1)
+    size: dict[str, Any] = {"ambient_dim": m, "points_per_subspace": n // 2, "trials": trials}
+    return sl.add_noise(sl.sample_union(**size, n_subspaces=2, subspace_dim=2, seed=0), 0.1, seed=1)
 
 
 def engine(network: FeedForward, data: Any, steps: int) -> Tensor:

@@ -213,7 +213,7 @@ def _computed(
                 arrays, seconds = timed(experiment.compute, config, settings[i], device)
             yield i, arrays, seconds
         return
-    jobs: dict[Future, int] = {
+    jobs: dict[Future[Any], int] = {
         executor.submit(timed, experiment.compute, config, settings[i], device): i for i in todo
     }
     try:

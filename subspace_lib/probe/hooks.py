@@ -299,7 +299,7 @@ class LayerProbe:
         return ax
 
 
-class ProbeTable(list):
+class ProbeTable(list[dict[str, Any]]):
     """A list of dicts, one per layer, that prints as a table."""
 
     def only(self, *keys: str) -> ProbeTable:

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -154,7 +155,7 @@ def read(model: nn.Module, data: Digits, config: Config, setting: Setting) -> di
     return {name: np.array(values) for name, values in found.items()}
 
 
-def _value(row: dict, name: str) -> float:
+def _value(row: dict[str, Any], name: str) -> float:
     return float(row["verdict"] == "holds") if name == "certified" else row.get(name, np.nan)
 
 
