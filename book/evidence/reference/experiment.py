@@ -140,7 +140,9 @@ def depth_settings(config: Depth) -> list[Setting]:
     return [{"layer": layer, "noise": v} for layer in DEEP for v in config.noise]
 
 
-def deep_layers(config: Depth, name: str, X: Tensor, trials: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+def deep_layers(
+    config: Depth, name: str, X: Tensor, trials: Sequence[int]
+) -> list[tuple[Tensor, Tensor]]:
     """(W_l, Y_l) for l = 1 … depth; ``name`` is one of DEEP."""
     act = ACTIVATIONS[name.split()[-1].lower() if "LU" in name else "identity"]
     layers, Y = [], X
