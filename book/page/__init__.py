@@ -1,5 +1,6 @@
-"""What a page of the book needs: figures with a text, sliders, exercises, the two modes."""
+"""What a page of the book needs: figures, sliders, exercises, two modes, rendered docstrings."""
 
+from page.docstrings import example, reference
 from page.exercises import check, close
 from page.figures import begin, show, use_style
 from page.mode import book_mode, by_mode, mode_note
@@ -11,8 +12,10 @@ __all__ = [
     "by_mode",
     "check",
     "close",
+    "example",
     "explore",
     "mode_note",
+    "reference",
     "show",
     "use_style",
 ]

@@ -1,6 +1,8 @@
-"""What a page needs beside its sliders: figures with their text, exercises, the two modes."""
+"""What a page needs beside its sliders: figures, exercises, the two modes, rendered docstrings."""
 
 import re
+import sys
+from types import ModuleType
 
 import matplotlib.pyplot as plt
 import pytest
@@ -100,6 +102,93 @@ def test_check_reports_any_failure():
     assert "not answered yet" in page.check("1", stub).message
     assert "ZeroDivisionError" in page.check("1", lambda: 1 / 0).message
     assert "Exercise 1" in page.check("1", stub)._repr_html_()
+
+
+TOY = '''
+def double(x: "int" = 1) -> "int":
+    """Twice ``x``, as in doi:10.1000/182.
+
+    x: a number < 3.
+    Raises TypeError for text.
+
+    >>> double(2)
+    4
+    """
+    return 2 * x
+
+def brief():
+    """Without an example."""
+
+class Box:
+    """Holds.
+
+    >>> Box().open(two)
+    2
+    """
+
+    def open(self, what):
+        """What is inside."""
+        return what
+
+CONSTANT = 1
+__all__ = ["Box", "CONSTANT", "brief", "double"]
+'''
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    """A package with one module; what the package's example defines, all examples see."""
+    package, module = ModuleType("toy"), ModuleType("toy.room")
+    package.__doc__ = "A package.\n\n>>> from toy.room import *\n>>> two = 2\n"
+    module.__doc__ = "A room."
+    monkeypatch.setitem(sys.modules, "toy", package)
+    monkeypatch.setitem(sys.modules, "toy.room", module)
+    exec(TOY, vars(module))
+    package.double, package.__all__ = module.double, ["double"]
+    return package, module
+
+
+def test_a_docstring_is_rendered_with_what_its_example_prints(toy):
+    html = page.reference(toy[0], "double").data
+    plain = re.sub("<.*?>", "", html)
+    assert '<h3 id="double">' in html
+    assert "double(x=1)" in plain
+    assert "&gt;&gt;&gt; double(2)\n4" in plain
+    assert "<code>x</code>" in html
+    assert '<a href="https://doi.org/10.1000/182">doi:10.1000/182</a>.' in html
+    assert "<p>x: a number &lt; 3.</p><p>Raises TypeError for text.</p>" in html
+
+
+def test_a_module_lists_what_has_no_example_and_points_to_what_stands_above(toy):
+    html = page.reference(toy[1]).data
+    assert 'id="room.Box"' in html
+    assert "<code>.open</code>: What is inside." in html
+    assert "<code>sl.room.brief</code>: Without an example." in html
+    assert '<a href="#double">' in html
+    assert 'id="room.double"' not in html
+    assert "<li><code>sl.room.CONSTANT</code></li>" in html
+
+
+def test_an_example_that_is_not_true_makes_no_page(toy):
+    package, module = toy
+    with pytest.raises(ValueError, match=r"sl.room.brief needs an example"):
+        page.reference(module, "brief")
+    module.double.__doc__ = "Twice.\n\n>>> double(2)\n5\n"
+    with pytest.raises(ValueError, match=r"sl.double says that .* prints '5.n'; it prints '4"):
+        page.reference(package, "double")
+    module.double.__doc__ = "Twice.\n\n>>> double(2) / 0\n5\n"
+    with pytest.raises(ValueError, match=r"sl.double fails at"):
+        page.reference(package, "double")
+
+
+def test_an_example_may_draw_and_may_stand_alone(toy):
+    toy[
+        1
+    ].double.__doc__ = "A line.\n\n>>> import matplotlib.pyplot as plt\n>>> _ = plt.plot([1])\n"
+    html = page.reference(toy[0], "double").data
+    assert 'src="data:image/webp' in html
+    assert 'alt="A line."' in html
+    assert "from toy.room" in re.sub("<.*?>", "", page.example(toy[0]).data)
 
 
 def test_mode(monkeypatch):
