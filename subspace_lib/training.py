@@ -126,17 +126,17 @@ class _Loss:
     def __init__(
         self, network: Network, data: UnionOfSubspaces, config: Config, device: torch.device
     ) -> None:
-        self.network, self.objective, self.trials = network, config["objective"], config["trials"]
-        trials, dtype = self.trials, getattr(torch, config["dtype"])
-        self.goal = self.X = data.X.to(device, dtype)
+        self.network, self.objective = network, config["objective"]
+        self.trials = trials = config["trials"]
+        self.goal = self.X = data.X.to(device, getattr(torch, config["dtype"]))
         self.labels = data.labels.to(device)
         if self.objective == "classify":
             one_hot = torch.nn.functional.one_hot(self.labels, network.outputs)
-            self.goal = one_hot.mT.to(dtype).contiguous()
+            self.goal = one_hot.mT.to(self.X.dtype).contiguous()
         # A one-hot target of n points has squared norm n: dividing by it gives the mean.
         size = torch.linalg.vector_norm(self.goal, dim=(-2, -1)) ** 2
-        size = size if config["normalize"] == "data" else torch.ones_like(size)
-        self.scale = size.expand(trials)
+        scale = size if config["normalize"] == "data" else torch.ones_like(size)
+        self.scale = scale.expand(trials)
         room = CUDA_CHUNK if device.type == "cuda" else CPU_CHUNK
         one = self.X.element_size() * self.X.shape[-1] * max(network.inputs, network.outputs)
         chunk = min(trials, max(1, room // one))
@@ -272,9 +272,10 @@ def _checkpoint_steps(checkpoints: int | Sequence[int], steps: int) -> list[int]
     """Sorted steps: the given ones, or 0 and geometrically spaced ones up to the last."""
     if isinstance(checkpoints, (int, np.integer)):
         count = check.positive_int(checkpoints, "checkpoints")
-        spaced = np.geomspace(1, steps, count - 1) if count > 1 else np.zeros(0)
-        last = {steps} if count > 1 else set()  # geomspace of one number is its start
-        return sorted({0, *(round(float(t)) for t in spaced[:-1]), *last})
+        if count == 1:
+            return [0]
+        spaced = np.geomspace(1, steps, count - 1)[:-1]  # of one number, this is its start
+        return sorted({0, *(round(float(t)) for t in spaced), steps})
     chosen = sorted({int(t) for t in checkpoints})
     if not chosen or chosen[0] < 0 or chosen[-1] > steps:
         raise ValueError(
@@ -286,17 +287,15 @@ def _checkpoint_steps(checkpoints: int | Sequence[int], steps: int) -> list[int]
 def _progress_line(progress: bool | None, steps: int) -> Callable[[int], None]:
     if not (sys.stderr.isatty() if progress is None else progress):
         return lambda t: None
-    start, shown = time.perf_counter(), [-1.0]
+    began = shown = time.perf_counter()
 
     def show(t: int) -> None:
+        nonlocal shown
         now = time.perf_counter()
-        if t == steps or now - shown[0] > 0.5:
-            shown[0] = now
-            left = (now - start) * (steps - t) / t if t else float("nan")
-            bar = "#" * (20 * t // steps)
-            end = "\n" if t == steps else ""
-            sys.stderr.write(f"\r[{bar:<20}] step {t}/{steps}, {left:.0f} s left   {end}")
-            sys.stderr.flush()
+        if t == steps or now - shown > 0.5:
+            shown, left = now, (now - began) * (steps - t) / max(t, 1)
+            line = f"\r[{'#' * (20 * t // steps):<20}] step {t}/{steps}, {left:.0f} s left   "
+            print(line, end="\n" if t == steps else "", file=sys.stderr, flush=True)
 
     return show
 
@@ -339,21 +338,12 @@ def _trial_count(data: UnionOfSubspaces, trials: int | None) -> int:
 
 
 def _described(data: UnionOfSubspaces) -> dict[str, Any]:
-    return {
-        "shape": list(data.X.shape[-2:]),
-        "subspace_dims": list(data.subspace_dims),
-        "noise_variance": data.noise_variance,
-        "convention": data.convention,
-        "trials": list(data.trials),
-    }
+    known = ("subspace_dims", "noise_variance", "convention", "trials")
+    return {"shape": tuple(data.X.shape[-2:])} | {name: getattr(data, name) for name in known}
 
 
 def _start(
-    network: Network,
-    data: UnionOfSubspaces,
-    init: str | Params,
-    config: Config,
-    device: torch.device,
+    network: Network, data: UnionOfSubspaces, init: str | Params, config: Config, device: Any
 ) -> Params:
     """Fresh or given parameters; always a copy, since training works in place."""
     count, seed, dtype = config["trials"], config["seed"], getattr(torch, config["dtype"])

@@ -1,14 +1,6 @@
 """Stacked networks: the weights of all trials in one tensor, the trial axis in plain view."""
 
-from subspace_lib.networks.base import (
-    ACTIVATIONS,
-    INITS,
-    Layer,
-    Network,
-    Params,
-    affine,
-    check_columns,
-)
+from subspace_lib.networks.base import ACTIVATIONS, INITS, Layer, Network, Params, check_columns
 from subspace_lib.networks.convolutional import Convolutional
 from subspace_lib.networks.feedforward import FeedForward
 from subspace_lib.networks.recurrent import Recurrent
@@ -24,6 +16,5 @@ __all__ = [
     "Params",
     "Recurrent",
     "Transformer",
-    "affine",
     "check_columns",
 ]

@@ -8,8 +8,8 @@ representation is (trials, width, n), one column per point, whatever the archite
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,6 +21,7 @@ from subspace_lib import _checks as check
 from subspace_lib import _random as rnd
 
 Params = dict[str, Tensor]
+Views = Mapping[str, tuple[Tensor | None, Tensor]]  # name → (pre, post)
 N = TypeVar("N", bound="Network")
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -32,10 +33,14 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "leaky_relu": F.leaky_relu,  # slope 0.01 on the negative side
     "abs": torch.abs,
 }
-INITS = (
-    "usual", "printed", "nonnegative", "nonnegative-first", "nonnegative-scaled", "gaussian",
-    "orthogonal",
-)  # fmt: skip
+UNIFORM: dict[str, Callable[[int], tuple[float, float]]] = {  # by the fan-in of the weight
+    "usual": lambda f: (-(f**-0.5), f**-0.5),
+    "printed": lambda f: (-(f**0.5), f**0.5),
+    "nonnegative": lambda f: (0.0, 1.0),
+    "nonnegative-first": lambda f: (0.0, 1.0),
+    "nonnegative-scaled": lambda f: (0.0, f**-0.5),
+}
+INITS = (*UNIFORM, "gaussian", "orthogonal")
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,8 @@ class Network(ABC):
     """An architecture without weights: ``init`` draws them, ``layers`` and ``output`` apply them.
 
     A subclass is a frozen dataclass that lists its parameters (``shapes``, per trial) and says how
-    they act (``forward``). Names that start with "b" are biases (zero at first), with "gain" scales
-    of a layer norm (one at first); all others are weights whose last axis is their fan-in.
+    they act (``act``). Names that start with "b" are biases (zero at first), with "gain" scales of
+    a layer norm (one at first); all others are weights whose last axis is their fan-in.
     """
 
     inputs: int
@@ -70,13 +75,29 @@ class Network(ABC):
     outputs: int
     """Height of the output: m to reconstruct, the number of clusters to classify."""
 
+    def __post_init__(self) -> None:
+        """Sizes are integers from 1, alone or several as a tuple."""
+        for field in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if field.type == "int":
+                check.positive_int(value, field.name)
+            if field.type == "tuple[int, ...]":
+                for i, size in enumerate(value):
+                    check.positive_int(size, f"{field.name}[{i}]")
+                object.__setattr__(self, field.name, tuple(value))
+
     @abstractmethod
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Parameter name → shape in one trial, the first layer first."""
 
     @abstractmethod
+    def act(self, params: Params, X: Tensor) -> tuple[list[Layer], Tensor]:
+        """``forward`` for an X of the right height."""
+
     def forward(self, params: Params, X: Tensor) -> tuple[list[Layer], Tensor]:
         """The observed layers and the output (trials, outputs, n)."""
+        check_columns(self, X)
+        return self.act(params, X)
 
     def layers(self, params: Params, X: Tensor) -> list[Layer]:
         """The observed layers, first to last."""
@@ -120,17 +141,16 @@ class Network(ABC):
         check.one_of(scheme, INITS, "init")
         check.floating(dtype)
         chosen = rnd.trial_indices(trials)
-        shapes = self.shapes()
-        first = next(name for name in shapes if not name.startswith(("b", "gain")))
-        params = {}
-        for name, shape in shapes.items():
+        params: Params = {}
+        for name, shape in self.shapes().items():
             if name.startswith(("b", "gain")):
                 fill = 1.0 if name.startswith("gain") else 0.0
                 params[name] = torch.full((len(chosen), *shape), fill, dtype=dtype, device=device)
                 continue
-            usual = scheme == "nonnegative-first" and name != first
-            sample = _sampler("usual" if usual else scheme, shape)
+            sample = _sampler(scheme, shape)
             params[name] = rnd.draw(sample, seed, f"init {name}", chosen, dtype, device)
+            if scheme == "nonnegative-first":
+                scheme = "usual"  # from the second weight on
         return params
 
 
@@ -141,13 +161,7 @@ def _sampler(scheme: str, shape: tuple[int, ...]) -> Callable[[np.random.Generat
         return lambda g: g.standard_normal(shape) / f**0.5
     if scheme == "orthogonal":
         return lambda g: _orthonormal(g.standard_normal((int(np.prod(shape[:-1])), f)), shape)
-    low, high = {
-        "usual": (-(f**-0.5), f**-0.5),
-        "printed": (-(f**0.5), f**0.5),
-        "nonnegative": (0.0, 1.0),
-        "nonnegative-first": (0.0, 1.0),
-        "nonnegative-scaled": (0.0, f**-0.5),
-    }[scheme]
+    low, high = UNIFORM[scheme](f)
     return lambda g: g.uniform(low, high, shape)
 
 
@@ -166,9 +180,11 @@ def affine(W: Tensor, X: Tensor, b: Tensor | None = None) -> Tensor:
     return torch.bmm(W, X) if b is None else torch.baddbmm(b[..., None], W, X)
 
 
-def positive_sizes(**sizes: Any) -> None:
-    for name, value in sizes.items():
-        check.positive_int(value, name)
+def observe(seen: list[Layer], name: str, views: Views) -> None:
+    """Add a layer's views, each to be compared with the same view of the layer before."""
+    for view, (pre, post) in views.items():
+        previous = len(seen) - len(views) if len(seen) >= len(views) else None
+        seen.append(Layer(f"{name} {view}", pre, post, previous=previous))
 
 
 def check_columns(network: Network, X: Tensor) -> None:

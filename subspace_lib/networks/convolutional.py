@@ -1,91 +1,86 @@
-"""Convolutions."""
+"""Convolutions of images."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isqrt
 
 import torch
 from torch import Tensor
 
 from subspace_lib import _checks as check
-from subspace_lib.networks.base import (
-    Layer,
-    Network,
-    Params,
-    affine,
-    check_columns,
-    positive_sizes,
-    stacked,
-)
+from subspace_lib.networks.base import Layer, Network, Params, affine, observe, stacked
 
 
 @dataclass(frozen=True)
 class Convolutional(Network):
-    """1-D convolutions along each column, ReLU after each, and a linear readout.
+    """2-D convolutions of square images, ReLU after each, and a linear readout.
 
-    The column is a signal of length m with one channel; layer l has channels[l] channels, kernels
-    of length ``kernel`` (zero padding kernel // 2 on both sides) and stride ``stride``. Weights are
-    (trials, out channels, in channels · kernel), a flattened torch.nn.Conv1d weight.
-    Observed per layer: "maps" (trials, channels · length, n), and "pooled", their mean over the
-    length (trials, channels, n). readout: from the last layer's "flattened" maps, or "pooled".
+    A column of length side² is an image with one channel, row by row. Layer l has channels[l]
+    channels, kernels of kernel × kernel entries (zero padding kernel // 2 on all sides) and stride
+    ``stride``. Weights are (trials, out channels, in channels · kernel²), a flattened
+    torch.nn.Conv2d weight.
+    Observed per layer: "maps" (trials, channels · positions, n), the middle "position" and the
+    "pooled" mean over the positions (trials, channels, n). readout: from the last layer's
+    "flattened" maps or from their "pooled" mean.
     """
 
     inputs: int
     outputs: int
-    channels: tuple[int, ...] = (4, 8, 16)
-    kernel: int = 5
+    channels: tuple[int, ...] = (4, 8, 20)
+    kernel: int = 3
     stride: int = 2
     readout: str = "flattened"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "channels", tuple(self.channels))
-        positive_sizes(
-            inputs=self.inputs, outputs=self.outputs, kernel=self.kernel, stride=self.stride
-        )
-        positive_sizes(**{f"channels[{i}]": c for i, c in enumerate(self.channels)})
-        check.one_of(self.readout, ("flattened", "pooled"), "readout")
+        super().__post_init__()
+        if isqrt(self.inputs) ** 2 != self.inputs:
+            raise ValueError(f"inputs must be a square number of pixels, got {self.inputs}")
         if not self.channels:
             raise ValueError("channels must list one number per layer, as in (4, 8, 16), got none")
+        check.one_of(self.readout, ("flattened", "pooled"), "readout")
 
     @property
-    def lengths(self) -> tuple[int, ...]:
-        """Length of the maps of every layer."""
-        found, length = [], self.inputs
+    def sides(self) -> tuple[int, ...]:
+        """Side of the image before the first layer and after each."""
+        found = [isqrt(self.inputs)]
         for _ in self.channels:
-            length = (length + 2 * (self.kernel // 2) - self.kernel) // self.stride + 1
-            found.append(length)
+            found.append((found[-1] + 2 * (self.kernel // 2) - self.kernel) // self.stride + 1)
         return tuple(found)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         found: dict[str, tuple[int, ...]] = {}
-        fan_ins = (1, *self.channels)
-        for i, (before, width) in enumerate(zip(fan_ins, self.channels, strict=False), 1):
-            found[f"W{i}"] = (width, before * self.kernel)
-            found[f"b{i}"] = (width,)
-        height = self.channels[-1] * (1 if self.readout == "pooled" else self.lengths[-1])
+        before = 1
+        for i, width in enumerate(self.channels, 1):
+            found |= {f"W{i}": (width, before * self.kernel**2), f"b{i}": (width,)}
+            before = width
+        height = before * (1 if self.readout == "pooled" else self.sides[-1] ** 2)
         return found | {"W_out": (self.outputs, height), "b_out": (self.outputs,)}
 
-    def forward(self, params: Params, X: Tensor) -> tuple[list[Layer], Tensor]:
-        check_columns(self, X)
-        A = stacked(params, X)[:, None]  # (T, 1 channel, m, n)
+    def act(self, params: Params, X: Tensor) -> tuple[list[Layer], Tensor]:
+        side = self.sides[0]
+        A = stacked(params, X).unflatten(1, (1, side, side))  # (T, 1 channel, side, side, n)
         seen: list[Layer] = []
         for i in range(1, len(self.channels) + 1):
-            pre = self._convolve(A, params[f"W{i}"], params[f"b{i}"])  # (T, channels, length, n)
-            A = torch.relu(pre)
-            before = None if i == 1 else len(seen) - 2
-            seen.append(
-                Layer(f"conv {i} maps", pre.flatten(1, 2), A.flatten(1, 2), previous=before)
-            )
-            before = None if before is None else before + 1
-            seen.append(Layer(f"conv {i} pooled", pre.mean(2), A.mean(2), previous=before))
-        top = seen[-1 if self.readout == "pooled" else -2].post
+            pre = self._convolve(A, params[f"W{i}"], params[f"b{i}"])
+            A = torch.relu(pre)  # (T, channels, side, side, n)
+            middle = A.shape[2] // 2
+            views = {
+                "maps": (pre.flatten(1, 3), A.flatten(1, 3)),
+                "position": (pre[:, :, middle, middle], A[:, :, middle, middle]),
+                "pooled": (pre.mean((2, 3)), A.mean((2, 3))),
+            }
+            observe(seen, f"conv {i}", views)
+        top = seen[-1 if self.readout == "pooled" else -3].post
         return seen, affine(params["W_out"], top, params["b_out"])
 
     def _convolve(self, A: Tensor, W: Tensor, b: Tensor) -> Tensor:
-        """Windows side by side, then one product per trial."""
-        A = torch.nn.functional.pad(A, (0, 0, self.kernel // 2, self.kernel // 2))
-        length = (A.shape[2] - self.kernel) // self.stride + 1
-        reach = (length - 1) * self.stride + 1
-        windows = [A[:, :, j : j + reach : self.stride] for j in range(self.kernel)]
-        unfolded = torch.stack(windows, 2).flatten(1, 2).flatten(2)  # (T, in · kernel, length · n)
-        return affine(W, unfolded, b).unflatten(2, (length, -1))
+        """All windows side by side, then one product per trial. A: (T, in, side, side, n)."""
+        k, step, pad = self.kernel, self.stride, self.kernel // 2
+        A = torch.nn.functional.pad(A, (0, 0, pad, pad, pad, pad))
+        length = (A.shape[2] - k) // step + 1
+        reach = (length - 1) * step + 1
+        corners = [(y, x) for y in range(k) for x in range(k)]
+        windows = [A[:, :, y : y + reach : step, x : x + reach : step] for y, x in corners]
+        unfolded = torch.stack(windows, 2).flatten(1, 2).flatten(2)  # (T, in·k², positions · n)
+        return affine(W, unfolded, b).unflatten(2, (length, length, -1))

@@ -7,15 +7,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from subspace_lib import _checks as check
-from subspace_lib.networks.base import (
-    ACTIVATIONS,
-    Layer,
-    Network,
-    Params,
-    affine,
-    check_columns,
-    positive_sizes,
-)
+from subspace_lib.networks.base import ACTIVATIONS, Layer, Network, Params, affine
 
 
 @dataclass(frozen=True)
@@ -24,26 +16,22 @@ class FeedForward(Network):
 
     widths: (m, hidden …, outputs): (400, 80, 400) is the autoencoder with one hidden layer of 80.
     activation: "relu", "gelu", "silu", "tanh", "identity", "leaky_relu" (slope 0.01) or "abs".
-    bias: in every layer, the last included (the paper has none).
-    output: activation of the last layer; "identity" is a linear readout.
+    bias: in every layer, the last (a linear readout) included; the paper has none.
     Parameters: W1, b1, …; W_l is (trials, widths[l], widths[l−1]).
     """
 
     widths: tuple[int, ...]
     activation: str = "relu"
     bias: bool = False
-    output_activation: str = "identity"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "widths", tuple(self.widths))
+        super().__post_init__()
         if len(self.widths) < 3:
             raise ValueError(
                 f"widths must list the input, one or more hidden layers and the output, as in "
                 f"(400, 80, 400), got {self.widths}"
             )
-        positive_sizes(**{f"widths[{i}]": w for i, w in enumerate(self.widths)})
         check.one_of(self.activation, tuple(ACTIVATIONS), "activation")
-        check.one_of(self.output_activation, tuple(ACTIVATIONS), "output_activation")
 
     @property
     def inputs(self) -> int:  # type: ignore[override]
@@ -69,8 +57,7 @@ class FeedForward(Network):
                 found[f"b{i}"] = (width,)
         return found
 
-    def forward(self, params: Params, X: Tensor) -> tuple[list[Layer], Tensor]:
-        check_columns(self, X)
+    def act(self, params: Params, X: Tensor) -> tuple[list[Layer], Tensor]:
         act, seen, Y = ACTIVATIONS[self.activation], [], X
         for i in range(1, self.depth + 1):
             W = params[f"W{i}"]  # (T, p, m)
@@ -79,5 +66,4 @@ class FeedForward(Network):
             Y = act(pre)
             seen.append(Layer(f"layer {i}", pre, Y, W, b, None if i == 1 else i - 2))
         i = self.depth + 1
-        out = affine(params[f"W{i}"], Y, params.get(f"b{i}"))
-        return seen, ACTIVATIONS[self.output_activation](out)
+        return seen, affine(params[f"W{i}"], Y, params.get(f"b{i}"))

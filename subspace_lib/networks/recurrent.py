@@ -8,16 +8,7 @@ import torch
 from torch import Tensor
 
 from subspace_lib import _checks as check
-from subspace_lib.networks.base import (
-    Layer,
-    Network,
-    Params,
-    affine,
-    check_columns,
-    positive_sizes,
-    stacked,
-    whole_part,
-)
+from subspace_lib.networks.base import Layer, Network, Params, affine, observe, stacked, whole_part
 
 
 @dataclass(frozen=True)
@@ -43,8 +34,7 @@ class Recurrent(Network):
     readout: str = "last"
 
     def __post_init__(self) -> None:
-        positive_sizes(inputs=self.inputs, hidden=self.hidden, outputs=self.outputs)
-        positive_sizes(steps=self.steps, depth=self.depth)
+        super().__post_init__()
         whole_part(self.inputs, self.steps, "steps")
         check.one_of(self.readout, ("last", "all"), "readout")
 
@@ -58,18 +48,15 @@ class Recurrent(Network):
         height = self.hidden * (1 if self.readout == "last" else self.steps)
         return found | {"W_out": (self.outputs, height), "b_out": (self.outputs,)}
 
-    def forward(self, params: Params, X: Tensor) -> tuple[list[Layer], Tensor]:
-        check_columns(self, X)
+    def act(self, params: Params, X: Tensor) -> tuple[list[Layer], Tensor]:
         pieces = stacked(params, X).unflatten(1, (self.steps, -1))  # (T, steps, d, n)
         sequence = list(pieces.unbind(1))
         seen: list[Layer] = []
         for i in range(1, self.depth + 1):
             candidates, sequence = self._layer(params, i, sequence)
-            before = None if i == 1 else len(seen) - 2
-            seen.append(Layer(f"lstm {i} last", candidates[-1], sequence[-1], previous=before))
-            pre, post = torch.cat(candidates, 1), torch.cat(sequence, 1)  # (T, steps · h, n)
-            before = None if before is None else before + 1
-            seen.append(Layer(f"lstm {i} all", pre, post, previous=before))
+            stacked_up = torch.cat(candidates, 1), torch.cat(sequence, 1)  # (T, steps · h, n)
+            views = {"last": (candidates[-1], sequence[-1]), "all": stacked_up}
+            observe(seen, f"lstm {i}", views)
         top = seen[-2 if self.readout == "last" else -1].post
         return seen, affine(params["W_out"], top, params["b_out"])
 

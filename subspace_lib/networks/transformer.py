@@ -8,16 +8,7 @@ import torch
 from torch import Tensor
 
 from subspace_lib import _checks as check
-from subspace_lib.networks.base import (
-    Layer,
-    Network,
-    Params,
-    affine,
-    check_columns,
-    positive_sizes,
-    stacked,
-    whole_part,
-)
+from subspace_lib.networks.base import Layer, Network, Params, affine, observe, stacked, whole_part
 
 
 @dataclass(frozen=True)
@@ -43,10 +34,7 @@ class Transformer(Network):
     readout: str = "flattened"
 
     def __post_init__(self) -> None:
-        positive_sizes(
-            inputs=self.inputs, outputs=self.outputs, tokens=self.tokens, width=self.width
-        )
-        positive_sizes(blocks=self.blocks, heads=self.heads, mlp=self.mlp)
+        super().__post_init__()
         whole_part(self.inputs, self.tokens, "tokens")
         check.one_of(self.readout, ("flattened", "pooled"), "readout")
         if self.width % self.heads:
@@ -69,8 +57,7 @@ class Transformer(Network):
         found |= {"gain_out": (D,), "b_norm": (D,)}
         return found | {"W_out": (self.outputs, height), "b_out": (self.outputs,)}
 
-    def forward(self, params: Params, X: Tensor) -> tuple[list[Layer], Tensor]:
-        check_columns(self, X)
+    def act(self, params: Params, X: Tensor) -> tuple[list[Layer], Tensor]:
         X = stacked(params, X)
         pieces = X.unflatten(1, (self.tokens, -1)).transpose(1, 2)  # (T, m/S, S tokens, n)
         H = self._each(params["W_embed"], pieces, params["b_embed"])  # (T, D, S, n)
@@ -84,9 +71,7 @@ class Transformer(Network):
             A = torch.relu(self._each(params[f"W{i}_up"], A, params[f"b{i}_up"]))
             H = H + self._each(params[f"W{i}_down"], A, params[f"b{i}_down"])
             views = {"tokens": H.flatten(1, 2), "first token": H[:, :, 0], "pooled": H.mean(2)}
-            for name, view in views.items():
-                before = None if i == 1 else len(seen) - len(views)
-                seen.append(Layer(f"block {i} {name}", None, view, previous=before))
+            observe(seen, f"block {i}", {name: (None, view) for name, view in views.items()})
         H = _norm(params, H, "gain_out", "b_norm")
         top = H.mean(2) if self.readout == "pooled" else H.flatten(1, 2)
         return seen, affine(params["W_out"], top, params["b_out"])

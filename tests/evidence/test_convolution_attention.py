@@ -23,41 +23,6 @@ def tiny():
     return run(EXPERIMENT, TINY)
 
 
-@pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (5, 1), (2, 2)])
-def test_images_are_torch_s_convolutions(kernel, stride):
-    net = lab.Images(36, 3, (2, 5), kernel=kernel, stride=stride)
-    params = net.init("usual", trials=2, seed=0, dtype=torch.float64)
-    params |= {k: torch.randn_like(p) for k, p in params.items() if k.startswith("b")}
-    X = torch.randn(2, 36, 7, generator=torch.Generator().manual_seed(1)).double()
-    layers = net.layers(params, X)
-    for t in range(2):
-        A = X[t].mT.reshape(7, 1, 6, 6)
-        for i, channels in enumerate((2, 5), 1):
-            W = params[f"W{i}"][t].reshape(channels, -1, kernel, kernel)
-            A = torch.nn.functional.conv2d(
-                A, W, params[f"b{i}"][t], stride=stride, padding=kernel // 2
-            ).relu()
-            maps, position, pooled = layers[3 * i - 3 : 3 * i]
-            torch.testing.assert_close(maps.post[t], A.flatten(1).mT)
-            torch.testing.assert_close(pooled.post[t], A.mean((2, 3)).mT)
-            middle = A.shape[-1] // 2
-            torch.testing.assert_close(position.post[t], A[:, :, middle, middle].mT)
-            torch.testing.assert_close(maps.pre.relu(), maps.post)
-        flat = params["W_out"][t] @ A.flatten(1).mT + params["b_out"][t][:, None]
-        torch.testing.assert_close(net.output(params, X)[t], flat)
-
-
-def test_images_say_what_is_wrong():
-    with pytest.raises(ValueError, match="square number of pixels, got 40"):
-        lab.Images(40, 3)
-    with pytest.raises(ValueError, match="readout must be one of"):
-        lab.Images(36, 3, readout="mean")
-    net = lab.Images(36, 3, readout="pooled")
-    assert net.output(net.init(trials=1, seed=0), torch.zeros(36, 4)).shape == (1, 3, 4)
-    with pytest.raises(ValueError, match=r"X must be \(trials, 36, n\)"):
-        net.output(net.init(trials=1, seed=0), torch.zeros(35, 4))
-
-
 def test_shapes_and_what_is_left_out(tiny):
     for name in lab.MEASURED:
         assert tiny[name].shape == (19, 3, lab.ROWS, 2), name

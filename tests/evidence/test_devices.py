@@ -14,11 +14,11 @@ from evidence.relations import measures
 
 F64 = torch.float64
 NETWORKS = [
-    sl.FeedForward((24, 9, 24), bias=True),
-    sl.FeedForward((24, 10, 9, 24), "gelu"),
-    sl.networks.Recurrent(inputs=24, hidden=5, outputs=24, steps=4),
-    sl.networks.Convolutional(inputs=24, outputs=24, channels=(3, 4)),
-    sl.networks.Transformer(inputs=24, outputs=24, tokens=4, width=6, blocks=1, heads=3, mlp=7),
+    sl.FeedForward((36, 9, 36), bias=True),
+    sl.FeedForward((36, 10, 9, 36), "gelu"),
+    sl.networks.Recurrent(inputs=36, hidden=5, outputs=36, steps=4),
+    sl.networks.Convolutional(inputs=36, outputs=36, channels=(3, 4)),
+    sl.networks.Transformer(inputs=36, outputs=36, tokens=4, width=6, blocks=1, heads=3, mlp=7),
 ]
 # Not here: the statements take no device's tensors, the image sets need files, and the half sizes
 # are the same when they are quick.
@@ -30,7 +30,7 @@ SWEEPS = sorted(
 
 def union(device="cpu"):
     clean = sl.sample_union(
-        ambient_dim=24, n_subspaces=2, subspace_dim=2, points_per_subspace=20, trials=3, seed=0,
+        ambient_dim=36, n_subspaces=2, subspace_dim=2, points_per_subspace=20, trials=3, seed=0,
         device=device,
     )  # fmt: skip
     return sl.add_noise(clean, 1e-3, seed=1)

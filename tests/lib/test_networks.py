@@ -20,15 +20,24 @@ from subspace_lib.networks import (
 F64 = torch.float64
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 NETWORKS = [
-    FeedForward((24, 10, 24), bias=True),
-    FeedForward((24, 10, 9, 8, 24), "gelu"),
-    Recurrent(inputs=24, hidden=5, outputs=24, steps=4),
-    Recurrent(inputs=24, hidden=5, outputs=3, steps=6, depth=2, readout="all"),
-    Convolutional(inputs=24, outputs=24, channels=(3, 4, 5)),
-    Convolutional(inputs=24, outputs=3, channels=(3, 4), kernel=4, stride=3, readout="pooled"),
-    Transformer(inputs=24, outputs=24, tokens=4, width=6, blocks=2, heads=3, mlp=7),
-    Transformer(inputs=24, outputs=3, tokens=6, width=8, heads=1, readout="pooled"),
+    FeedForward((36, 10, 36), bias=True),
+    FeedForward((36, 10, 9, 8, 36), "gelu"),
+    Recurrent(inputs=36, hidden=5, outputs=36, steps=4),
+    Recurrent(inputs=36, hidden=5, outputs=3, steps=6, depth=2, readout="all"),
+    Convolutional(inputs=36, outputs=36, channels=(3, 4, 5)),
+    Convolutional(inputs=36, outputs=3, channels=(3, 4), kernel=4, stride=3, readout="pooled"),
+    Convolutional(inputs=36, outputs=36, channels=(2, 5), kernel=5, stride=1),
+    Transformer(inputs=36, outputs=36, tokens=4, width=6, blocks=2, heads=3, mlp=7),
+    Transformer(inputs=36, outputs=3, tokens=6, width=8, heads=1, readout="pooled"),
 ]
+TORCH_S = {
+    "relu": nn.ReLU(),
+    "gelu": nn.GELU(),
+    "silu": nn.SiLU(),
+    "tanh": nn.Tanh(),
+    "identity": nn.Identity(),
+    "leaky_relu": nn.LeakyReLU(0.01),
+}
 IDS = [f"{type(net).__name__} {i}" for i, net in enumerate(NETWORKS)]
 
 
@@ -43,7 +52,7 @@ def randomised(net, trials=3, seed=0, device="cpu"):
 
 def columns(trials=3, n=7, seed=1, device="cpu"):
     g = torch.Generator().manual_seed(seed)
-    return torch.randn(trials, 24, n, generator=g, dtype=F64).to(device)
+    return torch.randn(trials, 36, n, generator=g, dtype=F64).to(device)
 
 
 def filled(module, weight, bias=None):
@@ -57,15 +66,9 @@ def filled(module, weight, bias=None):
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize(
-    ("name", "module"),
-    [
-        ("relu", nn.ReLU()), ("gelu", nn.GELU()), ("silu", nn.SiLU()), ("tanh", nn.Tanh()),
-        ("identity", nn.Identity()), ("leaky_relu", nn.LeakyReLU(0.01)),
-    ],
-)  # fmt: skip
-def test_feed_forward_is_a_loop_of_linear_layers(name, module, bias):
-    net = FeedForward((24, 10, 9, 24), name, bias)
+@pytest.mark.parametrize("name", TORCH_S)
+def test_feed_forward_is_a_loop_of_linear_layers(name, bias):
+    net, module = FeedForward((36, 10, 9, 36), name, bias), TORCH_S[name]
     params, X = randomised(net), columns()
     seen, out = net.forward(params, X)
     for t in range(3):
@@ -81,28 +84,28 @@ def test_feed_forward_is_a_loop_of_linear_layers(name, module, bias):
     assert [layer.previous for layer in seen] == [None, 0]
 
 
-def test_abs_and_the_output_activation():
-    net = FeedForward((24, 10, 24), "abs", output_activation="relu")
+def test_abs():
+    net = FeedForward((36, 10, 36), "abs")
     params, X = randomised(net), columns()
-    expected = (params["W2"] @ (params["W1"] @ X).abs()).clamp(min=0)
+    expected = params["W2"] @ (params["W1"] @ X).abs()
     assert torch.allclose(net.output(params, X), expected)
     assert set(ACTIVATIONS) == {"relu", "gelu", "silu", "tanh", "identity", "leaky_relu", "abs"}
 
 
 def test_recurrent_is_the_recursion_of_its_docstring_in_the_gate_order_of_torch():
     """With tanh it would be torch.nn.LSTM: check that too, with the same loop."""
-    net = Recurrent(inputs=24, hidden=5, outputs=24, steps=4, depth=2, readout="all")
+    net = Recurrent(inputs=36, hidden=5, outputs=36, steps=4, depth=2, readout="all")
     params, X = randomised(net), columns()
     seen, out = net.forward(params, X)
     for t in range(3):
-        reference = nn.LSTM(6, 5, num_layers=2, dtype=F64)
+        reference = nn.LSTM(9, 5, num_layers=2, dtype=F64)
         for i in (1, 2):
             W_x, W_h, b = (params[f"{name}"][t] for name in (f"W{i}_x", f"W{i}_h", f"b{i}"))
             getattr(reference, f"weight_ih_l{i - 1}").data = W_x.clone()
             getattr(reference, f"weight_hh_l{i - 1}").data = W_h.clone()
             getattr(reference, f"bias_ih_l{i - 1}").data = b.clone()
             getattr(reference, f"bias_hh_l{i - 1}").data.zero_()
-        pieces = X[t].T.reshape(7, 4, 6).transpose(0, 1)  # (steps, n, d)
+        pieces = X[t].T.reshape(7, 4, 9).transpose(0, 1)  # (steps, n, d)
         one = {name: p[t] for name, p in params.items()}
         with_tanh, _ = lstm_loop(one, pieces, torch.tanh)
         assert torch.allclose(with_tanh, reference(pieces)[0])
@@ -130,28 +133,31 @@ def lstm_loop(params, sequence, squash):
     return sequence, torch.stack(candidates)
 
 
-@pytest.mark.parametrize("net", NETWORKS[4:6], ids=IDS[4:6])
-def test_convolutional_is_a_loop_of_conv1d(net):
+@pytest.mark.parametrize("net", NETWORKS[4:7], ids=IDS[4:7])
+def test_convolutional_is_a_loop_of_conv2d(net):
     params, X = randomised(net), columns()
     seen, out = net.forward(params, X)
+    k = net.kernel
     for t in range(3):
-        A, before = X[t].T[:, None], 1
+        A, before = X[t].T.reshape(7, 1, 6, 6), 1
         for i, width in enumerate(net.channels, 1):
-            conv = nn.Conv1d(before, width, net.kernel, net.stride, net.kernel // 2, dtype=F64)
-            W = params[f"W{i}"][t].reshape(width, before, net.kernel)
-            pre = filled(conv, W, params[f"b{i}"][t])(A)
+            W, b = params[f"W{i}"][t].reshape(width, before, k, k), params[f"b{i}"][t]
+            pre = nn.functional.conv2d(A, W, b, stride=net.stride, padding=k // 2)
             A, before = pre.relu(), width
-            assert A.shape[2] == net.lengths[i - 1]
-            maps, pooled = seen[2 * i - 2], seen[2 * i - 1]
+            assert A.shape[2:] == (net.sides[i], net.sides[i])
+            maps, position, pooled = seen[3 * i - 3 : 3 * i]
+            middle = net.sides[i] // 2
             assert torch.allclose(maps.pre[t], pre.flatten(1).T)
             assert torch.allclose(maps.post[t], A.flatten(1).T)
-            assert torch.allclose(pooled.post[t], A.mean(2).T)
-        top = A.mean(2) if net.readout == "pooled" else A.flatten(1)
+            assert torch.allclose(position.post[t], A[:, :, middle, middle].T)
+            assert torch.allclose(pooled.post[t], A.mean((2, 3)).T)
+        top = A.mean((2, 3)) if net.readout == "pooled" else A.flatten(1)
         expected = top @ params["W_out"][t].T + params["b_out"][t]
         assert torch.allclose(out[t], expected.T)
+    assert [layer.previous for layer in seen][:6] == [None, None, None, 0, 1, 2]
 
 
-@pytest.mark.parametrize("net", NETWORKS[6:], ids=IDS[6:])
+@pytest.mark.parametrize("net", NETWORKS[7:], ids=IDS[7:])
 def test_transformer_is_a_stack_of_torch_encoder_layers(net):
     params, X = randomised(net), columns()
     seen, out = net.forward(params, X)
@@ -216,7 +222,7 @@ def test_trials_do_not_meet(net):
 @pytest.mark.parametrize("net", NETWORKS, ids=IDS)
 def test_every_network_trains_and_is_measured(net, tmp_path):
     clean = sl.sample_union(
-        ambient_dim=24, n_subspaces=3, subspace_dim=1, points_per_subspace=8, trials=3, seed=0
+        ambient_dim=36, n_subspaces=3, subspace_dim=1, points_per_subspace=8, trials=3, seed=0
     )
     data = sl.add_noise(clean, 0.01, seed=1).scaled(10)
     objective = "classify" if net.outputs == 3 else "reconstruct"
@@ -296,14 +302,17 @@ def test_configurations_are_plain_and_readouts_can_be_changed():
 
 def test_bad_arguments():
     for message, make in {
-        "widths must list": lambda: FeedForward((24, 24)),
-        "widths.1. must be at least 1": lambda: FeedForward((24, 0, 24)),
-        "activation must be one of": lambda: FeedForward((24, 5, 24), "softmax"),
-        "steps must divide the 24 inputs": lambda: Recurrent(24, 5, 24, steps=5),
-        "tokens must divide the 24 inputs": lambda: Transformer(24, 24, tokens=7),
-        "heads must divide width": lambda: Transformer(24, 24, width=7, heads=2),
-        "channels must list": lambda: Convolutional(24, 24, channels=()),
-        "readout must be one of": lambda: Convolutional(24, 24, readout="max"),
+        "widths must list": lambda: FeedForward((36, 36)),
+        "widths.1. must be at least 1": lambda: FeedForward((36, 0, 36)),
+        "activation must be one of": lambda: FeedForward((36, 5, 36), "softmax"),
+        "steps must divide the 36 inputs": lambda: Recurrent(36, 5, 36, steps=5),
+        "tokens must divide the 36 inputs": lambda: Transformer(36, 36, tokens=7),
+        "heads must divide width": lambda: Transformer(36, 36, tokens=4, width=7, heads=2),
+        "channels must list": lambda: Convolutional(36, 36, channels=()),
+        "channels.1. must be at least 1": lambda: Convolutional(36, 36, channels=(3, 0)),
+        "stride must be at least 1": lambda: Convolutional(36, 36, stride=0),
+        "square number of pixels, got 40": lambda: Convolutional(40, 36),
+        "readout must be one of": lambda: Convolutional(36, 36, readout="max"),
         "init must be one of": lambda: NETWORKS[0].init("xavier", seed=0),
         "seed must be an integer": lambda: NETWORKS[0].init(seed=-1),
         "one point per column": lambda: NETWORKS[0].output(randomised(NETWORKS[0]), columns().mT),
