@@ -62,7 +62,9 @@ class Experiment:
             if axis is None:
                 continue
             axes[name] = axis % values.ndim
-            found = values.shape[axis] if axis else sum(s["trials"] for s in settings)
+            found: Any = values.shape[axis] if axis < values.ndim else "none"
+            if axis == 0:
+                found = sum(setting["trials"] for setting in settings)
             if found != trials:
                 raise ValueError(f"{shape} must have {trials} trials in axis {axis}, got {found}")
         self.check(result.arrays)

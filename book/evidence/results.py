@@ -179,7 +179,8 @@ def load(path: Path) -> Result:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
         meta = json.loads(str(arrays.pop("__meta__")))
-        return Result(meta["name"], meta["config"], meta["points"], arrays, meta["provenance"])
+        config, settings = dict(meta["config"]), [dict(setting) for setting in meta["points"]]
+        return Result(str(meta["name"]), config, settings, arrays, dict(meta["provenance"]))
     except DAMAGE as error:
         raise ValueError(
             f"{path} is damaged or truncated ({type(error).__name__}: {error}); delete it and run "

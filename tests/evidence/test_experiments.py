@@ -67,7 +67,7 @@ def test_parts_are_forgotten_once_the_whole_is_stored(toy, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("pool", ["threads", "processes"])
+@pytest.mark.parametrize("pool", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
 def test_an_executor_gives_the_same_result(pool, tmp_path):
     here = run("theorem-frequency", SETTING)
     executor = (
@@ -123,6 +123,7 @@ def cluster():
         yield local
 
 
+@pytest.mark.slow
 def test_a_dask_cluster_gives_the_same_result(cluster, tmp_path):
     here = run("theorem-frequency", SETTING)
     with cluster.get_client() as client:
@@ -131,12 +132,14 @@ def test_a_dask_cluster_gives_the_same_result(cluster, tmp_path):
     assert len(list(tmp_path.rglob("*.npz"))) == len(here.settings)
 
 
+@pytest.mark.slow
 def test_the_command_uses_a_running_cluster(cluster, toy, tmp_path, capsys):
     address = cluster.scheduler_address
     assert command.main(["run", "toy", "--out", str(tmp_path), "--scheduler", address]) == 0
     same(load_result("toy", tmp_path), run(toy))
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_an_error_that_names_the_point(cluster, toy, tmp_path):
     config = FolderConfig(folder=str(tmp_path))
     deadly = replace(toy, compute=dies_last)
@@ -147,6 +150,7 @@ def test_a_worker_that_dies_is_an_error_that_names_the_point(cluster, toy, tmp_p
     assert len(list(tmp_path.rglob("*.npz"))) == 2
 
 
+@pytest.mark.slow
 def test_processes_that_die_are_an_error_that_names_a_point(toy, tmp_path):
     config = FolderConfig(folder=str(tmp_path))
     pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
@@ -173,8 +177,49 @@ def test_names_are_unique_and_known(toy):
         find("tory")
 
 
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ({"*": 1}, r"mean of shape \(3,\) must have 2 trials in axis 1, got none"),
+        ({"*": -1, "mean": None, "steps": None}, "lacks the arrays steps"),
+    ],
+)
+def test_the_axes_are_those_of_the_arrays(toy, axes, message):
+    with pytest.raises(ValueError, match=message):
+        run(replace(toy, axes=axes))
+
+
+def test_an_experiment_with_trials_says_where_they_are(toy):
+    made = {name: getattr(toy, name) for name in ("quick", "full", "settings", "compute")}
+    for axes in ({}, {"*": None}):
+        with pytest.raises(ValueError, match="axes must say which axis"):
+            experiment("another toy", "Squares", axes=axes, **made)
+    assert "another toy" not in EXPERIMENTS
+
+
+def test_blocks_of_trials_add_up(toy):
+    def blocks(config):
+        return [{"size": 1, "trials": 3}, {"size": 2, "trials": config.trials - 3}]
+
+    whole = replace(toy, axes={"*": 0}, settings=blocks)
+    assert run(whole, toy.full).axes == {"values": 0, "found": 0, "mean": 0}
+    with pytest.raises(ValueError, match="must have 5 trials in axis 0, got 7"):
+        run(replace(whole, settings=lambda c: [*blocks(c), {"size": 3, "trials": 2}]), toy.full)
+
+
+def test_one_call_registers_both_sizes(toy):
+    made = {name: getattr(toy, name) for name in ("quick", "full", "settings", "compute", "axes")}
+    try:
+        whole = experiment("both", "Squares (Figure 0)", half={"trials": 1}, **made)
+        half = find("both" + HALF)
+        assert (half.title, half.full.trials) == ("Squares, at half the size", 1)
+        assert (half.quick, half.axes, whole.full) == (whole.quick, whole.axes, toy.full)
+    finally:
+        EXPERIMENTS.pop("both"), EXPERIMENTS.pop("both" + HALF)
+
+
 def test_the_half_sizes_are_half_and_otherwise_the_same():
-    for name in [n for n in EXPERIMENTS if n.endswith(HALF)]:
+    for name in [n for n in experiments() if n.endswith(HALF)]:
         whole, half = find(name.removesuffix(HALF)), find(name)
         assert half.compute is whole.compute
         assert half.quick == whole.quick
@@ -196,18 +241,21 @@ def test_the_half_sizes_are_half_and_otherwise_the_same():
 
 def test_list_names_every_experiment(toy, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("BOOK_RESULTS", str(tmp_path))
+    monkeypatch.setitem(EXPERIMENTS, "older", replace(toy, name="older"))
     made = {"device": "CPU (x)", "wall_seconds": 900.0, "cpu_seconds": 600.0}
-    save(replace(run(toy), provenance=made), tmp_path)
+    save(replace(run(toy, toy.full), provenance=made), tmp_path)
     older = {"device": "CPU (x)", "wall_seconds": 300.0}
-    save(replace(run(toy), name="statements", config={}, provenance=older), tmp_path)
+    save(replace(run("older", toy.full), provenance=older), tmp_path)
+    (tmp_path / "depth.npz").write_bytes(b"")
     assert command.main(["list"]) == 0
     head, *lines, last = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == sorted(EXPERIMENTS)
     rows = {line.split()[0]: line.split()[1:4] for line in lines}
     assert head.split()[:4] == ["name", "trials", "settings", "seconds"]
-    assert rows["toy"] == ["2", "3", "600"]
-    assert rows["statements"] == ["–", "3", "300"]
-    assert rows["headline"] == ["–", "–", "–"]
+    assert rows["toy"] == ["5", "3", "600"]
+    assert rows["older"] == ["5", "3", "300"]
+    assert rows["headline"] == rows["depth"] == ["–", "–", "–"]
+    assert any("depth.npz is damaged" in line for line in lines)
     assert "All stored results: 15 minutes" in last
 
 
@@ -247,6 +295,8 @@ def test_an_interruption_says_how_to_go_on(monkeypatch, tmp_path):
         (["run", "toy", "--trials", "many"], "invalid int value"),
         (["run", "statements", "--trials", "3"], "statements has no trials to set"),
         (["run", "toy", "--scheduler", "tcp://127.0.0.1:9"], "address of a running Dask scheduler"),
+        (["run", "toy", "--device", "cuda:77"], "--device must be cpu or a device of this machine"),
+        (["run", "toy", "--device", "gpu"], "got 'gpu'"),
         (["run", "toy", "--scheduler", "a:1", "--workers", "2"], "not allowed with argument"),
         (["run"], "NAME"),
         ([], "command"),
@@ -258,6 +308,17 @@ def test_wrong_arguments_are_explained(toy, arguments, message, capsys, monkeypa
         command.main(arguments)
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_sentence(toy, tmp_path, monkeypatch):
+    def full(file, **arrays):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["run", "toy", "--out", str(tmp_path)])
+    assert str(stopped.value).count("\n") == 0
+    assert "could not be written (No space left on device)" in str(stopped.value)
 
 
 def test_without_dask_the_command_says_what_to_install(toy, monkeypatch, capsys):
