@@ -1,6 +1,6 @@
 """A convolutional network and a Transformer, with the controls that Figure 5 lacks: chapter 15.
 
-Points become 20×20 images (the network of ``Images``) or 20 tokens of 20 entries (a row of the
+Points become 20×20 images (the network of ``Convolutional``) or 20 tokens of 20 entries (a row of the
 image each). Beside them: fully connected ReLU networks with as many rows, one random layer for
 every number of rows that is observed, and the data themselves.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -20,11 +19,16 @@ from torch import Tensor
 from evidence.experiment import Setting, experiment
 from evidence.objective.experiment import held_out, indicators, scaled, share_inside
 from evidence.paper import HALF_LAYER, PaperConfig, paper_data
-from subspace_lib import _checks as check
 from subspace_lib import diagnostics as measure
 from subspace_lib.data import UnionOfSubspaces
-from subspace_lib.networks import FeedForward, Layer, Network, Params, Transformer, affine
-from subspace_lib.networks import check_columns as _check_columns
+from subspace_lib.networks import (
+    Convolutional,
+    FeedForward,
+    Layer,
+    Network,
+    Params,
+    Transformer,
+)
 from subspace_lib.reference import affine_reference
 from subspace_lib.training import train
 
@@ -38,83 +42,6 @@ MEASURED = (
 )  # fmt: skip
 PER_RUN = ("loss", "accuracy", "held_out")
 ROWS = 12  # observed matrices of the largest network: four blocks, three views each
-
-
-@dataclass(frozen=True)
-class Images(Network):
-    """2-D convolutions of square images, ReLU after each, and a linear readout.
-
-    A column of length side² is an image, row by row. Layer l has channels[l] channels, kernels of
-    kernel × kernel entries, zero padding kernel // 2 and stride ``stride``. Weights are (trials,
-    out channels, in channels · kernel²), a flattened torch.nn.Conv2d weight.
-    Observed per layer: "maps" (trials, channels · positions, n), the middle "position" and the
-    "pooled" mean over the positions (trials, channels, n). readout: from the last layer's
-    "flattened" maps or from their "pooled" mean.
-    """
-
-    inputs: int
-    outputs: int
-    channels: tuple[int, ...] = (4, 8, 20)
-    kernel: int = 3
-    stride: int = 2
-    readout: str = "flattened"
-
-    def __post_init__(self) -> None:
-        if isqrt(self.inputs) ** 2 != self.inputs:
-            raise ValueError(f"inputs must be a square number of pixels, got {self.inputs}")
-        for value, name in ((self.outputs, "outputs"), (self.kernel, "kernel"),
-                            (self.stride, "stride")):  # fmt: skip
-            check.positive_int(value, name)
-        check.one_of(self.readout, ("flattened", "pooled"), "readout")
-
-    @property
-    def sides(self) -> tuple[int, ...]:
-        """Side of the image before the first layer and after each."""
-        found = [isqrt(self.inputs)]
-        for _ in self.channels:
-            found.append((found[-1] + 2 * (self.kernel // 2) - self.kernel) // self.stride + 1)
-        return tuple(found)
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        found: dict[str, tuple[int, ...]] = {}
-        for i, (before, width) in enumerate(
-            zip((1, *self.channels), self.channels, strict=False), 1
-        ):
-            found[f"W{i}"] = (width, before * self.kernel**2)
-            found[f"b{i}"] = (width,)
-        height = self.channels[-1] * (1 if self.readout == "pooled" else self.sides[-1] ** 2)
-        return found | {"W_out": (self.outputs, height), "b_out": (self.outputs,)}
-
-    def forward(self, params: Params, X: Tensor) -> tuple[list[Layer], Tensor]:
-        _check_columns(self, X)
-        X = X if X.ndim == 3 else X.expand(len(params["W1"]), *X.shape)
-        A = X.unflatten(1, (1, self.sides[0], self.sides[0]))  # (T, 1 channel, side, side, n)
-        seen: list[Layer] = []
-        for i in range(1, len(self.channels) + 1):
-            pre = self.convolve(A, params[f"W{i}"], params[f"b{i}"])
-            A = torch.relu(pre)  # (T, channels, side, side, n)
-            middle = A.shape[2] // 2
-            views = {"maps": (pre.flatten(1, 3), A.flatten(1, 3)),
-                     "position": (pre[:, :, middle, middle], A[:, :, middle, middle]),
-                     "pooled": (pre.mean((2, 3)), A.mean((2, 3)))}  # fmt: skip
-            for name, (before, after) in views.items():
-                seen.append(Layer(f"conv {i} {name}", before, after))
-        top = seen[-1 if self.readout == "pooled" else -3].post
-        return seen, affine(params["W_out"], top, params["b_out"])
-
-    def convolve(self, A: Tensor, W: Tensor, b: Tensor) -> Tensor:
-        """All windows side by side, then one product per trial. A: (T, in, side, side, n)."""
-        pad, side, k = self.kernel // 2, A.shape[2], self.kernel
-        A = torch.nn.functional.pad(A, (0, 0, pad, pad, pad, pad))
-        length = (side + 2 * pad - k) // self.stride + 1
-        reach = (length - 1) * self.stride + 1
-        windows = [
-            A[:, :, y : y + reach : self.stride, x : x + reach : self.stride]
-            for y in range(k)
-            for x in range(k)
-        ]
-        unfolded = torch.stack(windows, 2).flatten(1, 2).flatten(2)  # (T, in·k², positions · n)
-        return affine(W, unfolded, b).unflatten(2, (length, length, -1))
 
 
 @dataclass(frozen=True)
@@ -159,7 +86,7 @@ def network_for(config: Config, setting: Setting) -> Network:
     m, kind = config.ambient_dim, setting["network"]
     outputs = config.n_subspaces if setting["objective"] == "classify" else m
     if kind == "cnn":
-        return Images(m, outputs, tuple(config.channels), readout=setting["readout"])
+        return Convolutional(m, outputs, tuple(config.channels), readout=setting["readout"])
     if kind == "transformer":
         return Transformer(
             m, outputs, tokens=config.tokens, width=config.width, blocks=config.blocks,
@@ -171,7 +98,7 @@ def network_for(config: Config, setting: Setting) -> Network:
 
 def heights(config: Config) -> list[int]:
     """Every number of rows that some network's representation has, in rising order."""
-    net = Images(config.ambient_dim, 1, tuple(config.channels))
+    net = Convolutional(config.ambient_dim, 1, tuple(config.channels))
     maps = [c * s * s for c, s in zip(net.channels, net.sides[1:], strict=True)]
     others = [*net.channels, config.tokens * config.width, config.width, config.hidden]
     return sorted({*maps, *others})
