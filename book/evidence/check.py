@@ -8,7 +8,6 @@ import sys
 from evidence.statement import SHAPES, Report, run, statements
 
 QUICK, FULL = 200, 10_000
-LEAST = SHAPES
 
 
 def row(report: Report) -> str:
@@ -31,10 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
     instances = options.instances
     if instances is None:
         instances = FULL if options.full else QUICK
-    if instances < LEAST:
-        parser.error(
-            f"--instances must be at least {LEAST}, got {instances}: fewer are not enough shapes"
-        )
+    if instances < SHAPES:
+        parser.error(f"--instances must be at least {SHAPES}, one for each shape; got {instances}")
     everything = statements()
     chosen = [s for s in everything if options.only in s.number or options.only in s.slug]
     if not chosen:

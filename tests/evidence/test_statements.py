@@ -7,12 +7,15 @@ import pytest
 import torch
 from chapters import CHAPTERS, text
 
+from evidence import chapters
+from evidence import statement as module
 from evidence.check import main
 from evidence.results import load_result
-from evidence.statement import STATEMENTS, Sides, Statement, register, run
+from evidence.statement import SHAPES, STATEMENTS, Sides, Statement, find_statement, run, statements
 
 KINDS = "Lemma|Theorem|Proposition|Corollary|Counterexample"
-SHARP = [s.id for s in STATEMENTS.values() if s.extremal is not None]
+ALL = [s.slug for s in statements()]
+SHARP = [s.slug for s in statements() if s.extremal is not None]
 REPORTS = {}
 
 
@@ -29,22 +32,22 @@ def in_the_chapters():
 
 
 def test_every_statement_has_a_checker():
-    assert in_the_chapters() - set(STATEMENTS) == set()
+    assert in_the_chapters() - {s.number for s in statements()} == set()
 
 
 def test_every_checker_has_a_statement():
-    assert set(STATEMENTS) - in_the_chapters() == set()
+    assert {s.number for s in statements()} - in_the_chapters() == set()
 
 
 def test_the_stored_full_run_covers_every_statement():
     """A new checker needs ``python -m evidence run statements --full``."""
     stored = load_result("statements")
-    assert {point["statement"] for point in stored.settings} == set(STATEMENTS)
+    assert [s["statement"] for s in stored.settings] == ALL
     assert stored["passed"].all()
     assert (stored["instances"] >= 10_000).all()
 
 
-@pytest.mark.parametrize("name", STATEMENTS)
+@pytest.mark.parametrize("name", ALL)
 def test_no_violation_and_every_control_fails(name):
     found = report(name)
     assert found.instances >= 200
@@ -58,7 +61,7 @@ def test_extremal_instances_are_tight(name):
     assert 0.99 <= report(name).extremal <= 1 + 1e-9
 
 
-@pytest.mark.parametrize("name", STATEMENTS)
+@pytest.mark.parametrize("name", ALL)
 def test_the_instances_are_many_and_differ(name):
     """Two seeds give different instances; the right side of a bound is not infinite throughout."""
     statement = STATEMENTS[name]
@@ -97,7 +100,8 @@ def truth(left=0.5, right=1.0):
 
 def statement(**changes):
     given = {
-        "id": "Lemma 99.1",
+        "slug": "one-half",
+        "number": "Lemma 99.1",
         "says": "½ ≤ 1",
         "sample": truth(),
         "controls": {"one half": truth(2.0)},
@@ -142,26 +146,68 @@ def test_a_checker_that_checks_nothing_is_refused(changes, message):
         statement(**changes)
 
 
-def test_a_number_is_registered_once():
-    taken = statement(id=next(iter(STATEMENTS)))
-    with pytest.raises(ValueError, match="registered twice"):
-        register(taken)
-    assert STATEMENTS[taken.id] is not taken
+def register(slug, number):
+    module.statement(slug, number, "½ ≤ 1", truth(), {"one half": truth(2.0)}, loose="an example")
+
+
+def test_a_slug_and_a_number_are_registered_once():
+    for slug, number in (("wedin", "Lemma 99.1"), ("one-half", "Theorem 3.3")):
+        with pytest.raises(ValueError, match=r"twice: 'wedin' \(Theorem 3.3\) is in evidence/row_"):
+            register(slug, number)
+    assert "one-half" not in STATEMENTS
+
+
+def test_a_statement_belongs_to_the_folder_that_makes_it(monkeypatch):
+    monkeypatch.setattr(module, "STATEMENTS", {})
+    register("one-half", "Lemma 99.1")
+    assert module.STATEMENTS["one-half"].topic == ""  # of a test
+    monkeypatch.setitem(globals(), "__name__", "evidence.depth.statements")
+    register("one-third", "Lemma 99.2")
+    assert module.STATEMENTS["one-third"].place == (chapters.number("depth"), 2)
+
+
+def test_statements_stand_in_the_order_of_the_book():
+    places = [s.place for s in statements()]
+    assert places == sorted(set(places))
+    assert {chapter for chapter, _ in places} == set(range(1, len(CHAPTERS) + 1))
+    for s in statements():
+        assert re.fullmatch(r"[a-z]+(-[a-z]+)*", s.slug)
+
+
+def test_a_statement_is_found_by_slug_or_number():
+    assert find_statement("wedin") is find_statement("Theorem 3.3")
+    with pytest.raises(ValueError, match=r"unknown statement 'wedim': .* known: wedin"):
+        find_statement("wedim")
+    with pytest.raises(ValueError, match="`python -m evidence check` lists all"):
+        find_statement("?")
 
 
 def test_the_command_prints_a_row_per_statement(capsys):
-    assert main(["--only", "3.", "--instances", "20"]) == 0
+    assert main(["--only", "3.", "--instances", "100"]) == 0
     rows = capsys.readouterr().out.splitlines()
-    names = [name for name in STATEMENTS if "3." in name]
+    names = [s.number for s in statements() if "3." in s.number]
     assert len(names) >= 8
     for name in names:
         (row,) = [line for line in rows if line.startswith(name + " ")]
         assert row.endswith("ok")
 
 
+def test_the_command_takes_a_slug(capsys):
+    assert main(["--only", "wedin-is-sharp", "--instances", "100"]) == 0
+    assert "Proposition 3.5" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", [SHAPES - 1, 0, -3])
+def test_the_command_refuses_few_instances(capsys, number):
+    with pytest.raises(SystemExit):
+        main(["--instances", str(number)])
+    message = capsys.readouterr().err
+    assert f"--instances must be at least {SHAPES}, one for each shape; got {number}" in message
+
+
 def test_the_command_reports_a_failure(monkeypatch, capsys):
-    monkeypatch.setitem(STATEMENTS, "Lemma 99.1", statement(sample=truth(1.5)))
-    assert main(["--only", "99.", "--instances", "5"]) == 1
+    monkeypatch.setitem(STATEMENTS, "one-half", statement(sample=truth(1.5), topic="depth"))
+    assert main(["--only", "99.", "--instances", "20"]) == 1
     out = capsys.readouterr().out
     assert "FAILED" in out
     assert "1 statements, 1 failed" in out

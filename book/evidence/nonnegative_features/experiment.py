@@ -314,10 +314,15 @@ def median_interval(values: np.ndarray, coverage: float = COVERAGE) -> np.ndarra
     """
     x = np.sort(np.where(np.isnan(values), np.inf, values), -1)
     n = x.shape[-1]
-    k = max(1, int(binom.ppf((1 - coverage) / 2, n, 0.5)))
+    k = _order(n, coverage)
     with np.errstate(invalid="ignore"):
         middle = np.median(x, -1)
     return np.stack([x[..., k - 1], middle, x[..., n - k]])
+
+
+@cache
+def _order(n: int, coverage: float) -> int:
+    return max(1, int(binom.ppf((1 - coverage) / 2, n, 0.5)))
 
 
 def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarray]:
