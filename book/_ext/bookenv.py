@@ -25,7 +25,7 @@ def configure(app: Any, config: Any) -> None:
     theme["navbar_persistent"] = []  # or the theme adds a second search box
     if folder := os.environ.get("BOOK_RESULTS"):
         name = html.escape(Path(folder).name)
-        theme["announcement"] = f"Made from the results in <code>{name}</code>, not the book's own."
+        theme["announcement"] = f"Made from the results in “{name}”, not from the book's own."
     if found := repository(Path(app.srcdir)):
         theme["repository_url"], theme["repository_branch"] = found
         theme["use_repository_button"] = True

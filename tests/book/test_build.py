@@ -117,7 +117,7 @@ def test_pages_say_when_the_results_are_not_the_books_own(book, monkeypatch):
 
     assert announced() == ""
     monkeypatch.setenv("BOOK_RESULTS", str(book / "other"))
-    assert "<code>other</code>" in announced()
+    assert "“other”" in announced()
     assert str(book) not in announced()
 
 
