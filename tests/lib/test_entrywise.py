@@ -225,6 +225,7 @@ def test_what_is_certified_is_true(bias):
     assert part >= 3
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**5))
 @settings(max_examples=15, deadline=None)
 def test_kept_points_satisfy_the_conditions_and_never_beat_the_best_set(seed):

@@ -156,6 +156,7 @@ print(len(X), sl.clustering.accuracy(data.labels.numpy(), model.labels_), (after
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kilobytes on Linux only")
 @pytest.mark.parametrize(
     ("assign", "points", "variance"), [("spectral", 10_000, 0.1), ("threshold", 4_000, 0.0)]

@@ -522,6 +522,7 @@ print(table[0]["method"], table[0]["samples"], table[0]["distance_max"], peak() 
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kilobytes on Linux only")
 @pytest.mark.parametrize(
     ("n", "width", "method"),
