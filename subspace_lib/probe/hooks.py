@@ -11,7 +11,6 @@ row space (rank k), Q on the leading row space of Y. Y itself is kept only where
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -21,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from subspace_lib import _checks as check
-from subspace_lib import _palette as palette
 from subspace_lib.probe.record import LayerRecord, measure_layer
+from subspace_lib.probe.table import ProbeTable, plot_table
 from subspace_lib.projectors import row_basis
 
 REDUCTIONS = ("flatten", "mean", "last")
@@ -262,83 +261,7 @@ class LayerProbe:
         Dashed black: the share that shuffled samples would have. Hollow markers: from a sketch. A
         vacuous bound is drawn at 1, the trivial one. Returns the axes.
         """
-        import matplotlib.pyplot as plt  # here, so that the probe works without a display
-
-        table = self.table()
-        ax = plt.subplots(figsize=(7, 3.6))[1] if ax is None else ax
-        at = np.arange(len(table))
-        k = self.rank
-        curves: list[tuple[str, str, str, str]] = [
-            (f"share_{k}", "share", palette.SIGNAL, "-"),
-            (f"shuffled_{k}", "shuffled", palette.THEORY, "--"),
-            ("distance_spectral", "largest sine", palette.NETWORK, "-"),
-            *((f"containment_{q}", f"containment {q}", palette.NETWORK, ":")
-              for q in self.larger_ranks[:1]),
-            ("bound", "bound", palette.BOUND, "--"),
-        ]  # fmt: skip
-        if self.labels is not None:
-            curves.append(("acc", "accuracy", palette.SECOND, "-"))
-        sketched = np.array([row["method"] == "sketch" for row in table])
-        for key, label, colour, style in curves:
-            values = np.minimum([row[key] for row in table], 1.0)
-            ax.plot(at, values, style, color=colour, label=label)
-            hollow = sketched if key != "bound" else np.zeros_like(sketched)
-            for where, fill in ((~hollow, colour), (hollow, "white")):
-                ax.plot(at[where], values[where], "o", color=colour, markerfacecolor=fill)
-        names = [row["layer"] or "model" for row in table]
-        ax.set_xticks(at, names, rotation=30 if len("".join(names)) > 40 else 0)
-        ax.set(xlabel="layer", ylabel="share, sine or accuracy", ylim=(-0.03, 1.05))
-        ax.legend(
-            fontsize=9,
-            ncols=3,
-            columnspacing=1,
-            handlelength=1.5,
-            loc="lower center",
-            bbox_to_anchor=(0.5, 1.0),
-        )
-        return ax
-
-
-class ProbeTable(list[dict[str, Any]]):
-    """A list of dicts, one per layer, that prints as a table."""
-
-    def only(self, *keys: str) -> ProbeTable:
-        """The same layers with these quantities alone. ValueError for an unknown one."""
-        known = list(self[0])
-        for key in keys:
-            if key not in known:
-                raise ValueError(f"keys must be among {', '.join(known)}, got {key!r}")
-        return ProbeTable({key: row[key] for key in ("layer", *keys)} for row in self)
-
-    def _cells(self) -> tuple[list[str], list[list[str]]]:
-        keys = [key for key, value in self[0].items() if not isinstance(value, np.ndarray)]
-        return keys, [[_shown(row[key]) for key in keys] for row in self]
-
-    def __repr__(self) -> str:
-        """One column per layer: there are more quantities than layers, as a rule."""
-        keys, rows = self._cells()
-        lines = [[key, *(row[i] for row in rows)] for i, key in enumerate(keys)]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-            for line in lines
-        )
-
-    def _repr_html_(self) -> str:
-        keys, rows = self._cells()
-        body = "".join(
-            f"<tr><th scope='row'>{html.escape(key)}</th>"
-            + "".join(f"<td>{html.escape(row[i])}</td>" for row in rows)
-            + "</tr>"
-            for i, key in enumerate(keys)
-        )
-        return f"<table class='certificate'><caption>Layer probe</caption>{body}</table>"
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, float):
-        return "unknown" if value != value else f"{value:.4g}"
-    return str(value)
+        return plot_table(self.table(), self.rank, self.larger_ranks, ax)
 
 
 def reference_rows(reference: Any, rank: Any) -> Tensor:

@@ -1,0 +1,85 @@
+"""What a probe has read: a table that prints itself, and its picture."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from subspace_lib import _palette as palette
+
+
+class ProbeTable(list[dict[str, Any]]):
+    """A list of dicts, one per layer, that prints as a table."""
+
+    def only(self, *keys: str) -> ProbeTable:
+        """The same layers with these quantities alone. ValueError for an unknown one."""
+        known = list(self[0])
+        for key in keys:
+            if key not in known:
+                raise ValueError(f"keys must be among {', '.join(known)}, got {key!r}")
+        return ProbeTable({key: row[key] for key in ("layer", *keys)} for row in self)
+
+    def _cells(self) -> tuple[list[str], list[list[str]]]:
+        keys = [key for key, value in self[0].items() if not isinstance(value, np.ndarray)]
+        return keys, [[_shown(row[key]) for key in keys] for row in self]
+
+    def __repr__(self) -> str:
+        """One column per layer: there are more quantities than layers, as a rule."""
+        keys, rows = self._cells()
+        lines = [[key, *(row[i] for row in rows)] for i, key in enumerate(keys)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in lines
+        )
+
+    def _repr_html_(self) -> str:
+        keys, rows = self._cells()
+        body = "".join(
+            f"<tr><th scope='row'>{html.escape(key)}</th>"
+            + "".join(f"<td>{html.escape(row[i])}</td>" for row in rows)
+            + "</tr>"
+            for i, key in enumerate(keys)
+        )
+        return f"<table class='certificate'><caption>Layer probe</caption>{body}</table>"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return "unknown" if value != value else f"{value:.4g}"
+    return str(value)
+
+
+def plot_table(table: ProbeTable, rank: int, larger_ranks: Sequence[int], ax: Any) -> Any:
+    """The drawing of ``LayerProbe.plot``."""
+    import matplotlib.pyplot as plt  # here, so that the probe works without a display
+
+    ax = plt.subplots(figsize=(7, 3.6))[1] if ax is None else ax
+    contained = [(f"containment_{q}", f"containment {q}") for q in larger_ranks[:1]]
+    curves = [
+        (f"share_{rank}", "share", palette.SIGNAL, "-"),
+        (f"shuffled_{rank}", "shuffled", palette.THEORY, "--"),
+        ("distance_spectral", "largest sine", palette.NETWORK, "-"),
+        *((key, label, palette.NETWORK, ":") for key, label in contained),
+        ("bound", "bound", palette.BOUND, "--"),
+        ("acc", "accuracy", palette.SECOND, "-"),
+    ]
+    at = np.arange(len(table))
+    sketched = np.array([row["method"] == "sketch" for row in table])
+    for key, label, colour, style in curves:
+        if key not in table[0]:
+            continue  # no labels, no accuracy
+        values = np.minimum([row[key] for row in table], 1.0)
+        ax.plot(at, values, style, color=colour, label=label)
+        hollow = sketched & (key != "bound")
+        for where, fill in ((~hollow, colour), (hollow, "white")):
+            ax.plot(at[where], values[where], "o", color=colour, markerfacecolor=fill)
+    names = [row["layer"] or "model" for row in table]
+    ax.set_xticks(at, names, rotation=30 if len("".join(names)) > 40 else 0)
+    ax.set(xlabel="layer", ylabel="share, sine or accuracy", ylim=(-0.03, 1.05))
+    place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}
+    ax.legend(fontsize=9, ncols=3, columnspacing=1, handlelength=1.5, **place)
+    return ax
