@@ -10,14 +10,8 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 
-from subspace_lib._palette import BOUND, CLUSTERS, NETWORK, NOISE, SECOND, SIGNAL, THEORY
+from subspace_lib._palette import BOUND, CLUSTERS, NETWORK, NOISE, SECOND, SIGNAL, THEORY  # noqa: F401
 from subspace_lib.clustering import connectivity_margin, minimum_margin
-
-__all__ = [
-    "BOUND", "CLUSTERS", "NETWORK", "NOISE", "SECOND", "SIGNAL", "THEORY",
-    "block_edges", "plot_bands", "plot_chain", "plot_margins", "plot_points_3d", "plot_projector",
-    "plot_sorted", "plot_spectrum", "plot_threshold_graph",
-]  # fmt: skip
 
 
 def _axes(ax: Axes | None) -> Axes:
@@ -68,8 +62,8 @@ def plot_spectrum(
     colours = {"signal": SIGNAL, "noise": NOISE, "noisy": NETWORK}
     for name, values in spectra.items():
         s = _numpy(values)
-        ax.plot(np.arange(1, len(s) + 1), s, ".-", markersize=4, linewidth=1, label=name,
-                color=colours.get(name))  # fmt: skip
+        looks: dict[str, Any] = {"markersize": 4, "linewidth": 1, "color": colours.get(name)}
+        ax.plot(np.arange(1, len(s) + 1), s, ".-", label=name, **looks)
     if rank is not None:
         ax.axvline(rank + 0.5, color=THEORY, linestyle="--", linewidth=1)
     if log:
@@ -112,9 +106,8 @@ def plot_margins(P: Any, labels: Any, *, ax: Axes | None = None) -> Axes:
     size = tensor.abs().numpy()
     inside = size[(y[:, None] == y[None, :]) & ~np.eye(len(y), dtype=bool)]
     inside = inside[inside > 1e-12]
-    ax.hist(
-        inside, bins=np.geomspace(inside.min(), inside.max(), 60).tolist(), color=SIGNAL, alpha=0.7
-    )
+    bins = np.geomspace(inside.min(), inside.max(), 60).tolist()
+    ax.hist(inside, bins=bins, color=SIGNAL, alpha=0.7)
     marks = {"ε_min": minimum_margin(tensor, y), "ε_conn": connectivity_margin(tensor, y)}
     for (name, value), style in zip(marks.items(), ("-", "--"), strict=True):
         ax.axvline(float(value), color=BOUND, linestyle=style, label=f"{name} = {float(value):.2g}")
@@ -131,10 +124,11 @@ def plot_threshold_graph(
     rng = np.random.default_rng(seed)  # positions only; the graph does not depend on them
     angle = 2 * np.pi * y / (y.max() + 1)
     spot = np.stack([np.cos(angle), np.sin(angle)]) + 0.25 * rng.standard_normal((2, len(y)))
+    right, wrong = {"color": NOISE, "alpha": 0.4}, {"color": BOUND, "alpha": 0.9}
     for i, j in zip(*np.nonzero(np.triu(size > threshold, 1)), strict=True):
-        same = y[i] == y[j]
-        ax.plot(spot[0, [i, j]], spot[1, [i, j]], linewidth=0.5 if same else 1,
-                color=NOISE if same else BOUND, alpha=0.4 if same else 0.9, zorder=1)  # fmt: skip
+        looks: dict[str, Any] = right if y[i] == y[j] else wrong
+        width = 0.5 if y[i] == y[j] else 1
+        ax.plot(spot[0, [i, j]], spot[1, [i, j]], linewidth=width, zorder=1, **looks)
     ax.scatter(spot[0], spot[1], c=[CLUSTERS[k % len(CLUSTERS)] for k in y], s=18, zorder=2)
     ax.set_axis_off()
     return ax
@@ -143,17 +137,17 @@ def plot_threshold_graph(
 def plot_chain(*, ax: Axes | None = None) -> Axes:
     """The chain X* → X → WX → Y with what disturbs the row space on each link."""
     ax = plt.subplots(figsize=(7.0, 1.9))[1] if ax is None else ax
+    centred: dict[str, Any] = {"ha": "center", "va": "center"}
     names = ("$X^\\ast$", "$X$", "$WX$", "$Y$")
     notes = ("clean", "noisy", "mixed", "activated")
     links = ("noise $Z$", "weights $W$", "activation $\\sigma$")
     for i, (name, note) in enumerate(zip(names, notes, strict=True)):
-        colour = SIGNAL if i == 0 else NETWORK
-        ax.text(i, 0, name, ha="center", va="center", fontsize=17, color="white",
-                bbox={"boxstyle": "round,pad=0.45", "fc": colour, "ec": "none"})  # fmt: skip
-        ax.text(i, -0.62, note, ha="center", va="center", fontsize=10.5)
+        box = {"boxstyle": "round,pad=0.45", "fc": NETWORK if i else SIGNAL, "ec": "none"}
+        ax.text(i, 0, name, fontsize=17, color="white", bbox=box, **centred)
+        ax.text(i, -0.62, note, fontsize=10.5, **centred)
     for i, link in enumerate(links):
         ax.annotate("", (i + 0.72, 0), (i + 0.28, 0), arrowprops={"arrowstyle": "-|>", "lw": 2})
-        ax.text(i + 0.5, 0.42, link, ha="center", va="center", fontsize=11, color=BOUND)
+        ax.text(i + 0.5, 0.42, link, fontsize=11, color=BOUND, **centred)
     ax.set(xlim=(-0.5, 3.5), ylim=(-0.95, 0.75))
     ax.set_axis_off()
     return ax
