@@ -14,8 +14,8 @@ CHROMIUM = next(
     (p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))),
     None,
 )
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-         "--disable-background-networking", "--disable-component-update"]  # fmt: skip
+QUIET = ("gpu", "quic", "sync", "background-networking", "component-update")
+FLAGS = ["--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in QUIET)]
 NAMES = sorted(str(p.relative_to(PAGES)) for p in PAGES.glob("book/*.html"))
 pytestmark = [pytest.mark.browser]
 each = pytest.mark.parametrize("name", NAMES or ["not built"])
