@@ -69,4 +69,8 @@ def __getattr__(name: str) -> Any:
     """``figures`` brings matplotlib: imported when it is first asked for."""
     if name == "figures":
         return import_module("subspace_lib.figures")
-    raise AttributeError(f"module 'subspace_lib' has no attribute {name!r}")
+    raise AttributeError(f"module 'subspace_lib' has no attribute {name!r}; dir() lists them")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
