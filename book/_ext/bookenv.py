@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import os
 import re
 import shutil
 import sys
@@ -14,7 +13,7 @@ from typing import Any
 from docutils import nodes
 
 sys.path.insert(0, str(Path(__file__).parent))
-from environment import cache_path, prepare, repository
+from environment import cache_path, prepare, repository, results_folder
 
 KINDS = "Definition|Lemma|Theorem|Proposition|Corollary|Counterexample"
 
@@ -23,8 +22,9 @@ def configure(app: Any, config: Any) -> None:
     config.nb_execution_cache_path = str(cache_path(Path(app.srcdir)))
     theme = config.html_theme_options
     theme["navbar_persistent"] = []  # or the theme adds a second search box
-    if folder := os.environ.get("BOOK_RESULTS"):
-        name = html.escape(Path(folder).name)
+    folder = results_folder(Path(app.srcdir)).resolve()
+    if folder != Path(app.srcdir, "book/results").resolve():
+        name = html.escape(folder.name)
         theme["announcement"] = f"Made from the results in “{name}”, not from the book's own."
     if found := repository(Path(app.srcdir)):
         theme["repository_url"], theme["repository_branch"] = found

@@ -32,7 +32,7 @@ def prepare(root: Path = ROOT) -> None:
     """What every kernel of the build inherits: frames instead of widgets, folders of its own."""
     os.environ.setdefault("BOOK_STATIC", "1")
     if given := os.environ.get("BOOK_RESULTS"):  # kernels start in another folder
-        os.environ["BOOK_RESULTS"] = str(Path(given).resolve())
+        os.environ["BOOK_RESULTS"] = str(Path(given).expanduser().resolve())
     for name in SETTINGS:
         folder = root / "_build" / ".settings" / name.lower()
         folder.mkdir(parents=True, exist_ok=True)
@@ -62,12 +62,16 @@ def cache_key(root: Path = ROOT) -> str:
     facts += [f"{name} {version(name)}" for name in LIBRARIES]
     facts += [f"{name}={os.environ.get(name, '')}" for name in VARIABLES]
     facts += [path.stem for path in chapters(root)]
-    results = Path(os.environ.get("BOOK_RESULTS") or root / "book/results")
-    for folder in (*(root / name for name in SOURCES), results):
+    for folder in (*(root / name for name in SOURCES), results_folder(root)):
         for path in _files(folder):
             content = hashlib.sha256(path.read_bytes()).hexdigest()
             facts.append(f"{folder.name}/{path.relative_to(folder).as_posix()} {content}")
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:12]
+
+
+def results_folder(root: Path = ROOT) -> Path:
+    """The one in use, as ``evidence.results_folder`` finds it."""
+    return Path(os.environ.get("BOOK_RESULTS") or root / "book/results").expanduser()
 
 
 def _files(folder: Path) -> Iterator[Path]:

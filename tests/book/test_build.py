@@ -116,6 +116,8 @@ def test_pages_say_when_the_results_are_not_the_books_own(book, monkeypatch):
         return config.html_theme_options.get("announcement", "")
 
     assert announced() == ""
+    monkeypatch.setenv("BOOK_RESULTS", str(book / "book/results"))
+    assert announced() == ""
     monkeypatch.setenv("BOOK_RESULTS", str(book / "other"))
     assert "“other”" in announced()
     assert str(book) not in announced()
