@@ -19,10 +19,8 @@ DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 
 
 def union(variance=0.05, trials=4, seed=0, m=30, points=12, dim=2, **kwargs):
-    clean = sl.sample_union(
-        ambient_dim=m, n_subspaces=2, subspace_dim=dim, points_per_subspace=points,
-        trials=trials, seed=seed, **kwargs,
-    )  # fmt: skip
+    sizes = dict(ambient_dim=m, n_subspaces=2, subspace_dim=dim, points_per_subspace=points)
+    clean = sl.sample_union(**sizes, trials=trials, seed=seed, **kwargs)
     return sl.add_noise(clean, variance, seed=seed + 1)
 
 
@@ -45,10 +43,8 @@ def test_one_step_of_gradient_descent_is_the_formula(device, normalize):
     """W ← W − lr ∂‖D σ(WX) − X‖_F²/∂W, written out by hand."""
     data = union(device=device)
     start = NET.init("usual", trials=4, seed=0, dtype=F64, device=device)
-    run = sl.train(
-        NET, data, lr=0.01, steps=1, init=start, normalize=normalize,
-        dtype=F64,
-    )  # fmt: skip
+    options = dict(lr=0.01, steps=1, init=start, normalize=normalize, dtype=F64)
+    run = sl.train(NET, data, **options)
     W, D, X = start["W1"], start["W2"], data.X
     scale = X.square().sum((-2, -1)) if normalize == "data" else torch.ones(4).to(X)
     pre = W @ X
@@ -69,10 +65,8 @@ def test_every_trial_is_a_torch_module_with_a_torch_optimizer(optimizer, objecti
     data, outputs = union(), 30 if objective == "reconstruct" else 2
     net = FeedForward((30, 9, 7, outputs), "gelu", bias=True)
     start = net.init("usual", trials=4, seed=3, dtype=F64)
-    run = sl.train(
-        net, data, objective=objective, optimizer=optimizer, lr=0.01, steps=15, init=start,
-        dtype=F64, weight_decay=decay,
-    )  # fmt: skip
+    options = dict(objective=objective, optimizer=optimizer, weight_decay=decay)
+    run = sl.train(net, data, lr=0.01, steps=15, init=start, dtype=F64, **options)
     pairs = [(30, 9), (9, 7), (7, outputs)]
     for t in range(4):
         parts = [torch.nn.Linear(a, b, dtype=F64) for a, b in pairs]
@@ -135,12 +129,15 @@ def test_the_order_of_summation_stays_within_the_tolerance(optimizer):
     settings_ = dict(optimizer=optimizer, lr=0.01, steps=100, normalize="data")
     data, start = union(trials=8), NET.init("usual", trials=8, seed=5)
     m, h, n = 30, start["W1"].shape[1], data.X.shape[-1]
-    features, units, points = (torch.randperm(k, generator=torch.Generator().manual_seed(k))
-                               for k in (m, h, n))  # fmt: skip
+    shuffled = (torch.randperm(k, generator=torch.Generator().manual_seed(k)) for k in (m, h, n))
+    features, units, points = shuffled
     moved = replace(
-        data, X=data.X[:, features][..., points], clean=data.clean[:, features][..., points],
-        bases=data.bases[..., features, :], labels=data.labels[points],
-    )  # fmt: skip
+        data,
+        X=data.X[:, features][..., points],
+        clean=data.clean[:, features][..., points],
+        bases=data.bases[..., features, :],
+        labels=data.labels[points],
+    )
     placed = {
         "W1": start["W1"][:, units][..., features],
         "W2": start["W2"][:, features][..., units],
@@ -565,8 +562,7 @@ def test_groups_of_diagnostics():
 def test_any_function_of_the_network_and_a_checkpoint_measures():
     """Names and shapes are the function's own; other points of the same subspaces serve too."""
     data = union()
-    fresh = sl.sample_union(ambient_dim=30, n_subspaces=2, subspace_dim=2, points_per_subspace=5,
-                            trials=4, seed=9, bases=data.bases)  # fmt: skip
+    fresh = union(0.0, points=5, seed=9, bases=data.bases)
     seen = []
 
     def norms(network, now):
