@@ -7,7 +7,7 @@ import pytest
 from docutils.nodes import make_id
 
 from evidence import number
-from evidence.number import mentions, problems, renumber, targets
+from evidence.number import ROOT, mentions, problems, renumber, targets
 
 LINES = """# Lines
 
@@ -191,6 +191,13 @@ def test_every_heading_of_a_statement_has_a_number_and_a_title(files):
     chapters = {target.path for target in targets(files)}
     found = [m for path in sorted(chapters) for m in heading.findall(text(files, path))]
     assert len(found) == len([t for t in targets(files) if t.title and t.kind != "Chapter"])
+
+
+def test_tests_name_nothing_by_its_number(files):
+    known = {target.key for target in targets(files)}
+    for path in sorted([*ROOT.glob("tests/lib/*.py"), *ROOT.glob("tests/evidence/*.py")]):
+        found = {key for mention in mentions(path.read_text("utf-8")) for key in mention.keys}
+        assert not found & known, path
 
 
 def test_anchors_are_those_of_the_pages(files):

@@ -1,4 +1,4 @@
-"""The experiments of chapter 14: what they compute, the scale of the data, and their judges."""
+"""The experiments on other activations and recurrence: what they compute, the scale of the data, the judges."""
 
 from dataclasses import replace
 

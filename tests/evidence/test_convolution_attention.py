@@ -1,4 +1,4 @@
-"""Chapter 15's experiment: it measures what it says, and its claims are judged fairly."""
+"""Convolution and attention: the experiment measures what it says, and its claims are judged fairly."""
 
 from dataclasses import replace
 
@@ -71,7 +71,7 @@ def test_a_stored_trial_is_a_live_one(tiny, network):
 
 
 def test_the_numbers_are_the_library_s():
-    data = lab.scaled(paper_data(TINY, 0.1), 40.0)
+    data = paper_data(TINY, 0.1).scaled(40.0)
     W = torch.randn(2, 24, 64, generator=torch.Generator().manual_seed(0)).double()
     Y, r, K = torch.relu(W @ data.X), data.rank, data.n_clusters
     found = lab.describe(Y, data, sl.row_basis(data.clean, r), True)

@@ -1,4 +1,4 @@
-"""Chapter 13's experiment: it measures what it says, and its claims are judged fairly."""
+"""Depth: the experiment measures what it says, and its claims are judged fairly."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Chapter 19's experiment: two classifiers of digits, read by the probe."""
+"""The diagnostic's experiment: two classifiers of digits, read by the probe."""
 
 from dataclasses import replace
 

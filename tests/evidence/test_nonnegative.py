@@ -1,4 +1,4 @@
-"""The experiments of chapter 12: data, starts, steps to a loss, exact Hessians, fair judges."""
+"""Non-negative starts: data, starts, steps to a loss, exact Hessians, fair judges."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Chapter 18's experiment: splits, starts, measures, and a judge that can go either way."""
+"""Non-negative features: splits, starts, measures, and a judge that can go either way."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Chapter 16's experiment: it measures what it says, and its claim is judged fairly."""
+"""The objective: the experiment measures what it says, and its claim is judged fairly."""
 
 from dataclasses import replace
 
@@ -69,14 +69,14 @@ def test_labels_are_found_where_they_are():
     found = objective.describe(Y, sl.row_basis(data.clean, 6), data.labels, 6, True)
     assert (found["labels_K"] > 0.99).all()
     assert (found["acc_K"] == 1).all()
-    # Theorem 16.6, with labels that are in Q up to what ``weak`` moves
+    # The price, with labels that are in Q up to what ``weak`` moves
     shares = (L @ sl.row_basis(data.clean, 6).mT).square().sum((-2, -1))
     assert (found["share_r"] <= 1 - (3 - shares) / 6 + 0.01).all()
 
 
 def test_new_points_of_the_same_subspaces():
     data = paper_data(TINY, 0.0)
-    fresh = objective.held_out(data, TINY, "cpu")
+    fresh = objective.held_out(data, TINY, TINY.variance)
     torch.testing.assert_close(fresh.bases, data.bases)
     assert not torch.equal(fresh.clean, data.clean)
     assert sl.projectors.containment_distance(data.clean.mT, fresh.clean.mT, 6, 6).max() < 1e-9

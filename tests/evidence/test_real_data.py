@@ -1,4 +1,4 @@
-"""Chapter 17's experiment: the halves, the ranks, what is measured, and the judges."""
+"""Real data: the halves, the ranks, what is measured, and the judges."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Chapter 20's experiment: it measures what it says, and its theorems hold on trained networks."""
+"""Relations: the experiment measures what it says, and theorems hold on trained networks."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ import torch
 
 import subspace_lib as sl
 from evidence.experiment import find, run
-from evidence.objective.experiment import indicators, share_inside
+from evidence.measures import indicators, share_inside
 from evidence.relations import experiment as relations
 
 EXPERIMENT = find("relations")
@@ -43,7 +43,7 @@ def test_only_the_runs_with_decay_are_clustered(tiny):
 
 
 def test_the_theorem_holds_on_every_layer(tiny):
-    """Theorem 20.5; NaN where a layer is dead."""
+    """What collapse keeps; NaN where a layer is dead."""
     for small, large in (("share_K", tiny["allowed_K"]), ("heard", np.ones(1))):
         assert not (tiny[small] > large * (1 + 1e-5)).any(), small
 

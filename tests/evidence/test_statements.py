@@ -151,8 +151,9 @@ def register(slug, number):
 
 
 def test_a_slug_and_a_number_are_registered_once():
-    for slug, number in (("wedin", "Lemma 99.1"), ("one-half", "Theorem 3.3")):
-        with pytest.raises(ValueError, match=r"twice: 'wedin' \(Theorem 3.3\) is in evidence/row_"):
+    wedin = find_statement("wedin").number
+    for slug, number in (("wedin", "Lemma 99.1"), ("one-half", wedin)):
+        with pytest.raises(ValueError, match=rf"twice: 'wedin' \({wedin}\) is in evidence/row_"):
             register(slug, number)
     assert "one-half" not in STATEMENTS
 
@@ -175,7 +176,7 @@ def test_statements_stand_in_the_order_of_the_book():
 
 
 def test_a_statement_is_found_by_slug_or_number():
-    assert find_statement("wedin") is find_statement("Theorem 3.3")
+    assert find_statement("wedin") is find_statement(find_statement("wedin").number)
     with pytest.raises(ValueError, match=r"unknown statement 'wedim': .* known: wedin"):
         find_statement("wedim")
     with pytest.raises(ValueError, match="`python -m evidence check` lists all"):
@@ -194,7 +195,7 @@ def test_the_command_prints_a_row_per_statement(capsys):
 
 def test_the_command_takes_a_slug(capsys):
     assert main(["--only", "wedin-is-sharp", "--instances", "100"]) == 0
-    assert "Proposition 3.5" in capsys.readouterr().out
+    assert find_statement("wedin-is-sharp").number in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("number", [SHAPES - 1, 0, -3])

@@ -1,4 +1,4 @@
-"""The experiments of chapter 7: a trial stands alone, and the numbers are the library's."""
+"""The theorem's experiments: a trial stands alone, and the numbers are the library's."""
 
 from dataclasses import replace
 

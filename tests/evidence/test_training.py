@@ -1,4 +1,4 @@
-"""The experiments of chapter 11: they run, resume, compute what they say, and are judged fairly."""
+"""Training's experiments: they run, resume, compute what they say, and are judged fairly."""
 
 from dataclasses import replace
 

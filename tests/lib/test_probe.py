@@ -447,7 +447,7 @@ def test_two_references_in_one_pass():
     for probe, rank, reference in ((signal, 6, clean), (classes, 3, indicators)):
         alone = run(model, X, ["1"], rank=rank, reference=reference)
         assert probe.scalars() == pytest.approx(alone.scalars())
-    # Theorem 16.6's share: what the labels have in the layer's leading row space
+    # The share in the objective's price: what the labels have in the layer's leading row space
     V, L = sl.row_basis(outputs(model, X)[1], 3), indicators / (N / 3) ** 0.5
     assert classes.table()[0]["share_3"] == pytest.approx(float((L @ V.mT).square().sum()) / 3)
     assert hooks(model) == 0
