@@ -1,4 +1,4 @@
-"""The experiments on other activations and recurrence: what they compute, the scale of the data, the judges."""
+"""GELU, SiLU and recurrence: what is computed, the scale of the data, and the judges."""
 
 from dataclasses import replace
 

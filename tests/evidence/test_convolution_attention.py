@@ -1,4 +1,4 @@
-"""Convolution and attention: the experiment measures what it says, and its claims are judged fairly."""
+"""Convolution and attention: it measures what it says, and its claims are judged fairly."""
 
 from dataclasses import replace
 
