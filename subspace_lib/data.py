@@ -18,7 +18,6 @@ from subspace_lib import _random as rnd
 
 D = TypeVar("D", bound="UnionOfSubspaces")
 
-NOISE_CONVENTIONS = ("relative", "absolute")
 TENSORS = ("X", "clean", "bases", "coefficients")  # with a trial axis, where there is one
 
 
@@ -57,11 +56,6 @@ class UnionOfSubspaces:
         """Z = X − X*."""
         return self.X - self.clean
 
-    def basis(self, k: int) -> Tensor:
-        """U_k: (..., m, r_k)."""
-        start = sum(self.subspace_dims[:k])
-        return self.bases[..., start : start + self.subspace_dims[k]]
-
     def __getitem__(self: D, chosen: Any) -> D:
         """Some trials: data[3] is trial 3 without a trial axis, data[2:5] and data[[0, 4]] keep it.
 
@@ -71,8 +65,7 @@ class UnionOfSubspaces:
         """
         if self.X.ndim == 2:
             raise TypeError(
-                f"data must have a trial axis to choose from, got X of shape "
-                f"{tuple(self.X.shape)}; sample_union(..., trials=T) and stack make one"
+                "data must have a trial axis to choose from; sample_union(..., trials=T) makes one"
             )
         at = _positions(chosen, len(self.X))
         parts = {k: getattr(self, k)[at.to(self.X.device)] for k in TENSORS}
@@ -160,7 +153,7 @@ def add_noise(
     """
     check_data(data)
     variance = check.non_negative(variance, "variance")
-    check.one_of(convention, NOISE_CONVENTIONS, "convention")
+    check.one_of(convention, ("relative", "absolute"), "convention")
     clean = data.clean
     m, n = clean.shape[-2:]
     Z = rnd.normal((m, n), seed=seed, purpose="noise", trials=data.trials)
@@ -271,18 +264,20 @@ def _positions(chosen: Any, trials: int) -> Tensor:
     key = key if isinstance(key, slice) else np.asarray(key)
     try:
         at = np.arange(trials)[key]
-    except IndexError as error:
-        raise IndexError(
-            f"trials must be among 0..{trials - 1} (or one boolean each), got {chosen!r}"
-        ) from error
+    except IndexError:
+        at = np.zeros(0, dtype=int)
     if at.ndim > 1 or not at.size:
-        raise ValueError(f"trials must be one of {trials} or a non-empty list, got {chosen!r}")
+        raise IndexError(
+            f"trials must be among 0..{trials - 1}, one or a non-empty list of them or of one "
+            f"boolean each, got {chosen!r}"
+        )
     return torch.tensor(at.tolist())  # a copy: from the end, NumPy's strides are negative
 
 
 def _sizes(n_subspaces: Any, subspace_dim: Any, points: Any) -> tuple[list[int], list[int]]:
     """Broadcast the two size arguments to K entries each."""
-    given = [len(v) for v in (subspace_dim, points) if isinstance(v, Sequence)]
+    sizes = {"subspace_dim": subspace_dim, "points_per_subspace": points}
+    given = [len(v) for v in sizes.values() if isinstance(v, Sequence)]
     if n_subspaces is None and not given:
         raise ValueError("n_subspaces is missing; give it, or give subspace_dim as a list")
     K = check.positive_int(given[0] if n_subspaces is None else n_subspaces, "n_subspaces")
@@ -291,12 +286,9 @@ def _sizes(n_subspaces: Any, subspace_dim: Any, points: Any) -> tuple[list[int],
             f"subspace_dim and points_per_subspace must have n_subspaces = {K} entries each "
             f"(or be single numbers), got {given}"
         )
-
-    def spread(value: Any, name: str) -> list[int]:
-        values = value if isinstance(value, Sequence) else [value] * K
-        return [check.positive_int(v, name) for v in values]
-
-    return spread(subspace_dim, "subspace_dim"), spread(points, "points_per_subspace")
+    each = {name: v if isinstance(v, Sequence) else [v] * K for name, v in sizes.items()}
+    dims, counts = ([check.positive_int(v, name) for v in vs] for name, vs in each.items())
+    return dims, counts
 
 
 def _given_bases(bases: Any, m: int, r: int, trials: int) -> Tensor:

@@ -499,7 +499,8 @@ def test_a_layer_that_lost_dimensions_is_measured_and_not_refused():
     data = union(0.0, trials=2)
     net = FeedForward((30, 6, 30), "identity")
     params = net.init("gaussian", trials=2, seed=0, dtype=F64)
-    params["W1"][0] = params["W1"][0] @ data.basis(0)[0] @ data.basis(0)[0].T
+    U = data.bases[0, :, :2]
+    params["W1"][0] = params["W1"][0] @ U @ U.T
     params["W1"][0] -= params["W1"][0] @ _other(data) @ _other(data).T
     params["W1"][1] = 0
     _, found = sl.diagnostics.diagnose(net, params, data)
@@ -513,7 +514,7 @@ def test_a_layer_that_lost_dimensions_is_measured_and_not_refused():
 
 
 def _other(data):
-    return data.basis(1)[0]
+    return data.bases[0, :, 2:]
 
 
 def test_dead_points_and_dead_trials_are_measured_too():
