@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations, product
 from typing import Any
 
@@ -17,16 +17,16 @@ import torch
 from torch import Tensor
 
 from evidence.experiment import Setting, experiment
-from evidence.paper import PaperConfig, paper_data
+from evidence.measures import spectral_accuracy
+from evidence.paper import PaperConfig, follow, names, paper_data, single
 from subspace_lib import diagnostics as measure
 from subspace_lib.data import UnionOfSubspaces
 from subspace_lib.entrywise import certify_clusters
 from subspace_lib.networks import FeedForward, Params
 from subspace_lib.projectors import row_basis
 from subspace_lib.reference import affine_reference
-from subspace_lib.training import train
 
-FOLLOWED = ("loss", "share_r", "share_r1", "distance", "negative_share", "accuracy")
+FOLLOWED = names("loss share_r share_r1 distance negative_share accuracy")
 AT_THE_END = ("certified", "certified_affine", "printed_ratio", "dead_units", "diverged")
 PICTURE_MAX = 0.15  # an entry of |P_r(Y)| this large or larger is stored as 255
 
@@ -86,14 +86,14 @@ def describe(pre: Tensor, Y: Tensor, clean: Tensor, labels: Tensor, rank: int) -
     share_r, share_r1: of P(X*) inside the top r, r + 1 directions of Y. distance: ‖P(X*) − P_r(Y)‖.
     accuracy: spectral clustering of |P_{r+1}(Y)|.
     """
-    V, K = measure.factor(Y, rank + 1).V, int(labels.max()) + 1
+    V = measure.factor(Y, rank + 1).V
     weight = (clean @ V.mT).square().sum(-2) / rank
     return {
         "share_r": weight[:, :rank].sum(-1),
         "share_r1": weight.sum(-1),
         "distance": measure.distance(clean, V[:, :rank])["spectral"],
         "negative_share": (pre < 0).double().mean((-2, -1)),
-        "accuracy": measure.scores(labels, measure.spectral_clusters(V, K), K)["acc"],
+        "accuracy": spectral_accuracy(V, labels),
     }
 
 
@@ -126,11 +126,6 @@ def picture(Y: Tensor, rank: int, every: int) -> np.ndarray:
     return ((V.mT @ V).abs() / PICTURE_MAX).clamp(max=1).mul(255).round().byte().cpu().numpy()
 
 
-def _some(data: UnionOfSubspaces, chosen: Tensor) -> UnionOfSubspaces:
-    kept = {k: getattr(data, k)[chosen] for k in ("X", "clean", "bases", "coefficients")}
-    return replace(data, **kept, trials=tuple(np.array(data.trials)[chosen.cpu().numpy()].tolist()))
-
-
 def look(
     network: FeedForward, params: Params, data: UnionOfSubspaces, alive: Tensor, end: bool
 ) -> dict[str, np.ndarray]:
@@ -138,7 +133,7 @@ def look(
     found: dict[str, np.ndarray] = {}
     if alive.any():
         own = {name: p[alive].double() for name, p in params.items()}
-        part = _some(data, alive)
+        part = data[alive]
         layer = network.layers(own, part.X)[-1]
         assert layer.pre is not None  # only attention has none
         clean = row_basis(part.clean, data.rank)
@@ -161,28 +156,25 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarr
 
     The loss is relative to ‖X‖². NaN (and a picture of zeros): the trial has diverged.
     """
-    data, network = (
-        paper_data(config, setting["noise"], device=device),
+    network, data = (
         network_for(config, setting),
+        paper_data(config, setting["noise"], device=device),
     )
-    run = train(
-        network, data, init=setting["init"], seed=config.seed + 2, normalize="data",
-        optimizer=setting["optimizer"], lr=config.rate(setting["optimizer"], setting["bias"]),
-        steps=config.marks[-1], checkpoints=config.marks, keep=True, progress=False,
-    )  # fmt: skip
-    alive = [torch.from_numpy(np.isfinite(loss)).to(device) for loss in run.loss]
+    rate = config.rate(setting["optimizer"], setting["bias"])
+    options = {"init": setting["init"], "optimizer": setting["optimizer"], "lr": rate}
+    run = follow(network, data, config.marks, config.seed + 2, normalize="data", **options)
+    alive = [torch.from_numpy(np.isfinite(loss)).to(device) for loss in (now.loss for now in run)]
     rows = [
         look(network, now.params, data, a, now.last) | {"loss": now.loss}
-        for now, a in zip(run.checkpoints, alive, strict=True)
+        for now, a in zip(run, alive, strict=True)
     ]
     none = np.full(config.trials, np.nan)
     found = {k: np.stack([row.get(k, none) for row in rows]) for k in FOLLOWED}
     found |= {k: rows[-1].get(k, none) for k in AT_THE_END}
-    kept = {name: values.astype(np.float32) for name, values in found.items()}
-    last = {name: p[:1].double() for name, p in run.params.items()}
+    last = {name: p[:1].double() for name, p in run[-1].params.items()}
     Y = network.layers(last, data.X[:1])[-1].post[0]
     Y = Y if alive[-1][0] else torch.zeros_like(Y)
-    return kept | {
+    return single(found) | {
         "steps": np.array(config.marks),
         "diverged": ~alive[-1].cpu().numpy(),
         "picture": picture(Y, data.rank, config.every),

@@ -1,34 +1,18 @@
-"""What the training experiments share: the paper's data, and a trajectory as plain arrays."""
+"""What the training experiments share: the paper's data and sizes, and runs on them."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from subspace_lib.data import UnionOfSubspaces, add_noise, sample_union
-from subspace_lib.diagnostics import Diagnostics
+from subspace_lib.diagnostics import NORMS, Diagnostics
 from subspace_lib.networks import Network
-from subspace_lib.training import Trajectory, train
-
-QUANTILES = (0.1, 0.5, 0.9)
-SMALL: dict[str, Any] = {  # of a quick run
-    "ambient_dim": 40,
-    "n_subspaces": 3,
-    "subspace_dim": 2,
-    "points_per_subspace": 20,
-}
-# Half the features, dimensions of the subspaces, points and units; as many subspaces and layers.
-HALF_DATA: dict[str, Any] = {
-    "trials": 20,
-    "ambient_dim": 200,
-    "subspace_dim": 2,
-    "points_per_subspace": 50,
-}
-HALF_LAYER = HALF_DATA | {"hidden": 40}
+from subspace_lib.training import train
+from subspace_lib.trajectory import Checkpoint, Trajectory
 
 
 @dataclass(frozen=True)
@@ -46,64 +30,90 @@ class PaperConfig:
     seed: int = 0
 
 
+SMALL: dict[str, Any] = {  # of a quick run
+    "ambient_dim": 40,
+    "n_subspaces": 3,
+    "subspace_dim": 2,
+    "points_per_subspace": 20,
+}
+# Half the features, dimensions of the subspaces, points and units; as many subspaces and layers.
+HALF_DATA: dict[str, Any] = {
+    "trials": 20,
+    "ambient_dim": 200,
+    "subspace_dim": 2,
+    "points_per_subspace": 50,
+}
+HALF_LAYER = HALF_DATA | {"hidden": 40}
+
+
+def names(*rows: str) -> tuple[str, ...]:
+    """Names of arrays, several to a row: names("loss accuracy", "rank")."""
+    return tuple(" ".join(rows).split())
+
+
+def in_norms(*pairs: str) -> tuple[str, ...]:
+    """The distances of these pairs of row spaces in all three norms."""
+    return tuple(f"{pair}_{norm}" for pair in pairs for norm in NORMS)
+
+
 def paper_data(
     config: Any, variance: float, convention: str = "relative", device: str = "cpu"
 ) -> UnionOfSubspaces:
     """Clean data from the stream ``config.seed`` and noise from the next one."""
-    clean = sample_union(
+    return add_noise(
+        _union(config, config.seed, device), variance, convention, seed=config.seed + 1
+    )
+
+
+def held_out(data: UnionOfSubspaces, config: Any, variance: float) -> UnionOfSubspaces:
+    """As many new points of the same subspaces, with their own noise."""
+    fresh = _union(config, config.seed + 3, data.X.device, data.trials, data.bases)
+    return add_noise(fresh, variance, seed=config.seed + 4)
+
+
+def _union(
+    config: Any, seed: int, device: Any, trials: Sequence[int] | None = None, bases: Any = None
+) -> UnionOfSubspaces:
+    return sample_union(
         ambient_dim=config.ambient_dim,
         n_subspaces=config.n_subspaces,
         subspace_dim=config.subspace_dim,
         points_per_subspace=config.points_per_subspace,
-        trials=config.trials,
-        seed=config.seed,
+        trials=config.trials if trials is None else trials,
+        seed=seed,
+        bases=bases,
         device=device,
     )
-    return add_noise(clean, variance, convention, seed=config.seed + 1)
 
 
-def as_arrays(run: Trajectory, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
-    """Checkpoints, losses and the named diagnostics (all by default) in single precision.
-
-    Diagnostics are (checkpoints, layers, trials); the loss history is kept as quantiles over the
-    trials, (steps + 1, 3), since a hundred curves say no more and weigh thirty times as much.
-    """
-    chosen = run.measured if names is None else names
-    kept = {name: run[name].astype(np.float32) for name in chosen}
-    with warnings.catch_warnings():  # a step at which every trial has diverged is all NaN
-        warnings.simplefilter("ignore", RuntimeWarning)
-        history = np.nanquantile(run.history, QUANTILES, axis=1).T
-    return kept | {
-        "steps": run.steps,
-        "loss": run.loss.astype(np.float32),
-        "accuracy": run.accuracy.astype(np.float32),
-        "history": history.astype(np.float32),
-        "diverged": run.diverged,
-        "seconds_training": np.array(run.seconds_training),
-        "seconds_diagnostics": np.array(run.seconds_measuring),
-    }
+def follow(
+    network: Network, data: UnionOfSubspaces, checkpoints: Sequence[int], seed: int, **options: Any
+) -> list[Checkpoint]:
+    """The network at each checkpoint; the last one ends the run."""
+    options |= {"steps": checkpoints[-1], "checkpoints": checkpoints, "seed": seed}
+    return train(network, data, keep=True, progress=False, **options).checkpoints
 
 
 def trained(
     network: Network,
     data: UnionOfSubspaces,
-    config: Any,
-    names: Iterable[str] | None = None,
-    device: str = "cpu",
+    checkpoints: Sequence[int],
+    seed: int,
     *,
     groups: Sequence[str] | None = None,
     certify: Sequence[int] | None = None,
     **options: Any,
-) -> dict[str, np.ndarray]:
-    """Train at the config's size and return the arrays of one setting of an experiment.
+) -> Trajectory:
+    """The run, measured by these groups of ``Diagnostics`` at each checkpoint; the last ends it.
 
-    groups, certify: of ``Diagnostics``.
+    certify: where the expensive groups are evaluated, the first and the last checkpoint by default.
     """
-    options = {
-        "steps": config.steps,
-        "checkpoints": config.checkpoints,
-        "seed": config.seed + 2,
-        "progress": False,
-    } | options
-    measure = Diagnostics(data, groups=groups, certify=certify)
-    return as_arrays(train(network, data, measure=measure, device=device, **options), names)
+    ends = (checkpoints[0], checkpoints[-1])
+    measure = Diagnostics(data, groups=groups, certify=ends if certify is None else certify)
+    options |= {"steps": checkpoints[-1], "checkpoints": checkpoints, "seed": seed}
+    return train(network, data, measure=measure, progress=False, **options)
+
+
+def single(arrays: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Numbers in single precision, which is what stays of them on disk."""
+    return {name: np.asarray(values, dtype=np.float32) for name, values in arrays.items()}

@@ -168,7 +168,7 @@ def test_every_reading_has_a_random_layer_of_its_size(tiny):
 def test_another_mechanism_is_needed_where_the_projector_fails(
     tmp_path, tiny, direct, other, verdict
 ):
-    arrays = {k: np.full_like(tiny[k], 0.5) for k in (*lab.CLUSTERINGS, "kmeans")}
+    arrays = {k: np.full_like(tiny[k], 0.5) for k in lab.FOUND}
     for network in reading.VIEWS:
         for s in reading.readings(tiny, network):
             arrays["spectral_r1"][s.point, -1, s.row] = 0.95 if s.view in direct else 0.5

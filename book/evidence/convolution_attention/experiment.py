@@ -1,8 +1,8 @@
 """A convolutional network and a Transformer, with the controls that Figure 5 lacks: chapter 15.
 
-Points become 20×20 images (the network of ``Convolutional``) or 20 tokens of 20 entries (a row of the
-image each). Beside them: fully connected ReLU networks with as many rows, one random layer for
-every number of rows that is observed, and the data themselves.
+Points become 20×20 images or 20 tokens of 20 entries (a row of the image each). Beside them: fully
+connected ReLU networks with as many rows, one random layer for every number of rows that is
+observed, and the data themselves.
 """
 
 from __future__ import annotations
@@ -17,29 +17,32 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 
 from evidence.experiment import Setting, experiment
-from evidence.objective.experiment import held_out, indicators, scaled, share_inside
-from evidence.paper import HALF_LAYER, PaperConfig, paper_data
+from evidence.measures import CLUSTERINGS, accuracy, indicators, share_inside, shares
+from evidence.paper import (
+    HALF_LAYER,
+    PaperConfig,
+    follow,
+    held_out,
+    in_norms,
+    names,
+    paper_data,
+    single,
+)
 from subspace_lib import diagnostics as measure
 from subspace_lib.data import UnionOfSubspaces
-from subspace_lib.networks import (
-    Convolutional,
-    FeedForward,
-    Layer,
-    Network,
-    Params,
-    Transformer,
-)
+from subspace_lib.networks import Convolutional, FeedForward, Layer, Network, Transformer
 from subspace_lib.reference import affine_reference
-from subspace_lib.training import train
+from subspace_lib.trajectory import Checkpoint
 
 RATE, READY = 0.003, 0.9  # ``needed``: directions until nine tenths of P(X*) are inside
 SHARES = ("r", "r1", "2r", "4r", "8r", "all")
-CLUSTERINGS = tuple(f"{kind}_{q}" for kind in ("spectral", "linkage") for q in ("r", "r1", "K"))
+FOUND = (*(f"{kind}_{q}" for kind in CLUSTERINGS for q in ("r", "r1", "K")), "kmeans")
 MEASURED = (
-    *(f"clean_to_post_{norm}" for norm in measure.NORMS), *(f"share_{q}" for q in SHARES),
-    "needed", "rank", "labels_r1", "bound_r1", "bound_2r", "affine_r1", "affine_2r", "affine_4r",
-    *CLUSTERINGS, "kmeans",
-)  # fmt: skip
+    *in_norms("clean_to_post"),
+    *(f"share_{q}" for q in SHARES),
+    *names("needed rank labels_r1 bound_r1 bound_2r affine_r1 affine_2r affine_4r"),
+    *FOUND,
+)
 PER_RUN = ("loss", "accuracy", "held_out")
 ROWS = 12  # observed matrices of the largest network: four blocks, three views each
 
@@ -88,10 +91,8 @@ def network_for(config: Config, setting: Setting) -> Network:
     if kind == "cnn":
         return Convolutional(m, outputs, tuple(config.channels), readout=setting["readout"])
     if kind == "transformer":
-        return Transformer(
-            m, outputs, tokens=config.tokens, width=config.width, blocks=config.blocks,
-            mlp=2 * config.width, readout=setting["readout"],
-        )  # fmt: skip
+        sizes = {"tokens": config.tokens, "width": config.width, "mlp": 2 * config.width}
+        return Transformer(m, outputs, blocks=config.blocks, readout=setting["readout"], **sizes)
     depth = int(kind.removeprefix("relu "))
     return FeedForward((m, *(config.hidden,) * depth, outputs), bias=True)
 
@@ -106,10 +107,9 @@ def heights(config: Config) -> list[int]:
 
 def kmeans_accuracy(Y: Tensor, labels: Tensor, n_clusters: int) -> Tensor:
     """Accuracy of k-means on the columns of Y (c, p, n), the plain baseline: (c,)."""
-    found = [KMeans(n_clusters, n_init=4, random_state=0).fit_predict(A.mT.numpy())
-             for A in Y.cpu()]  # fmt: skip
-    clusters = torch.from_numpy(np.stack(found)).long().to(labels.device)
-    return measure.scores(labels, clusters, n_clusters)["acc"]
+    model = KMeans(n_clusters, n_init=4, random_state=0)
+    found = np.stack([model.fit_predict(A.mT.numpy()) for A in Y.cpu()])
+    return accuracy(labels, torch.from_numpy(found).long().to(labels.device))
 
 
 def describe(Y: Tensor, data: UnionOfSubspaces, clean: Tensor, cluster: bool) -> dict[str, Tensor]:
@@ -123,8 +123,8 @@ def describe(Y: Tensor, data: UnionOfSubspaces, clean: Tensor, cluster: bool) ->
     space = measure.factor(Y, n)
     V = space.V
     found = {f"clean_to_post_{k}": v for k, v in measure.distance(clean, V[:, :r]).items()}
-    inside = (clean @ V.mT).square().sum(-2).cumsum(-1) / r  # (c, n): share in the top q
-    sizes = {"r": r, "r1": r + 1, "2r": 2 * r, "4r": 4 * r, "8r": 8 * r, "all": n}
+    inside = shares(clean, V)
+    sizes = dict(zip(SHARES, (r, r + 1, 2 * r, 4 * r, 8 * r, n), strict=True))
     found |= {f"share_{name}": inside[:, min(q, n) - 1] for name, q in sizes.items()}
     missing = (inside < READY).sum(-1)
     found["needed"] = torch.where(missing < n, missing + 1.0, torch.nan)
@@ -135,23 +135,12 @@ def describe(Y: Tensor, data: UnionOfSubspaces, clean: Tensor, cluster: bool) ->
         for size in allowed:
             q = min(sizes[size], n)
             found[f"{name}_{size}"] = measure.reference_bound(Y, space, R, q)
-    for name in (*CLUSTERINGS, "kmeans"):
-        found[name] = torch.full((len(Y),), torch.nan, dtype=Y.dtype, device=Y.device)
+    found |= dict.fromkeys(FOUND, torch.full_like(found["labels_r1"], torch.nan))
     if cluster:
         for name, q in (("r", r), ("r1", r + 1), ("K", K)):
-            for kind, method in (("spectral", measure.spectral_clusters),
-                                 ("linkage", measure.single_linkage_labels)):  # fmt: skip
-                got = measure.scores(labels, method(V[:, :q], K), K)["acc"]
-                found[f"{kind}_{name}"] = got
+            found |= {f"{kind}_{name}": acc(V[:, :q], labels) for kind, acc in CLUSTERINGS.items()}
         found["kmeans"] = kmeans_accuracy(Y, labels, K)
     return found
-
-
-def part_of(data: UnionOfSubspaces, chosen: slice) -> UnionOfSubspaces:
-    return replace(
-        data, X=data.X[chosen], clean=data.clean[chosen], bases=data.bases[chosen],
-        coefficients=data.coefficients[chosen], trials=data.trials[chosen],
-    )  # fmt: skip
 
 
 def _table(layers: Sequence[Layer], data: UnionOfSubspaces, cluster: bool) -> dict[str, np.ndarray]:
@@ -171,21 +160,25 @@ def _filled(values: np.ndarray, axis: int, size: int) -> np.ndarray:
 
 @torch.no_grad()
 def _checkpoint(
-    network: Network, params: Params, data: UnionOfSubspaces, test: UnionOfSubspaces, ends: bool
+    network: Network, now: Checkpoint, data: UnionOfSubspaces, test: UnionOfSubspaces, ends: bool
 ) -> dict[str, np.ndarray]:
-    """MEASURED (ROWS, trials) and the accuracy on new points (trials,), five trials at a time."""
+    """MEASURED (ROWS, trials) and PER_RUN (trials,), five trials at a time."""
     parts = []
-    for a in range(0, len(data.X), 5):
-        chosen = slice(a, a + 5)
-        weights = {k: p[chosen].double() for k, p in params.items()}
-        some = part_of(data, chosen)
+    for chosen in _fives(data):
+        weights = {k: p[chosen].double() for k, p in now.params.items()}
+        some = data[chosen]
         row = _table(network.layers(weights, some.X), some, ends)
         right = np.full(len(some.X), np.nan)
         if network.outputs == data.n_clusters:
             guess = network.output(weights, test.X[chosen]).argmax(-2)
             right = (guess == test.labels).double().mean(-1).cpu().numpy()
         parts.append(row | {"held_out": right})
-    return {k: np.concatenate([part[k] for part in parts], -1) for k in parts[0]}
+    row = {k: np.concatenate([part[k] for part in parts], -1) for k in parts[0]}
+    return row | {"loss": now.loss, "accuracy": now.accuracy}
+
+
+def _fives(data: UnionOfSubspaces) -> list[slice]:
+    return [slice(a, a + 5) for a in range(0, len(data.X), 5)]
 
 
 def _trained(
@@ -193,27 +186,22 @@ def _trained(
 ) -> tuple[list[str], list[dict[str, Any]]]:
     """Names of the representations, and MEASURED and PER_RUN at every mark."""
     own: Any = replace(config, trials=trials_of(config, setting))
-    data = scaled(paper_data(own, config.variance, device=device), setting["scale"])
-    test = scaled(held_out(data, own, device), setting["scale"])
-    network = network_for(config, setting)
-    run = train(
-        network, data, objective=setting["objective"], optimizer="adam", lr=RATE, normalize="data",
-        steps=config.marks[-1], checkpoints=config.marks, keep=True, seed=config.seed + 2,
-        progress=False, device=device,
-    )  # fmt: skip
-    rows = []
-    for now in run.checkpoints:
-        ends = now.step == config.marks[0] or now.last
-        row = _checkpoint(network, now.params, data, test, ends)
-        rows.append(row | {"loss": now.loss, "accuracy": now.accuracy})
-    return list(run.layer_names), rows
+    data = paper_data(own, config.variance, device=device)
+    test = held_out(data, own, config.variance).scaled(setting["scale"])
+    data, network = data.scaled(setting["scale"]), network_for(config, setting)
+    options = {"objective": setting["objective"], "optimizer": "adam", "lr": RATE}
+    run = follow(network, data, config.marks, config.seed + 2, normalize="data", **options)
+    ends = (run[0].step, run[-1].step)
+    rows = [_checkpoint(network, now, data, test, now.step in ends) for now in run]
+    weights = {k: p[:1].double() for k, p in run[-1].params.items()}
+    return [layer.name for layer in network.layers(weights, data.X[:1, :, :1])], rows
 
 
 def _control(
     config: Config, setting: Setting, device: str
 ) -> tuple[list[str], list[dict[str, Any]]]:
     """The data, or one random layer for every number of rows; step 0 only."""
-    data = scaled(paper_data(config, config.variance, device=device), setting["scale"])
+    data = paper_data(config, config.variance, device=device).scaled(setting["scale"])
     layers = [Layer("data", None, data.X)]
     if setting["network"] != "data":
         activation = setting["network"].removeprefix("random ").replace("linear", "identity")
@@ -224,10 +212,9 @@ def _control(
             Y = net.layers({k: w.double() for k, w in start.items()}, data.X)[0].post
             layers.append(Layer(f"{p} rows", None, Y))
     parts = []
-    for a in range(0, len(data.X), 5):
-        chosen = slice(a, a + 5)
+    for chosen in _fives(data):
         own = [replace(layer, post=layer.post[chosen]) for layer in layers]
-        parts.append(_table(own, part_of(data, chosen), True))
+        parts.append(_table(own, data[chosen], True))
     row: dict[str, Any] = {k: np.concatenate([p[k] for p in parts], -1) for k in parts[0]}
     row |= {k: np.full(len(data.X), np.nan) for k in PER_RUN}
     empty = {k: np.full_like(v, np.nan) for k, v in row.items()}
@@ -241,9 +228,8 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarr
     """
     control = setting["objective"] == "none"
     names, rows = (_control if control else _trained)(config, setting, device)
-    found = {k: _filled(np.stack([np.asarray(row[k]) for row in rows]), -1, config.trials)
-             for k in (*MEASURED, *PER_RUN)}  # fmt: skip
-    kept = {k: v.astype(np.float32) for k, v in found.items()}
+    values = {k: np.stack([np.asarray(row[k]) for row in rows]) for k in (*MEASURED, *PER_RUN)}
+    kept = single({k: _filled(v, -1, config.trials) for k, v in values.items()})
     known = trials_of(config, setting)
     gone = np.zeros(config.trials, dtype=bool)
     if not control:

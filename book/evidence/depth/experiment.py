@@ -7,25 +7,29 @@ from dataclasses import dataclass
 import numpy as np
 
 from evidence.experiment import Setting, experiment
-from evidence.paper import HALF_LAYER, SMALL, PaperConfig, paper_data, trained
+from evidence.paper import (
+    HALF_LAYER,
+    SMALL,
+    PaperConfig,
+    in_norms,
+    names,
+    paper_data,
+    single,
+    trained,
+)
 from subspace_lib.networks import FeedForward
 
-NORMS = ("max", "spectral", "fro")
-PAIRS = ("previous_to_pre", "previous_to_post", "clean_to_pre", "clean_to_post")
 # what the chapter and its claims read; (settings, checkpoints, layers, trials) each
 FOLLOWED = (
-    *(f"{pair}_{norm}" for pair in PAIRS for norm in NORMS),
-    "share_r", "share_r1", "share_2r", "share_4r", "rank",
-    "negative_share", "energy_removed", "dead_units",
-    "connectivity_margin", "two_links_bound",
-    "reference_bound", "reference_bound_affine", "affine_to_post_spectral",
-    "certified_share", "certified_share_affine",
-    "acc", "spectral_acc", "spectral_acc_r1",
-)  # fmt: skip
-GROUPS = (
-    "distances", "containment", "activation", "chain", "reference", "certified", "clusters",
-    "spectral",
-)  # fmt: skip
+    *in_norms("previous_to_pre", "previous_to_post", "clean_to_pre", "clean_to_post"),
+    *names(
+        "share_r share_r1 share_2r share_4r rank negative_share energy_removed dead_units",
+        "connectivity_margin two_links_bound",
+        "reference_bound reference_bound_affine affine_to_post_spectral",
+        "certified_share certified_share_affine acc spectral_acc spectral_acc_r1",
+    ),
+)
+GROUPS = names("distances containment activation chain reference certified clusters spectral")
 BITS = 12  # of the mantissa that are stored: a relative error of 2⁻¹³, half the file
 
 
@@ -47,10 +51,8 @@ class Config(PaperConfig):
 def _setting(
     objective: str, bias: bool, optimizer: str, lr: float, steps: str, v: float
 ) -> Setting:
-    return {
-        "objective": objective, "bias": bias, "optimizer": optimizer, "lr": lr, "steps": steps,
-        "variance": v,
-    }  # fmt: skip
+    chosen = {"objective": objective, "bias": bias, "optimizer": optimizer, "lr": lr}
+    return chosen | {"steps": steps, "variance": v}
 
 
 def settings(config: Config) -> list[Setting]:
@@ -90,26 +92,28 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarr
     classifying. steps: of the checkpoints; diverged (trials,).
     """
     data = paper_data(config, setting["variance"], device=device)
-    marks = getattr(config, setting["steps"])
-    found = trained(
-        network_for(config, setting), data, config, FOLLOWED, device,
-        objective=setting["objective"], optimizer=setting["optimizer"], lr=setting["lr"],
-        normalize="sum" if setting["optimizer"] == "gd" else "data",
-        steps=marks[-1], checkpoints=marks, certify=(marks[0], marks[-1]), groups=GROUPS,
-    )  # fmt: skip
-    kept = {name: _short(found[name]) for name in FOLLOWED}
+    plain = setting["optimizer"] == "gd"
+    run = trained(
+        network_for(config, setting),
+        data,
+        getattr(config, setting["steps"]),
+        config.seed + 2,
+        groups=GROUPS,
+        objective=setting["objective"],
+        optimizer=setting["optimizer"],
+        lr=setting["lr"],
+        normalize="sum" if plain else "data",
+    )
+    kept = {name: _short(run[name].astype(np.float32)) for name in FOLLOWED}
     scale = np.ones(config.trials)
     if setting["objective"] == "classify":
         scale = scale * np.log(config.n_subspaces)
-    if setting["optimizer"] == "gd":
+    if plain:
         each = data.X.square().sum((-2, -1)).cpu().numpy()
         scale = scale * (each if setting["objective"] == "reconstruct" else data.X.shape[-1])
-    return kept | {
-        "loss": (found["loss"] / scale).astype(np.float32),
-        "accuracy": found["accuracy"],
-        "steps": found["steps"],
-        "diverged": found["diverged"],
-    }
+    loss = run.loss.astype(np.float32) / scale
+    kept |= single({"loss": loss, "accuracy": run.accuracy})
+    return kept | {"steps": run.steps, "diverged": run.diverged}
 
 
 experiment(
@@ -133,11 +137,10 @@ experiment(
 
 
 # of every hidden layer, (settings, 2, layers, trials) each: before training and after it
-STACKED = (
-    "share_r1", "clean_to_post_fro", "connectivity_margin", "two_links_bound",
-    "reference_bound_affine", "affine_to_post_spectral", "certified_share_affine",
-    "spectral_acc_r1",
-)  # fmt: skip
+STACKED = names(
+    "share_r1 clean_to_post_fro connectivity_margin two_links_bound",
+    "reference_bound_affine affine_to_post_spectral certified_share_affine spectral_acc_r1",
+)
 
 
 @dataclass(frozen=True)
@@ -167,16 +170,20 @@ def stack(config: StackConfig, setting: Setting, device: str) -> dict[str, np.nd
     """STACKED, NaN beyond the last layer; loss (2, trials) relative to ‖X‖²; diverged (trials,)."""
     data = paper_data(config, config.variance, device=device)
     widths = (config.ambient_dim, *[config.hidden] * setting["layers"], config.ambient_dim)
-    ends = (0, config.steps)
-    found = trained(
-        FeedForward(widths, bias=True), data, config, STACKED, device, optimizer="adam",
-        lr=config.lr, normalize="data", init="orthogonal", checkpoints=ends, certify=ends,
-        groups=tuple(g for g in GROUPS if g not in ("activation", "clusters")),
-    )  # fmt: skip
-    missing = max(config.depths) - setting["layers"]
-    padding = ((0, 0), (0, missing), (0, 0))
-    kept = {n: np.pad(found[n], padding, constant_values=np.nan) for n in STACKED}
-    return kept | {"loss": found["loss"], "diverged": found["diverged"]}
+    run = trained(
+        FeedForward(widths, bias=True),
+        data,
+        (0, config.steps),
+        config.seed + 2,
+        groups=[g for g in GROUPS if g not in ("activation", "clusters")],
+        optimizer="adam",
+        lr=config.lr,
+        normalize="data",
+        init="orthogonal",
+    )
+    padding = ((0, 0), (0, max(config.depths) - setting["layers"]), (0, 0))
+    kept = {name: np.pad(run[name], padding, constant_values=np.nan) for name in STACKED}
+    return single(kept | {"loss": run.loss}) | {"diverged": run.diverged}
 
 
 experiment(

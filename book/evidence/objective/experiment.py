@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,21 +10,31 @@ import torch
 from torch import Tensor
 
 from evidence.experiment import Setting, experiment
-from evidence.paper import HALF_LAYER, SMALL, PaperConfig, paper_data
+from evidence.measures import indicators, linkage_accuracy, share_inside, spectral_accuracy
+from evidence.paper import (
+    HALF_LAYER,
+    SMALL,
+    PaperConfig,
+    follow,
+    held_out,
+    in_norms,
+    names,
+    paper_data,
+    single,
+)
 from subspace_lib import diagnostics as measure
-from subspace_lib.data import UnionOfSubspaces, add_noise, sample_union
 from subspace_lib.networks import FeedForward
 from subspace_lib.projectors import row_basis
-from subspace_lib.training import train
-from subspace_lib.trajectory import Checkpoint
 
 # (settings, checkpoints, trials) each
 FOLLOWED = (
-    "clean_to_post_max", "clean_to_post_spectral", "clean_to_post_fro",
-    "share_r", "share_r1", "share_2r",
-    "labels_K", "labels_r", "labels_all", "labels_to_post_spectral", "dead_units",
-    "spectral_acc_r", "spectral_acc_K", "acc_r", "acc_K", "accuracy", "held_out",
-)  # fmt: skip
+    *in_norms("clean_to_post"),
+    *names(
+        "share_r share_r1 share_2r",
+        "labels_K labels_r labels_all labels_to_post_spectral dead_units",
+        "spectral_acc_r spectral_acc_K acc_r acc_K accuracy held_out",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -49,17 +58,6 @@ def settings(config: Config) -> list[Setting]:
     ]
 
 
-def indicators(labels: Tensor) -> Tensor:
-    """(K, n): the indicator of each class, of length 1. labels: (n,), integers below K."""
-    L = torch.nn.functional.one_hot(labels).mT.double()
-    return L / L.sum(1, keepdim=True).sqrt()
-
-
-def share_inside(R: Tensor, V: Tensor) -> Tensor:
-    """‖R Vᵀ‖_F² / rows of R: the part of span R inside span V; both have orthonormal rows."""
-    return (V @ R.mT).square().sum((-2, -1)) / R.shape[-2]
-
-
 def describe(
     Y: Tensor, clean: Tensor, labels: Tensor, rank: int, cluster: bool
 ) -> dict[str, Tensor]:
@@ -73,10 +71,7 @@ def describe(
     V = torch.linalg.svd(Y, full_matrices=False).Vh
     s = torch.linalg.svdvals(Y)
     alive = V * (s > 1e-10 * s[:, :1])[..., None]
-    found = {
-        f"clean_to_post_{norm}": value
-        for norm, value in measure.distance(clean, V[:, :rank]).items()
-    }
+    found = {f"clean_to_post_{k}": v for k, v in measure.distance(clean, V[:, :rank]).items()}
     for name, q in (("r", rank), ("r1", rank + 1), ("2r", 2 * rank)):
         found[f"share_{name}"] = share_inside(clean, V[:, :q])
     for name, B in (("K", V[:, :K]), ("r", V[:, :rank]), ("all", alive)):
@@ -84,36 +79,11 @@ def describe(
     out = L - (L @ V[:, :K].mT) @ V[:, :K]
     found["labels_to_post_spectral"] = torch.linalg.matrix_norm(out, 2)
     found["dead_units"] = (Y.abs().amax(-1) == 0).double().sum(-1)
+    nothing = torch.full_like(found["dead_units"], torch.nan)
     for name, q in (("r", rank), ("K", K)):
-        for kind, method in (("spectral_acc", measure.spectral_clusters),
-                             ("acc", measure.single_linkage_labels)):  # fmt: skip
-            value = torch.full((len(Y),), torch.nan, dtype=Y.dtype, device=Y.device)
-            if cluster:
-                value = measure.scores(labels, method(V[:, :q], K), K)["acc"]
-            found[f"{kind}_{name}"] = value
+        for kind, acc in (("spectral_acc", spectral_accuracy), ("acc", linkage_accuracy)):
+            found[f"{kind}_{name}"] = acc(V[:, :q], labels) if cluster else nothing
     return found
-
-
-def scaled(data: UnionOfSubspaces, factor: float) -> UnionOfSubspaces:
-    return replace(data, X=factor * data.X, clean=factor * data.clean)
-
-
-def held_out(data: UnionOfSubspaces, config: Config, device: str) -> UnionOfSubspaces:
-    """As many new points of the same subspaces, with their own noise."""
-    fresh = sample_union(
-        ambient_dim=config.ambient_dim, n_subspaces=config.n_subspaces,
-        subspace_dim=config.subspace_dim, points_per_subspace=config.points_per_subspace,
-        trials=data.trials, seed=config.seed + 3, bases=data.bases, device=device,
-    )  # fmt: skip
-    return add_noise(fresh, config.variance, seed=config.seed + 4)
-
-
-def follow(
-    network: FeedForward, data: UnionOfSubspaces, marks: Sequence[int], seed: int, **options: Any
-) -> list[Checkpoint]:
-    """The network at each mark; the last mark ends the run."""
-    options |= {"steps": marks[-1], "checkpoints": marks, "seed": seed, "progress": False}
-    return train(network, data, keep=True, **options).checkpoints
 
 
 def network_for(config: Any, setting: Setting) -> FeedForward:
@@ -128,30 +98,30 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarr
     Clusters are read at the first and the last checkpoint only, NaN between them. ``accuracy`` and
     ``held_out`` are those of the network's own logits, NaN when it reconstructs.
     """
-    data = scaled(paper_data(config, config.variance, device=device), setting["scale"])
-    test = scaled(held_out(data, config, device), setting["scale"])
+    data = paper_data(config, config.variance, device=device)
+    test = held_out(data, config, config.variance).scaled(setting["scale"])
+    data = data.scaled(setting["scale"])
     network, objective = network_for(config, setting), setting["objective"]
-    run = follow(
-        network, data, config.marks, config.seed + 2, objective=objective, optimizer="adam",
-        lr=config.lr, normalize="data", device=device,
-    )  # fmt: skip
+    options = {"objective": objective, "optimizer": "adam", "lr": config.lr, "normalize": "data"}
+    run = follow(network, data, config.marks, config.seed + 2, **options)
     clean = row_basis(data.clean, data.rank)
     rows: list[dict[str, Any]] = []
-    for i, now in enumerate(run):
+    for now in run:
         weights = {name: p.double() for name, p in now.params.items()}
         Y = network.layers(weights, data.X)[0].post
-        ends = i in (0, len(run) - 1)
+        ends = now is run[0] or now.last
         row: dict[str, Any] = describe(Y, clean, data.labels, data.rank, ends)
         row["held_out"] = torch.full_like(row["share_r"], torch.nan)
         if objective == "classify":
             guess = network.output(weights, test.X).argmax(-2)
             row["held_out"] = (guess == test.labels).double().mean(-1)
         rows.append(row | {"accuracy": now.accuracy, "loss": now.loss})
-    arrays = {
-        name: np.stack([np.asarray(torch.as_tensor(row[name]).cpu()) for row in rows])
-        for name in (*FOLLOWED, "loss")
-    }
-    kept = {name: values.astype(np.float32) for name, values in arrays.items()}
+    kept = single(
+        {
+            name: np.stack([np.asarray(torch.as_tensor(row[name]).cpu()) for row in rows])
+            for name in (*FOLLOWED, "loss")
+        }
+    )
     gone = np.asarray(~np.isfinite(kept["loss"]).all(0))
     return kept | {"steps": np.array(config.marks), "diverged": gone}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,8 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 
 from evidence.experiment import Setting, experiment
-from evidence.objective.experiment import (
-    follow,
-    held_out,
-    indicators,
-    scaled,
-    share_inside,
-)
-from evidence.paper import PaperConfig, paper_data
+from evidence.measures import accuracy, indicators, share_inside
+from evidence.paper import PaperConfig, follow, held_out, names, paper_data, single
 from evidence.relations.measures import neural_collapse, sharpness, sparse_self_expression
 from subspace_lib import diagnostics as measure
 from subspace_lib.data import UnionOfSubspaces
@@ -29,15 +23,12 @@ from subspace_lib.networks import FeedForward, Params
 from subspace_lib.projectors import row_basis
 
 # (settings, checkpoints, layers, trials) each
-LAYERWISE = (
-    "share_K", "share_r", "share_r1", "spectral", "labels_K", "allowed_K", "heard", "rank",
-    "variability", "scatter", "norms", "angles", "nearest",
-)  # fmt: skip
+LAYERWISE = names(
+    "share_K share_r share_r1 spectral labels_K allowed_K heard rank",
+    "variability scatter norms angles nearest",
+)
 # (settings, checkpoints, trials) each
-OVERALL = (
-    "duality", "disagree", "sharpness", "weight_norm", "loss", "accuracy", "held_loss",
-    "held_accuracy",
-)  # fmt: skip
+OVERALL = names("duality disagree sharpness weight_norm loss accuracy held_loss held_accuracy")
 METHODS = ("P_r", "P_K", "ridge", "sparse", "k-means", "linkage")
 ENERGY = 0.99  # of ‖Y‖_F², held by ``rank`` directions
 
@@ -97,10 +88,9 @@ def unions(
     config: Any, noise: float, device: str = "cpu"
 ) -> tuple[UnionOfSubspaces, UnionOfSubspaces]:
     """The data and as many new points of the same subspaces, mean square length (of X*) one."""
-    config = replace(config, variance=noise)
     size = (config.ambient_dim / config.subspace_dim) ** 0.5
     data = paper_data(config, noise, device=device)
-    return scaled(data, size), scaled(held_out(data, config, device), size)
+    return data.scaled(size), held_out(data, config, noise).scaled(size)
 
 
 def loss_of(network: FeedForward, params: Params, data: UnionOfSubspaces) -> Tensor:
@@ -127,16 +117,14 @@ def describe(Y: Tensor, V: Tensor, labels: Tensor) -> dict[str, Tensor]:
     signal = torch.linalg.svdvals(Y @ V.mT)
     collapse = neural_collapse(Y, labels)
     return {
-        **{f"share_{name}": share_inside(V, W[:, :q])
-           for name, q in (("K", K), ("r", r), ("r1", r + 1))},
+        **{f"share_{k}": share_inside(V, W[:, :q]) for k, q in (("K", K), ("r", r), ("r1", r + 1))},
         "spectral": measure.distance(V, W[:, :r])["spectral"],
         "labels_K": share_inside(L, W[:, :K]),
         "allowed_K": (inside + rho).square() / r,
         "heard": signal[:, K] / torch.linalg.matrix_norm(E, 2),
         "rank": (energy < ENERGY).sum(-1) + 1.0,
-        **{name: getattr(collapse, name)
-           for name in ("variability", "scatter", "norms", "angles", "nearest")},
-    }  # fmt: skip
+        **{k: getattr(collapse, k) for k in names("variability scatter norms angles nearest")},
+    }
 
 
 def overall(
@@ -153,12 +141,10 @@ def overall(
 
     square = torch.stack([p.flatten(1).square().sum(1) for p in params.values()]).sum(0)
     missing = torch.full_like(square, torch.nan)
-    found = {
-        "sharpness": sharpness(loss, params, iterations=lanczos),
-        "weight_norm": square.sqrt(),
-        "held_loss": loss_of(network, params, test),
-        "duality": missing, "disagree": missing, "held_accuracy": missing,
-    }  # fmt: skip
+    found = dict.fromkeys(("duality", "disagree", "held_accuracy"), missing)
+    found["sharpness"] = sharpness(loss, params, iterations=lanczos)
+    found["weight_norm"] = square.sqrt()
+    found["held_loss"] = loss_of(network, params, test)
     if network.outputs != network.inputs:
         guess = network.output(params, data.X).argmax(-2)
         Y, D = network.layers(params, data.X)[-1].post, params[f"W{network.depth + 1}"]
@@ -199,8 +185,8 @@ def accuracies(config: Config, layers: list[Tensor], data: UnionOfSubspaces) -> 
     rows = []
     for Y in [data.X, *layers]:
         found = find_clusters(Y, K, data.rank, config.penalty)
-        rows.append([measure.scores(data.labels, found[name], K)["acc"].cpu() for name in METHODS])
-    return np.array([[acc.numpy() for acc in row] for row in rows]).swapaxes(0, 1)
+        rows.append([accuracy(data.labels, found[name]).cpu().numpy() for name in METHODS])
+    return np.array(rows).swapaxes(0, 1)
 
 
 def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarray]:
@@ -210,11 +196,9 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarr
     """
     data, test = unions(config, setting["noise"], device)
     network = network_for(config, setting)
-    run = follow(
-        network, data, config.marks, config.seed + 2, objective=setting["objective"],
-        optimizer=setting["optimizer"], lr=setting["lr"], weight_decay=setting["decay"],
-        normalize="data", device=device,
-    )  # fmt: skip
+    options = {"objective": setting["objective"], "optimizer": setting["optimizer"]}
+    options |= {"lr": setting["lr"], "weight_decay": setting["decay"], "normalize": "data"}
+    run = follow(network, data, config.marks, config.seed + 2, **options)
     V = row_basis(data.clean, data.rank)
     layered: list[dict[str, np.ndarray]] = []
     whole: list[dict[str, np.ndarray]] = []
@@ -228,8 +212,8 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarr
         stacked = {k: torch.stack([row[k] for row in rows]) for k in LAYERWISE}
         layered.append({k: _without(v, gone) for k, v in stacked.items()})
         found = overall(network, weights, data, test, config.lanczos)
-        whole.append({k: _without(v, gone) for k, v in found.items()}
-                     | {"loss": now.loss, "accuracy": now.accuracy})  # fmt: skip
+        found = {k: _without(v, gone) for k, v in found.items()}
+        whole.append(found | {"loss": now.loss, "accuracy": now.accuracy})
     acc = np.full((len(METHODS), 1 + network.depth, config.trials), np.nan)
     if clustered(setting):
         with warnings.catch_warnings():  # equal points: k-means finds fewer distinct ones
@@ -239,9 +223,7 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarr
     arrays |= {k: np.stack([row[k] for row in whole]) for k in OVERALL}
     L = indicators(data.labels)
     shares = (L @ V.mT).square().sum((-2, -1)).cpu().numpy()
-    kept = {
-        k: v.astype(np.float32) for k, v in (arrays | {"acc": acc, "label_share": shares}).items()
-    }
+    kept = single(arrays | {"acc": acc, "label_share": shares})
     gone_ever = ~np.isfinite(arrays["loss"]).all(0)
     return kept | {"steps": np.array(config.marks), "diverged": gone_ever}
 

@@ -24,8 +24,9 @@ class Config:
     points_per_subspace: int = 100
     seed: int = 0
     noises: tuple[tuple[str, float], ...] = (
-        ("relative", 0.01), ("relative", 0.1), ("relative", 0.5), ("absolute", 0.1),
-    )  # fmt: skip
+        *(("relative", variance) for variance in (0.01, 0.1, 0.5)),
+        ("absolute", 0.1),
+    )
 
 
 def settings(config: Config) -> list[Setting]:

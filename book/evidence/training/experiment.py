@@ -6,36 +6,46 @@ and learning rate; ``trained-certificates`` asks what can be certified of the tr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from evidence.experiment import Setting, experiment
-from evidence.paper import HALF_LAYER, SMALL, PaperConfig, paper_data, trained
+from evidence.paper import (
+    HALF_LAYER,
+    SMALL,
+    PaperConfig,
+    in_norms,
+    names,
+    paper_data,
+    single,
+    trained,
+)
 from subspace_lib.networks import FeedForward
 
 Steps = tuple[int, ...]
 # what the chapter and its claims read; (settings, checkpoints, trials) each
 FOLLOWED = (
-    *(f"{pair}_{norm}" for pair in ("clean_to_pre", "clean_to_post", "data_to_post")
-      for norm in ("max", "spectral", "fro")),
-    "clean_to_data_max", "clean_to_data_spectral", "clean_to_data_fro",
-    "share_r", "share_r1", "share_2r", "sine_r1",
-    "negative_share", "energy_removed", "dead_units", "activation_error", "image_norm",
-    "connectivity_margin", "delta_2", "delta_3", "printed_ratio", "printed_holds", "links_holds",
-    "two_links_holds", "two_links_bound",
-    "reference_bound", "reference_bound_affine", "affine_to_post_spectral",
-    "certified_share", "certified_share_affine",
-    "reference_bound_profile", "profile_to_post_spectral", "certified_share_profile",
-    "acc", "spectral_acc", "spectral_acc_r1",
-)  # fmt: skip
-CERTIFIED = (
-    "clean_to_post_max", "clean_to_post_spectral", "share_r1", "negative_share",
-    "printed_ratio", "printed_holds", "links_holds", "two_links_holds",
-    "reference_bound", "reference_bound_affine", "affine_to_post_spectral",
-    "certified_share", "certified_share_affine", "acc", "spectral_acc", "spectral_acc_r1",
-)  # fmt: skip
+    *in_norms("clean_to_pre", "clean_to_post", "data_to_post", "clean_to_data"),
+    *names(
+        "share_r share_r1 share_2r sine_r1",
+        "negative_share energy_removed dead_units activation_error image_norm",
+        "connectivity_margin delta_2 delta_3 printed_ratio printed_holds links_holds",
+        "two_links_holds two_links_bound",
+        "reference_bound reference_bound_affine affine_to_post_spectral",
+        "certified_share certified_share_affine",
+        "reference_bound_profile profile_to_post_spectral certified_share_profile",
+        "acc spectral_acc spectral_acc_r1",
+    ),
+)
+CERTIFIED = names(
+    "clean_to_post_max clean_to_post_spectral share_r1 negative_share",
+    "printed_ratio printed_holds links_holds two_links_holds",
+    "reference_bound reference_bound_affine affine_to_post_spectral",
+    "certified_share certified_share_affine acc spectral_acc spectral_acc_r1",
+)
 
 
 @dataclass(frozen=True)
@@ -87,22 +97,31 @@ def settings(config: Config) -> list[Setting]:
 
 
 def _trained(
-    config: Any, setting: Setting, names: tuple[str, ...], device: str, **options: Any
+    config: Any,
+    setting: Setting,
+    device: str,
+    checkpoints: Steps,
+    followed: tuple[str, ...],
+    certify: Sequence[int] | None = None,
 ) -> dict[str, np.ndarray]:
     data = paper_data(config, setting["variance"], setting["convention"], device)
-    network = FeedForward(
-        (config.ambient_dim, config.hidden, config.ambient_dim), bias=setting["bias"]
+    widths = (config.ambient_dim, config.hidden, config.ambient_dim)
+    network, plain = FeedForward(widths, bias=setting["bias"]), setting["optimizer"] == "gd"
+    run = trained(
+        network,
+        data,
+        checkpoints,
+        config.seed + 2,
+        certify=certify,
+        optimizer=setting["optimizer"],
+        lr=setting["lr"],
+        init=setting["init"],
+        normalize="sum" if plain else "data",
     )
-    found = trained(
-        network, data, config, names, device, optimizer=setting["optimizer"], lr=setting["lr"],
-        init=setting["init"], normalize="sum" if setting["optimizer"] == "gd" else "data",
-        **options,
-    )  # fmt: skip
-    kept = {name: found[name][:, 0] for name in names}  # the one hidden layer
-    size = data.X.square().sum((-2, -1)).cpu().numpy()
-    scale = size if setting["optimizer"] == "gd" else 1.0
-    relative = (found["loss"] / scale).astype(np.float32)
-    return kept | {"steps": found["steps"], "loss": relative, "diverged": found["diverged"]}
+    kept = single({name: run[name][:, 0] for name in followed})  # the one hidden layer
+    size = data.X.square().sum((-2, -1)).cpu().numpy() if plain else 1.0
+    loss = single({"loss": run.loss.astype(np.float32) / size})
+    return kept | loss | {"steps": run.steps, "diverged": run.diverged}
 
 
 def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarray]:
@@ -112,8 +131,7 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarr
     """
     marks = getattr(config, setting["steps"])
     certify = [marks[i] for i in config.certify]
-    options = {"steps": marks[-1], "checkpoints": marks, "certify": certify}
-    return _trained(config, setting, FOLLOWED, device, **options)
+    return _trained(config, setting, device, marks, FOLLOWED, certify)
 
 
 experiment(
@@ -146,9 +164,7 @@ def certificate_settings(config: CertificateConfig) -> list[Setting]:
 def certificates(config: CertificateConfig, setting: Setting, device: str) -> dict[str, np.ndarray]:
     """CERTIFIED, (2, trials) each: before training and after; loss, steps, diverged as above."""
     setup = _setting("adam", setting["lr"], True, 10.0 ** setting["log10_variance"])
-    marks = (0, config.steps)
-    options = {"steps": config.steps, "checkpoints": marks, "certify": marks}
-    return _trained(config, setup, CERTIFIED, device, **options)
+    return _trained(config, setup, device, (0, config.steps), CERTIFIED)
 
 
 experiment(
