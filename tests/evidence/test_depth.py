@@ -12,6 +12,7 @@ from evidence.depth import experiment as depth
 from evidence.experiment import find, run
 from evidence.paper import paper_data
 from evidence.results import save
+from subspace_lib.diagnostics import NORMS
 
 EXPERIMENT = find("depth")
 TINY = replace(EXPERIMENT.quick, trials=2)
@@ -56,7 +57,7 @@ def test_the_numbers_are_the_library_s(tiny):
     layers = net.layers({k: p.double() for k, p in start.items()}, data.X)
     previous, r = data.X, data.rank
     for i, layer in enumerate(layers):
-        for norm in depth.NORMS:
+        for norm in NORMS:
             for pair, A, B in (
                 ("previous_to_pre", previous, layer.pre),
                 ("previous_to_post", previous, layer.post),

@@ -6,28 +6,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from evidence.experiment import Setting, experiment
-from evidence.paper import HALF_DATA, HALF_LAYER, SMALL, PaperConfig, paper_data
+from evidence.paper import (
+    HALF_DATA,
+    HALF_LAYER,
+    SMALL,
+    PaperConfig,
+    in_norms,
+    names,
+    paper_data,
+    single,
+    trained,
+)
 from subspace_lib.data import UnionOfSubspaces
-from subspace_lib.diagnostics import Diagnostics, diagnose
+from subspace_lib.diagnostics import diagnose
 from subspace_lib.networks import FeedForward, Layer, Network, Params, Recurrent
-from subspace_lib.training import train
 
-GROUPS = ("distances", "containment", "activation", "chain", "spectral")
+GROUPS = names("distances containment activation chain spectral")
 FOLLOWED = (
-    *(f"clean_to_post_{norm}" for norm in ("max", "spectral", "fro")),
-    "share_r", "share_r1", "share_2r", "negative_share", "energy_removed", "rank",
-    "connectivity_margin", "spectral_acc", "spectral_acc_r1",
-)  # fmt: skip
+    *in_norms("clean_to_post"),
+    *names("share_r share_r1 share_2r negative_share energy_removed rank"),
+    *names("connectivity_margin spectral_acc spectral_acc_r1"),
+)
 SHAPES = ("nonlinearity", "pre_size")
-CONTROLS = ("clean_to_post_spectral", "clean_to_post_fro", "share_r", "share_r1", "share_2r",
-            "spectral_acc", "spectral_acc_r1")  # fmt: skip
+CONTROLS = names(
+    "clean_to_post_spectral clean_to_post_fro share_r share_r1 share_2r",
+    "spectral_acc spectral_acc_r1",
+)
 RATE = 0.003
 
 
@@ -56,8 +67,7 @@ class RecurrentConfig(PaperConfig):
 
 def scaled_data(config: Any, scale: float, device: str = "cpu") -> UnionOfSubspaces:
     """The paper's data at relative noise 0.1, signal and noise multiplied by ``scale``."""
-    data = paper_data(config, 0.1, "relative", device)
-    return replace(data, X=scale * data.X, clean=scale * data.clean)
+    return paper_data(config, 0.1, "relative", device).scaled(scale)
 
 
 def nonlinearity(layer: Layer) -> np.ndarray:
@@ -86,17 +96,12 @@ def _followed(
 ) -> dict[str, np.ndarray]:
     seed = config.seed + 2
     start = network.init("usual", trials=data.trials, seed=seed, device=data.X.device)
-    measure = Diagnostics(data, groups=GROUPS, certify=(0, config.steps))
-    run = train(
-        network, data, optimizer="adam", lr=RATE, normalize="data", steps=config.steps,
-        checkpoints=config.marks, measure=measure, seed=seed,
-        progress=False, **options,
-    )  # fmt: skip
+    options |= {"optimizer": "adam", "lr": RATE, "normalize": "data", "groups": GROUPS}
+    run = trained(network, data, config.marks, seed, **options)
     both = np.stack([_shapes(network, params, data) for params in (start, run.params)], axis=1)
     found = {name: run[name] for name in FOLLOWED} | dict(zip(SHAPES, both, strict=True))
     found |= {"loss": run.loss, "accuracy": run.accuracy}
-    found = {name: values.astype(np.float32) for name, values in found.items()}
-    return found | {"steps": run.steps, "diverged": run.diverged}
+    return single(found) | {"steps": run.steps, "diverged": run.diverged}
 
 
 def settings(config: Config) -> list[Setting]:
@@ -160,7 +165,7 @@ def _random_layer(config: Any, data: UnionOfSubspaces, width: int) -> dict[str, 
     network = FeedForward((config.ambient_dim, width, config.ambient_dim))
     params = network.init("usual", trials=data.trials, seed=config.seed + 3, device=data.X.device)
     _, found = diagnose(network, params, data, groups=("distances", "containment", "spectral"))
-    return {name: found[name][0].astype(np.float32) for name in CONTROLS}
+    return single({name: found[name][0] for name in CONTROLS})
 
 
 experiment(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from evidence.datasets import load_dataset
 from evidence.experiment import Setting, experiment
+from evidence.paper import names, single
 from subspace_lib import _random as rnd
 from subspace_lib.probe import LayerProbe
 
@@ -23,10 +24,9 @@ LAYERS = {
 }
 # (checkpoints, trials) of the model itself; (readings, checkpoints, layers, trials) of its layers
 OF_THE_MODEL = ("train_accuracy", "held_out_accuracy")
-FOLLOWED = (
-    "share", "share_twice", "shuffled", "distance_max", "distance_spectral", "containment_twice",
-    "certified", "acc",
-)  # fmt: skip
+FOLLOWED = names(
+    "share share_twice shuffled distance_max distance_spectral containment_twice certified acc"
+)
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,7 @@ class Config:
     batch: int = 50
     lr: float = 0.001
     marks: tuple[int, ...] = (0, 1, 3, 10, 30)
-    readings: tuple[tuple[str, int], ...] = (
-        ("input", 8), ("input", 16), ("input", 32), ("labels", 10),
-    )  # fmt: skip
+    readings: tuple[tuple[str, int], ...] = (*(("input", r) for r in (8, 16, 32)), ("labels", 10))
 
 
 def settings(config: Config) -> list[Setting]:
@@ -63,13 +61,13 @@ def build(kind: str, width: int = 64) -> nn.Sequential:
             parts += [(f"linear{i}", nn.Linear(64 if i == 1 else width, width))]
             parts += [(f"relu{i}", nn.ReLU())]
         return nn.Sequential(OrderedDict([*parts, ("logits", nn.Linear(width, 10))]))
+    parts = []
+    for i, before, after in ((1, 1, 8), (2, 8, 16)):
+        parts += [(f"conv{i}", nn.Conv2d(before, after, 3, padding=1))]
+        parts += [(f"relu{i}", nn.ReLU()), (f"pool{i}", nn.MaxPool2d(2))]
     return nn.Sequential(
-        OrderedDict(
-            conv1=nn.Conv2d(1, 8, 3, padding=1), relu1=nn.ReLU(), pool1=nn.MaxPool2d(2),
-            conv2=nn.Conv2d(8, 16, 3, padding=1), relu2=nn.ReLU(), pool2=nn.MaxPool2d(2),
-            flat=nn.Flatten(), logits=nn.Linear(64, 10),
-        )
-    )  # fmt: skip
+        OrderedDict([*parts, ("flat", nn.Flatten()), ("logits", nn.Linear(64, 10))])
+    )
 
 
 @dataclass(frozen=True)
@@ -127,15 +125,12 @@ def start(kind: str, config: Config, trial: int) -> nn.Module:
 
 def read(model: nn.Module, data: Digits, config: Config, setting: Setting) -> dict[str, np.ndarray]:
     """Every reading in one pass over the held-out samples; (readings, layers) each."""
-    kind, how = setting["model"], setting["reduce"]
-    probes = [
-        LayerProbe(
-            model, LAYERS[kind], rank=rank, reference=data.reference(reference),
-            labels=data.test_labels if rank in (10, 16) else None, reduce=how,
-            larger_ranks=(2 * rank,),
-        )
-        for reference, rank in config.readings
-    ]  # fmt: skip
+    probes = []
+    for reference, rank in config.readings:
+        labels = data.test_labels if rank in (10, 16) else None
+        options = {"labels": labels, "reduce": setting["reduce"], "larger_ranks": (2 * rank,)}
+        R, layers = data.reference(reference), LAYERS[setting["model"]]
+        probes.append(LayerProbe(model, layers, rank=rank, reference=R, **options))
     model.eval()
     with ExitStack() as stack, torch.no_grad():
         for probe in probes:
@@ -146,12 +141,10 @@ def read(model: nn.Module, data: Digits, config: Config, setting: Setting) -> di
     found: dict[str, list[list[float]]] = {name: [] for name in FOLLOWED}
     for probe in probes:
         k = probe.rank
-        names = {
-            "share": f"share_{k}", "share_twice": f"share_{2 * k}",
-            "shuffled": f"shuffled_{k}", "containment_twice": f"containment_{2 * k}",
-        }  # fmt: skip
+        called = {"share": f"share_{k}", "share_twice": f"share_{2 * k}"}
+        called |= {"shuffled": f"shuffled_{k}", "containment_twice": f"containment_{2 * k}"}
         for name in FOLLOWED:
-            found[name].append([_value(row, names.get(name, name)) for row in probe.table()])
+            found[name].append([_value(row, called.get(name, name)) for row in probe.table()])
     return {name: np.array(values) for name, values in found.items()}
 
 
@@ -169,9 +162,9 @@ def one_trial(config: Config, setting: Setting, trial: int) -> dict[str, np.ndar
     data = split(config, trial)
     rows = []
     for _, model in train(start(setting["model"], config, trial), data, config, trial):
-        own = (right(model, data.images, data.labels),
-               right(model, data.test_images, data.test_labels))  # fmt: skip
-        rows.append(read(model, data, config, setting) | dict(zip(OF_THE_MODEL, own, strict=True)))
+        sides = ((data.images, data.labels), (data.test_images, data.test_labels))
+        own = dict(zip(OF_THE_MODEL, (right(model, *side) for side in sides), strict=True))
+        rows.append(read(model, data, config, setting) | own)
     of_layers = {name: np.stack([row[name] for row in rows], 1) for name in FOLLOWED}
     return of_layers | {name: np.array([row[name] for row in rows]) for name in OF_THE_MODEL}
 
@@ -182,9 +175,8 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarr
     Always on the CPU: these models are too small for anything else.
     """
     trials = [one_trial(config, setting, t) for t in range(config.trials)]
-    names = (*FOLLOWED, *OF_THE_MODEL)
-    arrays = {name: np.stack([trial[name] for trial in trials], -1) for name in names}
-    return {name: values.astype(np.float32) for name, values in arrays.items()}
+    arrays = {k: np.stack([t[k] for t in trials], -1) for k in (*FOLLOWED, *OF_THE_MODEL)}
+    return single(arrays)
 
 
 experiment(

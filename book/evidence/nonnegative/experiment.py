@@ -14,34 +14,34 @@ import torch
 from torch import Tensor
 
 from evidence.experiment import Setting, experiment
-from evidence.paper import HALF_LAYER, SMALL, PaperConfig
+from evidence.paper import HALF_LAYER, SMALL, PaperConfig, in_norms, names, single, trained
 from subspace_lib import _checks as check
 from subspace_lib import _random as rnd
 from subspace_lib.data import UnionOfSubspaces, add_noise, sample_union
-from subspace_lib.diagnostics import Diagnostics
 from subspace_lib.networks import FeedForward, Params
-from subspace_lib.training import Trajectory, train
+from subspace_lib.trajectory import Trajectory
 
 KINDS = ("signed", "nonnegative", "overlapping")
-STARTS = (
-    "usual", "nonnegative", "nonnegative-scaled", "nonnegative-first", "nonnegative-hidden",
-)  # fmt: skip
-GROUPS = ("distances", "containment", "activation", "chain", "clusters", "spectral")
+STARTS = names("usual nonnegative nonnegative-scaled nonnegative-first nonnegative-hidden")
+GROUPS = names("distances containment activation chain clusters spectral")
 FOLLOWED = (
-    *(f"{pair}_{norm}" for pair in ("clean_to_pre", "clean_to_post", "clean_to_data")
-      for norm in ("max", "spectral", "fro")),
-    "share_r", "share_r1", "negative_share", "dead_units", "activation_error", "image_norm",
-    "connectivity_margin", "delta_1", "delta_2", "delta_3", "acc", "spectral_acc",
-    "spectral_acc_r1",
-)  # fmt: skip
+    *in_norms("clean_to_pre", "clean_to_post", "clean_to_data"),
+    *names("share_r share_r1 negative_share dead_units activation_error image_norm"),
+    *names("connectivity_margin delta_1 delta_2 delta_3 acc spectral_acc spectral_acc_r1"),
+)
 TARGETS = (0.8, 0.6, 0.5)  # of ‖X‖²
 DENSITY, OVERLAP = 0.1, 2.0
 
 
 def nonnegative_union(
-    kind: str, *, seed: int, trials: int | list[int] | None = None, clip: bool = False,
-    variance: float = 0.0, **sizes: Any,
-) -> UnionOfSubspaces:  # fmt: skip
+    kind: str,
+    *,
+    seed: int,
+    trials: int | list[int] | None = None,
+    clip: bool = False,
+    variance: float = 0.0,
+    **sizes: Any,
+) -> UnionOfSubspaces:
     """A union of subspaces with non-negative bases and coefficients, and relative noise on it.
 
     kind "signed" is ``sample_union``. "nonnegative": basis vectors |N(0, 1)| on a random tenth of
@@ -95,11 +95,9 @@ class Config(PaperConfig):
     slow: float = 0.001  # a second rate of Adam, at which fewer units die
 
     def union(self, kind: str, variance: float, clip: bool, trials: Any) -> UnionOfSubspaces:
-        return nonnegative_union(
-            kind, variance=variance, clip=clip, seed=self.seed, trials=trials,
-            ambient_dim=self.ambient_dim, n_subspaces=self.n_subspaces,
-            subspace_dim=self.subspace_dim, points_per_subspace=self.points_per_subspace,
-        )  # fmt: skip
+        sizes = {key: getattr(self, key) for key in SMALL}
+        options = {"variance": variance, "clip": clip, "seed": self.seed, "trials": trials}
+        return nonnegative_union(kind, **options, **sizes)
 
 
 def settings(config: Config) -> list[Setting]:
@@ -132,9 +130,14 @@ def steps_to(history: np.ndarray, target: float) -> np.ndarray:
 
 
 def start(
-    network: FeedForward, scheme: str, *, trials: Any, seed: int, device: str = "cpu",
+    network: FeedForward,
+    scheme: str,
+    *,
+    trials: Any,
+    seed: int,
+    device: str = "cpu",
     dtype: torch.dtype = torch.float32,
-) -> Params:  # fmt: skip
+) -> Params:
     """Initial weights. "nonnegative-hidden": W uniform on (0, 1/√m), the readout as usual, so
     that the output has the size it usually has; the others are schemes of ``Network.init``.
     """
@@ -154,29 +157,23 @@ def follow(
     """
     data = config.union(setting["data"], setting["variance"], setting["clip"], config.trials)
     network = FeedForward((config.ambient_dim, config.hidden, config.ambient_dim))
-    first = start(
-        network, setting["init"], trials=list(data.trials), seed=config.seed + 2, device=device
+    options = {"trials": data.trials, "seed": config.seed + 2, "device": device}
+    first = start(network, setting["init"], **options)
+    options = {"optimizer": setting["optimizer"], "lr": setting["lr"], "device": device}
+    seed = 0  # the weights are given
+    return trained(
+        network, data, marks, seed, groups=groups, init=first, normalize="data", **options
     )
-    return train(
-        network, data, optimizer=setting["optimizer"], lr=setting["lr"], init=first,
-        normalize="data", steps=marks[-1], checkpoints=marks, progress=False, device=device,
-        measure=Diagnostics(data, groups=groups, certify=(marks[0], marks[-1])),
-    )  # fmt: skip
 
 
 def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarray]:
     """FOLLOWED and loss, (checkpoints, trials) each; reached (targets, trials): steps to a loss."""
     run = follow(config, setting, device, config.marks, GROUPS)
-    kept = {name: run[name][:, 0].astype(np.float32) for name in FOLLOWED}
-    reached = np.stack([steps_to(run.history, target) for target in TARGETS])
-    lowest = np.where(run.diverged, np.nan, 0) + np.nan_to_num(run.history, nan=np.inf).min(0)
-    return kept | {
-        "loss": run.loss.astype(np.float32),
-        "lowest": lowest.astype(np.float32),
-        "reached": reached.astype(np.float32),
-        "diverged": run.diverged,
-        "steps": run.steps,
-    }
+    found = {name: run[name][:, 0] for name in FOLLOWED} | {"loss": run.loss}
+    found["reached"] = np.stack([steps_to(run.history, target) for target in TARGETS])
+    lowest = np.nan_to_num(run.history, nan=np.inf).min(0)
+    found["lowest"] = np.where(run.diverged, np.nan, 0) + lowest
+    return single(found) | {"diverged": run.diverged, "steps": run.steps}
 
 
 experiment(

@@ -15,15 +15,16 @@ from torch import Tensor
 
 from evidence.experiment import Setting, experiment
 from evidence.nonnegative.experiment import nonnegative_union, start
+from evidence.paper import SMALL, names
 from subspace_lib.data import UnionOfSubspaces
 from subspace_lib.networks import FeedForward
 from subspace_lib.training import train
 
 STAGES = ("start", "readout fitted", "trained", "converged")
-FACTS = (
-    "loss", "gradient", "lowest", "highest", "zeros", "negatives", "determinant", "curved",
-    "readout_lowest", "readout_gradient", "dead", "idle",
-)  # fmt: skip
+FACTS = names(
+    "loss gradient lowest highest zeros negatives determinant curved",
+    "readout_lowest readout_gradient dead idle",
+)
 # An eigenvalue counts as zero below this share of the largest one: a gradient that is nearly but
 # not exactly zero leaves null directions with eigenvalues of its own size.
 ZERO = 1e-7
@@ -78,21 +79,22 @@ def facts(W: Tensor, D: Tensor, X: Tensor) -> dict[str, float]:
     readout = torch.linalg.eigvalsh(2 * Y @ Y.mT / X.square().sum())
     scale = theta.norm() / loss
     found = (
-        loss, g.norm() * scale, values[0], values[-1], zeros, negatives,
-        0 if zeros else (-1) ** negatives, torch.linalg.eigvalsh(rest @ H @ rest.mT)[0],
-        readout[0], g[W.numel() :].norm() * scale, int((Y == 0).all(1).sum()),
+        *(loss, g.norm() * scale, values[0], values[-1], zeros, negatives),
+        0 if zeros else (-1) ** negatives,
+        torch.linalg.eigvalsh(rest @ H @ rest.mT)[0],
+        readout[0],
+        g[W.numel() :].norm() * scale,
+        int((Y == 0).all(1).sum()),
         (A > 0).double().mean(),
-    )  # fmt: skip
+    )
     return {name: float(value) for name, value in zip(FACTS, found, strict=True)}
 
 
 def converge(W: Tensor, D: Tensor, X: Tensor, steps: int) -> tuple[Tensor, Tensor]:
     """Minimise on by L-BFGS with a Wolfe line search, at most ``steps`` iterations."""
     W, D = (p.clone().requires_grad_() for p in (W, D))
-    rule = torch.optim.LBFGS(
-        [W, D], max_iter=steps, history_size=50, tolerance_grad=1e-12, tolerance_change=1e-16,
-        line_search_fn="strong_wolfe",
-    )  # fmt: skip
+    stop = {"max_iter": steps, "tolerance_grad": 1e-12, "tolerance_change": 1e-16}
+    rule = torch.optim.LBFGS([W, D], history_size=50, line_search_fn="strong_wolfe", **stop)
 
     def closure() -> Tensor:
         rule.zero_grad()
@@ -129,12 +131,8 @@ def settings(config: Config) -> list[Setting]:
 
 def union(config: Config, setting: Setting, trial: int) -> UnionOfSubspaces:
     """The data of one trial, with a trial axis of length one."""
-    return nonnegative_union(
-        setting["data"], seed=config.seed, trials=[trial], clip=setting["clip"],
-        variance=config.variance, ambient_dim=config.ambient_dim,
-        n_subspaces=config.n_subspaces, subspace_dim=config.subspace_dim,
-        points_per_subspace=config.points_per_subspace,
-    )  # fmt: skip
+    sizes = {key: getattr(config, key) for key in (*SMALL, "variance", "seed")}
+    return nonnegative_union(setting["data"], trials=[trial], clip=setting["clip"], **sizes)
 
 
 def stages(
@@ -148,11 +146,9 @@ def stages(
     )
     X, W, D = data.X[0], first["W1"][0], first["W2"][0]
     fitted = X @ torch.linalg.pinv(torch.relu(W @ X))
-    run = train(
-        network, data, optimizer="adam", lr=config.adam, steps=config.steps, init=first,
-        normalize="data", checkpoints=[config.steps], dtype=torch.float64,
-        progress=False,
-    )  # fmt: skip
+    options = {"optimizer": "adam", "lr": config.adam, "normalize": "data", "dtype": torch.float64}
+    ends = {"steps": config.steps, "checkpoints": [config.steps], "progress": False}
+    run = train(network, data, init=first, **options, **ends)
     after = run.params["W1"][0], run.params["W2"][0]
     return X, [(W, D), (W, fitted), after, converge(*after, X, config.polish)]
 

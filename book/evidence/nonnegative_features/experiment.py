@@ -7,7 +7,7 @@ the same uniform numbers, so that they can be compared pair by pair.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
@@ -18,18 +18,18 @@ from torch import Tensor
 
 from evidence.datasets import load_dataset
 from evidence.experiment import Setting, experiment
+from evidence.measures import spectral_accuracy
+from evidence.paper import names, single
 from subspace_lib import _checks as check
 from subspace_lib import _random as rnd
 from subspace_lib import diagnostics as measure
-from subspace_lib.data import ObservedData, from_matrix
+from subspace_lib.data import ObservedData, from_matrix, stack
 from subspace_lib.networks import FeedForward, Params
-from subspace_lib.training import Trajectory, train
+from subspace_lib.training import train
+from subspace_lib.trajectory import Trajectory
 
 SCALINGS = ("unit", "raw", "standard")
-POSITIVE = (
-    "uniform", "uniform-first", "absolute", "absolute-first", "absolute-hidden", "mean",
-    "mean-first",
-)  # fmt: skip
+POSITIVE = names("uniform uniform-first absolute absolute-first absolute-hidden mean mean-first")
 REMEDIES = ("centred", "shifted", "orthogonal-shifted")
 STARTS = ("usual", *POSITIVE, *REMEDIES)
 RECONSTRUCTED = ("usual", "uniform", "absolute", "absolute-first", "mean", "shifted")
@@ -76,8 +76,8 @@ def settings(config: Config) -> list[Setting]:
         for optimizer in ("adam", "gd"):
             for hidden, starts in ((1, shallow), (3, STARTS)):
                 found += block(starts, data=data, optimizer=optimizer, hidden=hidden)
-                found += block(["usual"], data=data, optimizer=optimizer, hidden=hidden,
-                               scaling="standard")  # fmt: skip
+                standard = {"optimizer": optimizer, "hidden": hidden, "scaling": "standard"}
+                found += block(["usual"], data=data, **standard)
         found += block(RECONSTRUCTED, data=data, objective="reconstruct")
     last = config.datasets[-1]
     found += block([s for s in shallow if "shifted" not in s], data=last, bias=False)
@@ -139,16 +139,8 @@ def _splits(
         columns = _split(labels, TRAINED_ON[name], seed, t)
         A = _scaled(X, columns[0], scaling)
         for found, own in zip(parts, columns, strict=True):
-            found.append(from_matrix(A[:, own], labels[own], RANKS[name]))
-    return _stacked(parts[0], chosen), _stacked(parts[1], chosen)
-
-
-def _stacked(parts: list[ObservedData], trials: Sequence[int]) -> ObservedData:
-    tensors: dict[str, Any] = {
-        key: torch.stack([getattr(part, key) for part in parts])
-        for key in ("X", "clean", "bases", "coefficients")
-    }
-    return replace(parts[0], **tensors, trials=tuple(trials))
+            found.append(from_matrix(A[:, own], labels[own], RANKS[name], trial=t))
+    return stack(parts[0]), stack(parts[1])
 
 
 def network_for(config: Config, setting: Setting) -> FeedForward:
@@ -246,23 +238,16 @@ def gradient_norm(network: FeedForward, params: Params, data: ObservedData, obje
     return torch.stack([g.flatten(1).square().sum(1) for g in grads]).sum(0).sqrt()
 
 
-def clusters(V: Tensor, labels: Tensor) -> Tensor:
-    """Accuracy of spectral clustering of |VᵀV|, (trials,)."""
-    K = int(labels.max()) + 1
-    return measure.scores(labels, measure.spectral_clusters(V, K), K)["acc"]
-
-
 def follow(
     config: Config, setting: Setting, data: ObservedData, device: str = "cpu"
 ) -> tuple[FeedForward, Trajectory, list[Params]]:
     """The network, its run, and its parameters at every mark, where the data are."""
     network = network_for(config, setting)
     first = start(network, setting["init"], data.X, trials=data.trials, seed=config.seed + 1)
-    run = train(
-        network, data, init=first, objective=setting["objective"], normalize="data",
-        optimizer=setting["optimizer"], lr=setting["lr"], steps=config.marks[-1],
-        checkpoints=config.marks, keep=True, progress=False, device=device,
-    )  # fmt: skip
+    options = {"objective": setting["objective"], "optimizer": setting["optimizer"]}
+    options |= {"lr": setting["lr"], "normalize": "data", "device": device, "progress": False}
+    marks = config.marks
+    run = train(network, data, init=first, steps=marks[-1], checkpoints=marks, keep=True, **options)
     kept = [{key: p.to(data.X.device) for key, p in params.items()} for params in run.kept]
     return network, run, kept
 
@@ -345,8 +330,10 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarr
         found[name] = np.stack([median_interval(row[name]).T for row in rows])
     found["gradient"] = gradient_norm(network, stages[0], data, objective).numpy()
     found |= _start_clusters(config, setting, network, stages[0], data)
-    kept = {name: values.astype(np.float32) for name, values in found.items()}
-    return kept | {"reached": steps_to(run.history, chance), "steps": np.array(config.marks)}
+    return single(found) | {
+        "reached": steps_to(run.history, chance),
+        "steps": np.array(config.marks),
+    }
 
 
 def _start_clusters(
@@ -357,9 +344,8 @@ def _start_clusters(
     if setting["lr"] != rate or setting["objective"] != "classify":
         return {"clusters": nothing, "data_clusters": nothing}
     Y = network.layers({key: p.double() for key, p in params.items()}, data.X)[-1].post
-    spaces = {"clusters": measure.factor(Y, data.rank).V,
-              "data_clusters": row_space(data)}  # fmt: skip
-    return {name: clusters(V, data.labels).numpy() for name, V in spaces.items()}
+    spaces = {"clusters": measure.factor(Y, data.rank).V, "data_clusters": row_space(data)}
+    return {name: spectral_accuracy(V, data.labels).numpy() for name, V in spaces.items()}
 
 
 experiment(

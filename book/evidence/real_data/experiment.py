@@ -14,14 +14,15 @@ import torch
 from sklearn.cluster import KMeans
 from torch import Tensor
 
+from evidence import paper
 from evidence.datasets import EMBEDDED, TABLE, Dataset, load_dataset
 from evidence.experiment import Setting, experiment
+from evidence.paper import names, single
 from subspace_lib import diagnostics as measure
 from subspace_lib._random import generator
 from subspace_lib.clustering import clustering_scores, cross_energy
-from subspace_lib.data import ObservedData, from_matrix
+from subspace_lib.data import ObservedData, from_matrix, stack
 from subspace_lib.networks import FeedForward, Params
-from subspace_lib.training import train
 
 DATA = "SUBSPACE_DATA"  # a folder with one folder per data set, named as ``load_dataset`` does
 GRID = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 30, 40)  # ranks at which distances are kept
@@ -30,13 +31,18 @@ METHODS = ("linkage", "spectral")
 GRIDS = ("share_r", "share_r1", "spectral")
 SCORES = ("acc", "nmi", "ari")
 SETS = ("train", "held-out")
-CRITERIA = ("energy 90 %", "energy 95 %", "energy 99 %", "largest ratio", "hard threshold",
-            "parallel analysis", "K", "4K")  # fmt: skip
+ENERGIES = (90, 95, 99)  # per cent of ‖X‖_F²
+CRITERIA = (
+    *(f"energy {p} %" for p in ENERGIES),
+    *("largest ratio", "hard threshold", "parallel analysis", "K", "4K"),
+)
 SINGULAR_VALUES = 64
 SCALINGS = ("unit", "raw", "standardised")
 RATES = {"adam": 0.003, "gd": 0.05}
-DEEP = ("two_links_holds", "printed_ratio", "printed_holds", "reference_bound",
-        "reference_bound_affine", "certified_share", "certified_share_affine")  # fmt: skip
+DEEP = names(
+    "two_links_holds printed_ratio printed_holds reference_bound reference_bound_affine",
+    "certified_share certified_share_affine",
+)
 
 
 @dataclass(frozen=True)
@@ -115,16 +121,9 @@ def ranks_for(classes: int, available: int) -> tuple[int, int]:
 
 def stacked(splits: list[Halves], rank: int) -> ObservedData:
     """One trial per split as ``train`` takes them."""
-    each = [from_matrix(s.train, s.train_labels, rank) for s in splits]
-    joined = [
-        torch.stack([getattr(d, field) for d in each])
-        for field in ("X", "clean", "bases", "coefficients")
-    ]
-    X, clean, bases, coefficients = joined
-    return replace(
-        each[0], X=X, clean=clean, bases=bases, coefficients=coefficients,
-        trials=tuple(range(len(each))),
-    )  # fmt: skip
+    return stack(
+        [from_matrix(s.train, s.train_labels, rank, trial=t) for t, s in enumerate(splits)]
+    )
 
 
 def find_data(name: str, limit: int, side: int, seed: int) -> Dataset:
@@ -136,11 +135,16 @@ def find_data(name: str, limit: int, side: int, seed: int) -> Dataset:
         return load_dataset(name, limit=limit or None, seed=seed)
     spec = TABLE[name]
     split = "test" if "test" in spec.counts else "validation"
-    folder = Path(os.environ.get(DATA, "")) / name
+    given = os.environ.get(DATA)
+    folder = Path(given or ".").expanduser() / name
     return load_dataset(
-        name, split=split, limit=limit or None, seed=seed, side=min(side, spec.side),
-        directory=folder if os.environ.get(DATA) and folder.is_dir() else None,
-    )  # fmt: skip
+        name,
+        split=split,
+        limit=limit or None,
+        seed=seed,
+        side=min(side, spec.side),
+        directory=folder if given and folder.is_dir() else None,
+    )
 
 
 # ---------------------------------------------------------------------------- the rank
@@ -164,7 +168,7 @@ def rank_choices(X: np.ndarray, classes: int, seed: int = 0) -> dict[str, int]:
     s = singular_values(X)
     s = s[s > 1e-10 * s[0]]
     energy = np.cumsum(s**2) / (s**2).sum()
-    found = {f"energy {p} %": int(np.searchsorted(energy, p / 100) + 1) for p in (90, 95, 99)}
+    found = {f"energy {p} %": int(np.searchsorted(energy, p / 100) + 1) for p in ENERGIES}
     half = max(2, (len(s) + 1) // 2)
     found["largest ratio"] = int(np.argmax(s[: half - 1] / s[1:half]) + 1)
     beta = min(X.shape) / max(X.shape)
@@ -320,50 +324,45 @@ def _clusters(Y: Tensor, labels: Tensor, ranks: tuple[int, int]) -> Tensor:
 
 def follow(config: Config, setting: Setting, ready: Prepared) -> tuple[FeedForward, list[Params]]:
     """The network of every trial at each mark."""
-    m = len(ready.splits[0].train)
+    m, rule, seed = len(ready.splits[0].train), setting["optimizer"], config.seed
     network = _network(config, m, ready.bundle.n_clusters, setting["objective"], setting["bias"])
-    run = train(
-        network, ready.bundle, steps=config.marks[-1], checkpoints=config.marks, keep=True,
-        seed=config.seed, objective=setting["objective"], optimizer=setting["optimizer"],
-        lr=RATES[setting["optimizer"]], normalize="data", progress=False,
-    )  # fmt: skip
-    return network, list(run.kept)
+    options = {"objective": setting["objective"], "optimizer": rule, "lr": RATES[rule]}
+    run = paper.follow(network, ready.bundle, config.marks, seed, normalize="data", **options)
+    return network, [now.params for now in run]
 
 
 def measured(config: Config, setting: Setting, ready: Prepared) -> dict[str, np.ndarray]:
     """Train on every split and measure; the arrays are those of ``shapes``."""
     network, legs = follow(config, setting, ready)
+    stages = ("first", *["between"] * (len(legs) - 2), "last")
     rows = [
-        [_trial(network, leg, t, ready, setting, i, i == len(legs) - 1)
-         for t in range(config.trials)]
-        for i, leg in enumerate(legs)
-    ]  # fmt: skip
-    found = {key: np.stack([np.stack([row[key] for row in leg]) for leg in rows])
-             for key in rows[0][0]}  # fmt: skip
+        [_trial(network, leg, t, ready, setting, stage) for t in range(config.trials)]
+        for leg, stage in zip(legs, stages, strict=True)
+    ]
+    keys = rows[0][0]
+    found = {k: np.stack([np.stack([row[k] for row in leg]) for leg in rows]) for k in keys}
     _, deep = measure.diagnose(
         network, legs[-1], ready.bundle, groups=("chain", "reference", "certified")
     )
     found |= {name: deep[name] for name in DEEP} | ready.arrays
     found |= {name: deep[name][0] for name in ("minimum_margin", "connectivity_margin")}
     sizes = [len(ready.splits[0].train), *(X.shape[1] for X, _, _ in ready.sides[0])]
-    kept = {k: v.astype(np.float32) for k, v in found.items()}
-    return kept | {"ranks": np.array(ready.ranks), "sizes": np.array(sizes)}
+    return single(found) | {"ranks": np.array(ready.ranks), "sizes": np.array(sizes)}
 
 
 def _trial(
-    network: FeedForward, params: Params, trial: int, ready: Prepared, setting: Setting,
-    checkpoint: int, last: bool,
-) -> dict[str, np.ndarray]:  # fmt: skip
+    network: FeedForward, params: Params, trial: int, ready: Prepared, setting: Setting, stage: str
+) -> dict[str, np.ndarray]:
     """One network at one checkpoint on both halves: name → (sets, …)."""
     rows: list[dict[str, Tensor]] = []
     for side, (X, y, V) in enumerate(ready.sides[trial]):
         Y, out = _layers(network, _one(params, trial), X)
         row = describe(Y, V, y, ready.ranks)
         row["scores"] = ready.untrained[trial][side]
-        if checkpoint:  # in between, not worth the time
-            row["scores"] = torch.full_like(row["scores"], torch.nan)
-        if last:
+        if stage == "last":
             row["scores"] = _clusters(Y, y, ready.ranks)
+        elif stage == "between":  # not worth the time
+            row["scores"] = torch.full_like(row["scores"], torch.nan)
         goal, right = X, torch.tensor(torch.nan)
         if setting["objective"] == "classify":
             right = (out.argmax(0) == y).double().mean()
@@ -388,8 +387,8 @@ def settings(config: Config) -> list[Setting]:
         if name != "digits":  # ten times the time of the others
             variants += [base | {"optimizer": "gd"}]
             variants += [base | {"scaling": scaling} for scaling in SCALINGS[1:]]
-        found += [{"data": name, "objective": o} | v for v in variants
-                  for o in ("reconstruct", "classify")]  # fmt: skip
+        both = [v | {"objective": o} for v in variants for o in ("reconstruct", "classify")]
+        found += [{"data": name} | v for v in both]
     return found
 
 
@@ -420,9 +419,8 @@ def compute_hub(config: Config, setting: Setting, device: str) -> dict[str, np.n
         reason = {"card": np.array(""), "reason": np.array(type(error).__name__)}
         return blank | sizes | reason | {"ran": np.array(False)}
     found = measured(config, setting, ready)
-    return found | {
-        "card": np.array(ready.card), "reason": np.array(""), "ran": np.array(True),
-    }  # fmt: skip
+    card = {"card": np.array(ready.card), "reason": np.array("")}
+    return found | card | {"ran": np.array(True)}
 
 
 def shapes(config: Config) -> dict[str, tuple[int, ...]]:

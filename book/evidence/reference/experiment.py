@@ -13,7 +13,7 @@ from torch import Tensor
 from evidence.experiment import Setting, experiment
 from subspace_lib import _random as rnd
 from subspace_lib.bounds import depth_links, divide
-from subspace_lib.data import add_noise, sample_union
+from subspace_lib.data import UnionOfSubspaces, add_noise, sample_union
 from subspace_lib.networks import ACTIVATIONS
 from subspace_lib.projectors import containment_distance, row_basis
 from subspace_lib.reference import affine_reference, label_reference, reference_bound
@@ -84,24 +84,38 @@ def compute(config: Comparison, setting: Setting, device: str) -> dict[str, np.n
 def _batch(
     config: Comparison, setting: Setting, trials: list[int], device: str
 ) -> dict[str, np.ndarray]:
-    data = sample_union(
-        ambient_dim=config.ambient_dim, n_subspaces=4, subspace_dim=4,
-        points_per_subspace=config.points_per_subspace, trials=trials, seed=config.seed,
-    )  # fmt: skip
+    data = _union(config, trials)
     X = add_noise(data, 10.0 ** setting["noise"], seed=config.seed).X
     Y = layer(config, setting["layer"], X, data.clean, trials).to(device)
-    leading = torch.linalg.svd(Y, full_matrices=False).Vh  # a deep layer may lack the rank
+    found = references(X, data.clean, data.labels, data.rank, 4)
+    return _evaluated([Y], [R.to(device) for R in found.values()], (len(REFERENCES), len(SIZES)))
+
+
+def _union(config: Any, trials: list[int]) -> UnionOfSubspaces:
+    return sample_union(
+        ambient_dim=config.ambient_dim,
+        n_subspaces=4,
+        subspace_dim=4,
+        points_per_subspace=config.points_per_subspace,
+        trials=trials,
+        seed=config.seed,
+    )
+
+
+def _evaluated(
+    layers: Sequence[Tensor], references: Sequence[Tensor], shape: tuple[int, ...]
+) -> dict[str, np.ndarray]:
+    """bound and truth of every layer, reference and size of q: (trials, *shape)."""
     bounds, truths = [], []
-    for R in references(X, data.clean, data.labels, data.rank, 4).values():
-        k, R = R.shape[-2], R.to(device)
-        for q in (k, 2 * k):
-            bounds.append(reference_bound(Y, R, q).bound)
-            truths.append(containment_distance(R, leading[..., :q, :], k, q))
-    shape = (len(trials), len(REFERENCES), len(SIZES))
-    return {
-        name: torch.stack(values, -1).reshape(shape).cpu().numpy()
-        for name, values in (("bound", bounds), ("truth", truths))
-    }
+    for Y in layers:
+        leading = torch.linalg.svd(Y, full_matrices=False).Vh  # a deep layer may lack the rank
+        for R in references:
+            k = R.shape[-2]
+            for q in (k, 2 * k):
+                bounds.append(reference_bound(Y, R, q).bound)
+                truths.append(containment_distance(R, leading[..., :q, :], k, q))
+    arrays = {"bound": torch.stack(bounds, -1), "truth": torch.stack(truths, -1)}
+    return {name: A.reshape(len(A), *shape).cpu().numpy() for name, A in arrays.items()}
 
 
 experiment(
@@ -169,30 +183,16 @@ def compute_depth(config: Depth, setting: Setting, device: str) -> dict[str, np.
 
 
 def _deep(config: Depth, setting: Setting, trials: list[int]) -> dict[str, np.ndarray]:
-    data = sample_union(
-        ambient_dim=config.ambient_dim, n_subspaces=4, subspace_dim=4,
-        points_per_subspace=config.points_per_subspace, trials=trials, seed=config.seed,
-    )  # fmt: skip
+    data = _union(config, trials)
     noisy = add_noise(data, 10.0 ** setting["noise"], seed=config.seed)
     unit = data.clean.square().mean((-2, -1), keepdim=True).sqrt()
     unit = unit / config.small if setting["layer"].startswith("small") else unit
     layers = deep_layers(config, setting["layer"], noisy.X / unit, trials)
     gaps, errors = depth_links(data.clean / unit, noisy.noise / unit, layers, data.rank)
     chain = divide(errors, gaps).cumsum(0)[1::2].mT
-    clean = row_basis(data.clean, data.rank)
-    both = (clean, affine_reference(data.clean, data.rank))
-    bounds, truths = [], []
-    for _, Y in layers:
-        leading = torch.linalg.svd(Y, full_matrices=False).Vh  # a dead layer may lack the rank
-        for R in both:
-            k = R.shape[-2]
-            for q in (k, 2 * k):
-                bounds.append(reference_bound(Y, R, q).bound)
-                truths.append(containment_distance(R, leading[..., :q, :], k, q))
-    shape = (len(trials), config.depth, len(both), len(SIZES))
-    arrays = {"bound": bounds, "truth": truths}
-    found = {name: torch.stack(v, -1).reshape(shape).numpy() for name, v in arrays.items()}
-    return found | {"chain": chain.numpy()}
+    both = (row_basis(data.clean, data.rank), affine_reference(data.clean, data.rank))
+    shape = (config.depth, len(both), len(SIZES))
+    return _evaluated([Y for _, Y in layers], both, shape) | {"chain": chain.numpy()}
 
 
 experiment(

@@ -47,14 +47,14 @@ class Config:
 
 def clean_data(config: Any, trial: int) -> UnionOfSubspaces:
     """The clean data of one trial, without a trial axis."""
-    data = sample_union(
-        ambient_dim=config.m, n_subspaces=config.n_subspaces, subspace_dim=config.subspace_dim,
-        points_per_subspace=config.points_per_subspace, trials=[trial], seed=config.seed,
-    )  # fmt: skip
-    return UnionOfSubspaces(
-        data.X[0], data.clean[0], data.labels, data.bases[0], data.coefficients[0],
-        data.subspace_dims, (trial,),
-    )  # fmt: skip
+    return sample_union(
+        ambient_dim=config.m,
+        n_subspaces=config.n_subspaces,
+        subspace_dim=config.subspace_dim,
+        points_per_subspace=config.points_per_subspace,
+        trials=[trial],
+        seed=config.seed,
+    )[0]
 
 
 def noisy_data(config: Any, convention: str, log10_variance: float, trial: int) -> Any:
@@ -66,10 +66,8 @@ def noisy_data(config: Any, convention: str, log10_variance: float, trial: int) 
 def random_weights(config: Any, shape: tuple[int, int], layer: int, trial: int) -> Tensor:
     """The usual initialisation of layer ``layer``: uniform(−1/√f, 1/√f), f the fan-in."""
     limit = shape[1] ** -0.5
-    purpose = f"init W{layer}"
-    return rnd.uniform(
-        shape, -limit, limit, seed=config.seed, purpose=purpose, trials=[trial]
-    )[0]  # fmt: skip
+    stream = {"seed": config.seed, "purpose": f"init W{layer}", "trials": [trial]}
+    return rnd.uniform(shape, -limit, limit, **stream)[0]
 
 
 class Clean(NamedTuple):
