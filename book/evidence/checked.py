@@ -20,7 +20,8 @@ class Config:
 
 
 def settings(config: Config) -> list[Setting]:
-    return [{"statement": found.slug} for found in statements()]
+    """In the order of the slugs, which a chapter that moves does not change."""
+    return [{"statement": slug} for slug in sorted(found.slug for found in statements())]
 
 
 def compute(config: Config, setting: Setting, device: str) -> dict[str, Any]:

@@ -86,9 +86,10 @@ class SizeComparison:
 
 
 def statement_table(run: Result) -> HTML:
-    """The stored run of the statement checkers as a table."""
+    """The stored run of the statement checkers as a table, in the order of the book."""
     columns = ("statement", "instances", "violations", "largest left/right", "extremal", "controls")
-    rows = (_row(_checked(run, i)) for i in range(len(run.settings)))
+    places = [find_statement(setting["statement"]).place for setting in run.settings]
+    rows = (_row(_checked(run, i)) for i in sorted(range(len(places)), key=places.__getitem__))
     return HTML(f"{_table('statements', columns, rows)}<p>{html.escape(run.note())}</p>")
 
 
