@@ -11,7 +11,7 @@ import io
 import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +61,14 @@ class Spec:
 
     title: str
     hub: str
-    config: str | None
-    image: str
-    label: str
-    counts: dict[str, int]  # samples per split
     classes: int
     mode: str  # of the image: "L" grey, "RGB"
     side: int
-    licence: str
+    licence: str = "none stated"
+    config: str | None = None
+    image: str = "image"
+    label: str = "label"
+    counts: dict[str, int] = field(default_factory=dict)  # samples per split
     unverified: str = ""
 
     @property
@@ -77,42 +77,54 @@ class Spec:
 
 
 # Identifiers, columns and counts were compared with stored copies of the hub's pages where there
-# was one; ``unverified`` names the rest. Sides above 96 are ours: those images vary in size.
-TABLE: dict[str, Spec] = {
-    "mnist": Spec("MNIST", "ylecun/mnist", None, "image", "label",
-                  {"train": 60000, "test": 10000}, 10, "L", 28,
-                  "CC BY-SA 3.0 (the hub's card says MIT)"),
-    "cifar10": Spec("CIFAR-10", "uoft-cs/cifar10", None, "img", "label",
-                    {"train": 50000, "test": 10000}, 10, "RGB", 32, "none stated",
-                    "column names"),
-    "emnist": Spec("EMNIST (letters)", "tanganke/emnist_letters", None, "image", "label",
-                   {"train": 88800, "test": 14800}, 26, "L", 28, "none stated",
-                   "counts (accounts of the letters split differ), columns, licence"),
-    "svhn": Spec("SVHN (cropped digits)", "ufldl-stanford/svhn", "cropped_digits", "image", "label",
-                 {"train": 73257, "test": 26032, "extra": 531131}, 10, "RGB", 32,
-                 "non-commercial use only"),
-    "kmnist": Spec("Kuzushiji-MNIST", "tanganke/kmnist", None, "image", "label",
-                   {"train": 60000, "test": 10000}, 10, "L", 28, "CC BY-SA 4.0", "column names"),
-    "fashionmnist": Spec("Fashion-MNIST", "zalando-datasets/fashion_mnist", None, "image", "label",
-                         {"train": 60000, "test": 10000}, 10, "L", 28, "MIT"),
-    "flowers102": Spec("Flowers-102", "dpdl-benchmark/oxford_flowers102", None, "image", "label",
-                       {"train": 1020, "validation": 1020, "test": 6149}, 102, "RGB", 64,
-                       "none stated", "column names, licence"),
-    "food101": Spec("Food-101", "ethz/food101", None, "image", "label",
-                    {"train": 75750, "validation": 25250}, 101, "RGB", 64, "none stated"),
-    "usps": Spec("USPS", "flwrlabs/usps", None, "image", "label",
-                 {"train": 7291, "test": 2007}, 10, "L", 16, "none stated"),
-    "stl10": Spec("STL-10", "tanganke/stl10", None, "image", "label",
-                  {"train": 5000, "test": 8000}, 10, "RGB", 96, "none stated", "licence"),
-    "dtd": Spec("DTD", "tanganke/dtd", None, "image", "label",
-                {"train": 3760, "test": 1880}, 47, "RGB", 64, "for research",
-                "counts, columns, licence"),
-    "oxfordiiitpet": Spec("Oxford-IIIT Pet", "timm/oxford-iiit-pet", None, "image", "label",
-                          {"train": 3680, "test": 3669}, 37, "RGB", 64, "CC BY-SA 4.0"),
-    "eurosat": Spec("EuroSAT", "timm/eurosat-rgb", None, "image", "label",
-                    {"train": 16200, "validation": 5400, "test": 5400}, 10, "RGB", 64, "MIT",
-                    "column names"),
-}  # fmt: skip
+# was one; UNVERIFIED names the rest. Sides above 96 are ours: those images vary in size.
+COUNTS = {
+    "mnist": {"train": 60000, "test": 10000},
+    "cifar10": {"train": 50000, "test": 10000},
+    "emnist": {"train": 88800, "test": 14800},
+    "svhn": {"train": 73257, "test": 26032, "extra": 531131},
+    "kmnist": {"train": 60000, "test": 10000},
+    "fashionmnist": {"train": 60000, "test": 10000},
+    "flowers102": {"train": 1020, "validation": 1020, "test": 6149},
+    "food101": {"train": 75750, "validation": 25250},
+    "usps": {"train": 7291, "test": 2007},
+    "stl10": {"train": 5000, "test": 8000},
+    "dtd": {"train": 3760, "test": 1880},
+    "oxfordiiitpet": {"train": 3680, "test": 3669},
+    "eurosat": {"train": 16200, "validation": 5400, "test": 5400},
+}
+MNIST, SVHN = "CC BY-SA 3.0 (the hub's card says MIT)", "non-commercial use only"
+KMNIST = PET = "CC BY-SA 4.0"
+SPECS = {
+    "mnist": Spec("MNIST", "ylecun/mnist", 10, "L", 28, MNIST),
+    "cifar10": Spec("CIFAR-10", "uoft-cs/cifar10", 10, "RGB", 32, image="img"),
+    "emnist": Spec("EMNIST (letters)", "tanganke/emnist_letters", 26, "L", 28),
+    "svhn": Spec(
+        "SVHN (cropped digits)", "ufldl-stanford/svhn", 10, "RGB", 32, SVHN, config="cropped_digits"
+    ),
+    "kmnist": Spec("Kuzushiji-MNIST", "tanganke/kmnist", 10, "L", 28, KMNIST),
+    "fashionmnist": Spec("Fashion-MNIST", "zalando-datasets/fashion_mnist", 10, "L", 28, "MIT"),
+    "flowers102": Spec("Flowers-102", "dpdl-benchmark/oxford_flowers102", 102, "RGB", 64),
+    "food101": Spec("Food-101", "ethz/food101", 101, "RGB", 64),
+    "usps": Spec("USPS", "flwrlabs/usps", 10, "L", 16),
+    "stl10": Spec("STL-10", "tanganke/stl10", 10, "RGB", 96),
+    "dtd": Spec("DTD", "tanganke/dtd", 47, "RGB", 64, "for research"),
+    "oxfordiiitpet": Spec("Oxford-IIIT Pet", "timm/oxford-iiit-pet", 37, "RGB", 64, PET),
+    "eurosat": Spec("EuroSAT", "timm/eurosat-rgb", 10, "RGB", 64, "MIT"),
+}
+UNVERIFIED = {
+    "cifar10": "column names",
+    "emnist": "counts (accounts of the letters split differ), columns, licence",
+    "kmnist": "column names",
+    "flowers102": "column names, licence",
+    "stl10": "licence",
+    "dtd": "counts, columns, licence",
+    "eurosat": "column names",
+}
+TABLE = {
+    name: replace(spec, counts=COUNTS[name], unverified=UNVERIFIED.get(name, ""))
+    for name, spec in SPECS.items()
+}
 
 EMBEDDED = ("digits", "wine", "breast_cancer")
 OFFLINE = (
@@ -163,7 +175,7 @@ def load_dataset(
     if directory is None:
         rows, source = _from_hub(spec, split, cache), spec.source
     else:
-        rows, where = _from_directory(spec, split, Path(directory), cache)
+        rows, where = _from_directory(spec, split, Path(directory).expanduser(), cache)
         source = f"{where} in a local directory"
     _check_labels(spec, split, rows.labels, check_counts)
     chosen = stratified(rows.labels, limit, seed)
@@ -171,10 +183,9 @@ def load_dataset(
     X = _matrix(rows, chosen, spec, side, show)
     labels = check.label_vector(rows.labels, len(rows.labels))[chosen]
     done = f"{spec.mode} images at {side}×{side}, flattened, divided by 255"
-    return _dataset(
-        X, labels, spec.title, source, spec.licence, split, done + _part(limit, rows.labels, seed),
-        spec.unverified,
-    )  # fmt: skip
+    done += _part(limit, rows.labels, seed)
+    about = (spec.title, source, spec.licence, split)
+    return _dataset(X, labels, about, done, spec.unverified)
 
 
 def _key(name: Any) -> str:
@@ -184,8 +195,8 @@ def _key(name: Any) -> str:
     def plain(text: str) -> str:
         return "".join(c for c in text.lower() if c.isalnum())
 
-    aliases = {"kuzushijimnist": "kmnist", "emnistletters": "emnist", "oxfordpet": "oxfordiiitpet",
-               "oxforddtd": "dtd"}  # fmt: skip
+    aliases = {"kuzushijimnist": "kmnist", "emnistletters": "emnist", "oxforddtd": "dtd"}
+    aliases["oxfordpet"] = "oxfordiiitpet"
     names = {plain(known): known for known in known_datasets()} | aliases
     if plain(name) not in names:
         raise ValueError(f"name must be one of {', '.join(known_datasets())}, got {name!r}")
@@ -193,13 +204,15 @@ def _key(name: Any) -> str:
 
 
 def _dataset(
-    X: np.ndarray, labels: np.ndarray, name: str, source: str, licence: str, split: str,
-    preprocessing: str, unverified: str = "",
-) -> Dataset:  # fmt: skip
+    X: np.ndarray, labels: np.ndarray, about: tuple[str, ...], done: str, unverified: str = ""
+) -> Dataset:
+    """about: name, source, licence and split, as ``Card`` has them; done: the preprocessing."""
     if not np.isfinite(X).all() or X.min() < 0:
-        raise ValueError(f"{name} must be finite and non-negative; the files are not what they say")
+        raise ValueError(
+            f"{about[0]} must be finite and non-negative; the files are not what they say"
+        )
     sizes = (X.shape[0], X.shape[1], int(labels.max()) + 1)
-    card = Card(name, source, licence, split, *sizes, preprocessing, unverified)
+    card = Card(*about, *sizes, done, unverified)
     return Dataset(X, labels.astype(np.int64), card)
 
 
@@ -213,8 +226,8 @@ def _embedded(key: str, split: str | None, limit: int | None, seed: int) -> Data
     X = np.ascontiguousarray(bunch.data[chosen].T, dtype=np.float64)
     done = "pixel counts 0..16" if key == "digits" else "measurements in their own units"
     done += _part(limit, bunch.target, seed)
-    return _dataset(X, bunch.target[chosen], key, f"scikit-learn, load_{key} (UCI repository)",
-                    "CC BY 4.0", "all", done)  # fmt: skip
+    about = (key, f"scikit-learn, load_{key} (UCI repository)", "CC BY 4.0", "all")
+    return _dataset(X, bunch.target[chosen], about, done)
 
 
 def _part(limit: int | None, labels: np.ndarray, seed: int) -> str:
@@ -311,7 +324,7 @@ def _extra() -> Any:
 
 def _from_hub(spec: Spec, split: str, cache: str | Path | None) -> _Rows:
     hub = _extra()
-    where = str(cache) if cache is not None else None
+    where = _cache(cache)
     table = _loaded(
         lambda **again: hub.load_dataset(
             spec.hub, spec.config, split=split, cache_dir=where, **again
@@ -319,6 +332,10 @@ def _from_hub(spec: Spec, split: str, cache: str | Path | None) -> _Rows:
         lambda error: _explained(error, spec, where),
     )
     return _from_table(table, spec, where or "the hub library's cache")
+
+
+def _cache(cache: str | Path | None) -> str | None:
+    return None if cache is None else str(Path(cache).expanduser())
 
 
 def _loaded(load: Callable[..., Any], explain: Callable[[Exception], Exception]) -> Any:
@@ -403,10 +420,8 @@ def _from_directory(
         parquet = [path for path in parquet if spec.config in path.parts]
     if parquet:
         return _from_parquet(spec, parquet, cache), "Parquet files"
-    pictures = sorted(
-        path for path in (folder / split).glob("*/*")
-        if path.suffix.lower() in {".png", ".jpg", ".jpeg", ".bmp", ".gif"}
-    )  # fmt: skip
+    known = {".png", ".jpg", ".jpeg", ".bmp", ".gif"}
+    pictures = sorted(p for p in (folder / split).glob("*/*") if p.suffix.lower() in known)
     if pictures:
         return _from_pictures(pictures), "an image folder"
     found = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
@@ -443,7 +458,7 @@ def read_idx(path: str | Path) -> np.ndarray:
 
     Raises ValueError if it is damaged: not IDX, cut short, or with bytes to spare.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     remedy = f"delete {path} and fetch it again"
     content = path.read_bytes()
     if content[:2] == b"\x1f\x8b":
@@ -496,7 +511,7 @@ def _from_parquet(spec: Spec, files: list[Path], cache: str | Path | None) -> _R
             end = file.read()
         if end != b"PAR1":
             raise ValueError(f"{path} is cut short or no Parquet file; delete it, fetch it again")
-    names, where = [str(path) for path in files], str(cache) if cache is not None else None
+    names, where = [str(path) for path in files], _cache(cache)
     table = _loaded(
         lambda **again: hub.load_dataset(
             "parquet", data_files=names, split="train", cache_dir=where, **again
