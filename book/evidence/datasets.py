@@ -207,12 +207,11 @@ def _dataset(
     X: np.ndarray, labels: np.ndarray, about: tuple[str, ...], done: str, unverified: str = ""
 ) -> Dataset:
     """about: name, source, licence and split, as ``Card`` has them; done: the preprocessing."""
+    name, source, licence, split = about
     if not np.isfinite(X).all() or X.min() < 0:
-        raise ValueError(
-            f"{about[0]} must be finite and non-negative; the files are not what they say"
-        )
+        raise ValueError(f"{name} must be finite and non-negative; the files are not what they say")
     sizes = (X.shape[0], X.shape[1], int(labels.max()) + 1)
-    card = Card(*about, *sizes, done, unverified)
+    card = Card(name, source, licence, split, *sizes, done, unverified)
     return Dataset(X, labels.astype(np.int64), card)
 
 

@@ -8,6 +8,7 @@ method stops.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -93,7 +94,7 @@ def facts(W: Tensor, D: Tensor, X: Tensor) -> dict[str, float]:
 def converge(W: Tensor, D: Tensor, X: Tensor, steps: int) -> tuple[Tensor, Tensor]:
     """Minimise on by L-BFGS with a Wolfe line search, at most ``steps`` iterations."""
     W, D = (p.clone().requires_grad_() for p in (W, D))
-    stop = {"max_iter": steps, "tolerance_grad": 1e-12, "tolerance_change": 1e-16}
+    stop: dict[str, Any] = {"max_iter": steps, "tolerance_grad": 1e-12, "tolerance_change": 1e-16}
     rule = torch.optim.LBFGS([W, D], history_size=50, line_search_fn="strong_wolfe", **stop)
 
     def closure() -> Tensor:
@@ -146,9 +147,18 @@ def stages(
     )
     X, W, D = data.X[0], first["W1"][0], first["W2"][0]
     fitted = X @ torch.linalg.pinv(torch.relu(W @ X))
-    options = {"optimizer": "adam", "lr": config.adam, "normalize": "data", "dtype": torch.float64}
-    ends = {"steps": config.steps, "checkpoints": [config.steps], "progress": False}
-    run = train(network, data, init=first, **options, **ends)
+    run = train(
+        network,
+        data,
+        optimizer="adam",
+        lr=config.adam,
+        steps=config.steps,
+        init=first,
+        normalize="data",
+        checkpoints=[config.steps],
+        dtype=torch.float64,
+        progress=False,
+    )
     after = run.params["W1"][0], run.params["W2"][0]
     return X, [(W, D), (W, fitted), after, converge(*after, X, config.polish)]
 

@@ -212,8 +212,8 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarr
         stacked = {k: torch.stack([row[k] for row in rows]) for k in LAYERWISE}
         layered.append({k: _without(v, gone) for k, v in stacked.items()})
         found = overall(network, weights, data, test, config.lanczos)
-        found = {k: _without(v, gone) for k, v in found.items()}
-        whole.append(found | {"loss": now.loss, "accuracy": now.accuracy})
+        own = {"loss": now.loss, "accuracy": now.accuracy}
+        whole.append({k: _without(v, gone) for k, v in found.items()} | own)
     acc = np.full((len(METHODS), 1 + network.depth, config.trials), np.nan)
     if clustered(setting):
         with warnings.catch_warnings():  # equal points: k-means finds fewer distinct ones
