@@ -9,8 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from evidence import instances as make
-from evidence.denoising.statements import NEARLY
-from evidence.row_spaces_move.statements import turned
 from evidence.statement import Sides, statement
 from subspace_lib.bounds import singular_value
 from subspace_lib.projectors import projection_distance
@@ -42,8 +40,8 @@ def _link(A: Tensor, Y: Tensor, r: int, gap: Tensor | None = None) -> Sides:
         gap = singular_value(Y, r) - singular_value(A, r + 1)
     keep = (gap > 1e-9) & (singular_value(A, r) > 1e-9)
     A, Y, gap = A[keep], Y[keep], gap[keep]
-    bound = torch.linalg.matrix_norm(Y - A, 2) / gap
-    return Sides(projection_distance(A, Y, r), bound * NEARLY + 1e-12)
+    bound = make.norm(Y - A) / gap
+    return Sides(projection_distance(A, Y, r), bound * make.NEARLY + 1e-12)
 
 
 def _activation(seed: int, count: int) -> Sides:
@@ -60,14 +58,14 @@ def _activation(seed: int, count: int) -> Sides:
 
 def _bent_rotation() -> Sides:
     """Y = diag(1, 0) and WX turned from it by a small angle: equality in the form with 8."""
-    Y, A = turned(1e-2)
+    Y, A = make.turned(1e-2)
     return _link(A[None], Y[None], 1)
 
 
 def _gap_before_the_activation() -> Sides:
     """s_1(WX) − s_2(WX) in place of δ₃: the activation exchanges the directions."""
     A, Y = make.matrix([[1, 0], [0, 0.9]]), make.matrix([[0.949, 0], [0, 0.951]])
-    return _link(A[None], Y[None], 1, torch.tensor([0.1], dtype=torch.float64))
+    return _link(A[None], Y[None], 1, make.vector(0.1))
 
 
 def _smaller_constant() -> Sides:
@@ -89,9 +87,9 @@ statement(
 
 
 def _removed(A: Tensor, Y: Tensor) -> Sides:
-    energy = torch.where(A < 0, A, 0.0).square().sum((-2, -1))
+    energy = make.square(torch.where(A < 0, A, 0.0))
     gone = torch.linalg.matrix_norm(Y - A).square()
-    return Sides((gone - energy).abs(), 1e-12 * (1 + A.square().sum((-2, -1))))
+    return Sides((gone - energy).abs(), 1e-12 * (1 + make.square(A)))
 
 
 def _relu_removes(seed: int, count: int) -> Sides:
@@ -116,11 +114,10 @@ statement(
 
 def _half(A: Tensor, Y: Tensor, other: Tensor) -> Sides:
     """Y − A/2 = |A|/2, and no multiple of A is nearer to Y than c = ‖Y‖²/‖A‖²."""
-    size = A.square().sum((-2, -1))
-    c = Y.square().sum((-2, -1)) / size
-    best = (Y - c[:, None, None] * A).square().sum((-2, -1))
-    rival = (Y - other[:, None, None] * A).square().sum((-2, -1))
-    wrong = (Y - A / 2 - A.abs() / 2).abs().amax((-2, -1))
+    size = make.square(A)
+    c = make.square(Y) / size
+    best, rival = (make.square(Y - by[:, None, None] * A) for by in (c, other))
+    wrong = make.largest(Y - A / 2 - A.abs() / 2)
     norm = (torch.linalg.matrix_norm(Y - A / 2) - torch.linalg.matrix_norm(A) / 2).abs()
     return Sides(wrong + norm + (best - rival).clamp(min=0), 1e-12 * (1 + size))
 
@@ -129,7 +126,7 @@ def _one_half(seed: int, count: int) -> Sides:
     A = pre_activations(seed, count)
     if seed % 2:  # as much energy above as below zero: the best multiple is one half
         A = torch.cat([A, -A], -1)
-        c = torch.relu(A).square().sum((-2, -1)) / A.square().sum((-2, -1))
+        c = make.square(torch.relu(A)) / make.square(A)
         sides = _half(A, torch.relu(A), make.uniform(seed, "rival", -1, 2, count))
         return Sides(sides.left + (c - 0.5).abs(), sides.right)
     return _half(A, torch.relu(A), make.uniform(seed, "rival", -1, 2, count))
@@ -189,7 +186,7 @@ statement(
 
 def _unchanged(X: Tensor, W: Tensor) -> Sides:
     A = W @ X
-    return make.rounding((torch.relu(A) - A).abs().amax((-2, -1)), 0.0)
+    return make.rounding(make.largest(torch.relu(A) - A), 0.0)
 
 
 def _non_negative(seed: int, count: int) -> Sides:
@@ -220,8 +217,8 @@ statement(
 def _rest(M: Tensor) -> Sides:
     """Σ_{j≥2} s_j² against p n · (variance of the entries)."""
     s = torch.linalg.svdvals(M)
-    variance = (M - M.mean((-2, -1), keepdim=True)).square().sum((-2, -1))
-    return Sides(s[..., 1:].square().sum(-1), variance * NEARLY + 1e-12 * s[..., 0] ** 2)
+    variance = make.square(M - M.mean((-2, -1), keepdim=True))
+    return Sides(s[..., 1:].square().sum(-1), variance * make.NEARLY + 1e-12 * s[..., 0] ** 2)
 
 
 def _one_direction(seed: int, count: int) -> Sides:
@@ -255,16 +252,13 @@ statement(
 
 
 def _shares(w: Tensor, x: Tensor, z: Tensor, s: Tensor) -> Sides:
-    """Running number of negative w·(x + z) against its mean; w, x: (…, m), z: (…, N, m).
-
-    Hoeffding: |count − mean| ≤ √(N·LUCK/2) but with probability 2·exp(−LUCK).
-    """
+    """Running number of negative w·(x + z) against its mean; w, x: (…, m), z: (…, N, m)."""
     clean, length = (w * x).sum(-1), torch.linalg.vector_norm(w, dim=-1)
     chance = 0.5 * torch.erfc(clean / (s * length) / 2**0.5)
     seen = (clean[:, None] + (z @ w[..., None])[..., 0] < 0).double().sum(-1)
     N = z.shape[-2]
     number = N * torch.arange(1, len(x) + 1, dtype=torch.float64)
-    return Sides((seen - N * chance).cumsum(0).abs(), (number * make.LUCK / 2).sqrt())
+    return Sides((seen - N * chance).cumsum(0).abs(), number * make.luck(number))
 
 
 def _draw(seed: int, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from evidence import instances as make
 from evidence.statement import Sides, statement
-from subspace_lib.projectors import row_basis
+from subspace_lib.bounds import singular_value
 
 Activation = Callable[[Tensor], Tensor]
 HALF: tuple[tuple[Activation, float], ...] = (
@@ -80,25 +80,15 @@ statement(
 )
 
 
-def _distance(A: Tensor, B: Tensor, r: int) -> Tensor:
-    """‖P_r(A) − P_r(B)‖ of each pair."""
-    V, U = row_basis(A, r), row_basis(B, r)
-    return torch.linalg.matrix_norm(V.mT @ V - U.mT @ U, 2)
-
-
 def _gap(A: Tensor, r: int) -> Tensor:
-    s = torch.linalg.svdvals(A)
-    after = s[:, r] if r < s.shape[-1] else torch.zeros_like(s[:, 0])
-    return s[:, r - 1] - after
+    return singular_value(A, r) - singular_value(A, r + 1)
 
 
 def _moved(A: Tensor, B: Tensor, e: Tensor, r: int) -> Sides:
     """The distance against e/(δ − e), on the instances with e < δ; rounding is allowed for."""
     gap = _gap(A, r)
     keep = e < gap
-    if not keep.any():
-        return Sides(e[keep], e[keep])
-    return Sides(_distance(A[keep], B[keep], r), (e / (gap - e) + 1e-9)[keep])
+    return Sides(make.distance(A[keep], B[keep], r), (e / (gap - e) + 1e-9)[keep])
 
 
 def _matrices(seed: int, count: int) -> tuple[Tensor, int]:
@@ -130,7 +120,7 @@ def _not_small() -> Sides:
     A, r = _matrices(0, 20)
     A = 1e3 * A
     e = 2 * HALF[0][1] * _square(A)
-    return Sides(_distance(A, F.gelu(A), r), e / (_gap(A, r) - e))
+    return Sides(make.distance(A, F.gelu(A), r), e / (_gap(A, r) - e))
 
 
 statement(
@@ -151,7 +141,7 @@ def _far(seed: int, count: int) -> Sides:
 
 
 def _farthest() -> Sides:
-    a = torch.tensor([GELU_AT, SILU_AT], dtype=torch.float64)
+    a = make.vector(GELU_AT, SILU_AT)
     pairs = zip(FAR, a, strict=True)
     return make.join(*(make.one((f(x) - torch.relu(x)).abs(), k + 1e-12) for (f, k), x in pairs))
 
@@ -190,7 +180,7 @@ def _not_large() -> Sides:
     A, r = _matrices(0, 20)
     e = torch.full((20,), FAR[0][1] * (A.shape[-1] * A.shape[-2]) ** 0.5 / 1e-3)
     R = torch.relu(A)
-    return Sides(_distance(R, F.gelu(1e-3 * A), r), e / (_gap(R, r) - e))
+    return Sides(make.distance(R, F.gelu(1e-3 * A), r), e / (_gap(R, r) - e))
 
 
 statement(

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import conv1d
 
 from evidence import instances as make
 from evidence.statement import Sides, statement
 from subspace_lib.projectors import row_basis, row_projector
-
-ROUNDING = 1e-9
-
-
-def _norm(A: Tensor) -> Tensor:
-    return torch.linalg.matrix_norm(A, 2)
 
 
 def _windows(size: int, kernel: int, stride: int, pad: int) -> Tensor:
@@ -38,23 +33,19 @@ def _linear(K: Tensor, S: Tensor, X: Tensor, stride: int, pad: int, low: Tensor)
     T = _toeplitz(K, S)
     most = S.sum((0, 1)).max()
     images, size = (T @ X).square().sum(-2), X.square().sum(-2)  # (count, n)
-    lower = low[:, None] * size / (images + ROUNDING)
-    upper = images / (_norm(K)[:, None] ** 2 * most * size)
-    worst = torch.cat([lower, upper], -1).amax(-1)
-    plain = torch.stack(
-        [torch.nn.functional.conv1d(x.mT[:, None], k[:, None], stride=stride, padding=pad)
-         .permute(2, 1, 0).flatten(0, 1) for x, k in zip(X, K, strict=True)]
-    )  # fmt: skip
-    off = (plain - T @ X).abs().amax((-2, -1)) / ROUNDING
+    lower = low[:, None] * size / (images + make.ROUNDING)
+    upper = images / (make.norm(K)[:, None] ** 2 * most * size)
+    pairs = zip(X, K, strict=True)
+    maps = [conv1d(x.mT[:, None], k[:, None], stride=stride, padding=pad) for x, k in pairs]
+    off = make.largest(torch.stack(maps).permute(0, 3, 2, 1).flatten(1, 2) - T @ X) / make.ROUNDING
     r = min(X.shape[-2:])
-    kept = torch.zeros_like(worst)
-    seen = images.amin(-1) > ROUNDING  # a control may send a point to zero
-    good = seen & (low > 1e-3 * _norm(K) ** 2)  # P_r is then computed to rounding
+    kept = torch.zeros_like(off)
+    seen = images.amin(-1) > make.ROUNDING  # a control may send a point to zero
+    good = seen & (low > 1e-3 * make.norm(K) ** 2)  # P_r is then computed to rounding
     if good.any():
         change = row_projector((T @ X)[good], r) - row_projector(X[good], r)
-        kept[good] = _norm(change) / 1e-6
-    worst = torch.stack([worst, off, kept]).amax(0)
-    return Sides(worst, torch.full_like(worst, 1 + ROUNDING))
+        kept[good] = make.norm(change) / 1e-6
+    return make.ratios(lower.amax(-1), upper.amax(-1), off, kept, slack=make.ROUNDING)
 
 
 def _convolution(seed: int, count: int) -> Sides:
@@ -78,23 +69,21 @@ def _convolution_extremal() -> Sides:
     """K = I, windows side by side: ‖Tx‖ = ‖x‖."""
     S = _windows(4, 2, 2, 0)
     x = make.matrix([[1], [2], [3], [4]])
-    one = torch.ones(1, dtype=torch.float64)
-    return _linear(torch.eye(2).double()[None], S, x[None], 2, 0, one)
+    return _linear(make.eye(2)[None], S, x[None], 2, 0, make.vector(1))
 
 
 def _gaps() -> Sides:
     """Stride 3 with kernels of length 2: every third entry is in no window."""
     S = _windows(5, 2, 3, 0)
     x = make.matrix([[0], [0], [1], [0], [0]])
-    one = torch.ones(1, dtype=torch.float64)
-    return _linear(torch.eye(2).double()[None], S, x[None], 3, 0, one)
+    return _linear(make.eye(2)[None], S, x[None], 3, 0, make.vector(1))
 
 
 def _few_channels() -> Sides:
     """One channel (1, −1) does not see a constant; its one singular value stands for s_2."""
     S = _windows(4, 2, 1, 0)
     x = torch.ones(1, 4, 1, dtype=torch.float64)
-    return _linear(make.matrix([[1, -1]])[None], S, x, 1, 0, torch.full((1,), 2.0).double())
+    return _linear(make.matrix([[1, -1]])[None], S, x, 1, 0, make.vector(2))
 
 
 statement(
@@ -107,11 +96,9 @@ statement(
 )
 
 
-def _share(R: Tensor, Y: Tensor) -> Tensor:
+def _shared(R: Tensor, Y: Tensor) -> Tensor:
     """tr(P Q), Q the projector on the row space of Y; R has orthonormal rows."""
-    _, s, Vh = torch.linalg.svd(Y, full_matrices=False)
-    V = Vh * (s > 1e-9 * s[..., :1])[..., None]
-    return (R @ V.mT).square().sum((-2, -1))
+    return make.square(R @ make.row_space(Y).mT)
 
 
 def _pooled(K: Tensor, S: Tensor, X: Tensor, flat: bool = False, act: bool = False) -> Sides:
@@ -120,10 +107,9 @@ def _pooled(K: Tensor, S: Tensor, X: Tensor, flat: bool = False, act: bool = Fal
     A = _toeplitz(K, S) @ X
     maps = A.unflatten(-2, (len(S), c))
     R = row_basis(X, min(X.shape[-2:]))
-    before = _share(R, torch.relu(maps).mean(-3) if act else A if flat else maps.mean(-3))
-    after = _share(R, torch.relu(maps).mean(-3))
-    worst = torch.maximum(before / min(c, kernel), after / c)
-    return Sides(worst, torch.full_like(worst, 1 + ROUNDING))
+    before = _shared(R, torch.relu(maps).mean(-3) if act else A if flat else maps.mean(-3))
+    after = _shared(R, torch.relu(maps).mean(-3))
+    return make.ratios(before / min(c, kernel), after / c, slack=make.ROUNDING)
 
 
 def _pooling(seed: int, count: int) -> Sides:
@@ -133,9 +119,9 @@ def _pooling(seed: int, count: int) -> Sides:
     return _pooled(K, _windows(size, kernel, 1, 0), make.gaussian(seed, "X", count, size, n))
 
 
-def _pooling_extremal() -> Sides:
-    """Two channels, kernels of length 2, r = 4: exactly two directions are left."""
-    return _pooled(torch.eye(2).double()[None], _windows(4, 2, 2, 0), torch.eye(4).double()[None])
+def _two_channels(flat: bool = False) -> Sides:
+    """Two channels, kernels of length 2, r = 4: pooled, exactly two directions are left."""
+    return _pooled(make.eye(2)[None], _windows(4, 2, 2, 0), make.eye(4)[None], flat)
 
 
 def _activation_first() -> Sides:
@@ -144,18 +130,16 @@ def _activation_first() -> Sides:
     return _pooled(K, _windows(6, 1, 1, 0), make.gaussian(0, "X", 1, 6, 6), act=True)
 
 
-def _not_pooled() -> Sides:
-    return _pooled(torch.eye(2).double()[None], _windows(4, 2, 2, 0), torch.eye(4).double()[None],
-                   flat=True)  # fmt: skip
-
-
 statement(
     "pooling",
     "Proposition 15.2",
     "pooled: tr P(X*)P(A·TX) ≤ min(c, κ), tr P(X*)P(A·σ(TX)) ≤ c",
     _pooling,
-    {"pooled before the activation": _activation_first, "pooled at all": _not_pooled},
-    _pooling_extremal,
+    {
+        "pooled before the activation": _activation_first,
+        "pooled at all": lambda: _two_channels(flat=True),
+    },
+    _two_channels,
 )
 
 
@@ -185,13 +169,13 @@ def _steady(
     X = clean + Z
     mean = weights.mean(1)
     T = C + _kron(mean, W)
-    omega = _norm(weights - mean[:, None]).amax(-1) * _norm(W)
-    e = spread * omega * torch.linalg.matrix_norm(X) + noise * _norm(T @ Z)
+    omega = make.norm(weights - mean[:, None]).amax(-1) * make.norm(W)
+    e = spread * omega * torch.linalg.matrix_norm(X) + noise * make.norm(T @ Z)
     gap = torch.linalg.svdvals(T @ clean)[:, r - 1] - e
     usable = gap > 0
     Y = _mixed(weights, W, C, X)[usable]
-    distance = _norm(row_projector(Y, r) - row_projector(clean[usable], r))
-    return Sides(distance, (e / gap)[usable] + ROUNDING)
+    distance = make.norm(row_projector(Y, r) - row_projector(clean[usable], r))
+    return Sides(distance, (e / gap)[usable] + make.ROUNDING)
 
 
 def _clean(seed: int, count: int, m: int, n: int, r: int) -> Tensor:
@@ -207,19 +191,16 @@ def _attention(seed: int, count: int) -> Sides:
     varying = make.log_uniform(seed, "varying", -5, -1, count, 1, 1, 1)
     weights = torch.softmax(fixed + varying * scores, -1)
     W = make.gaussian(seed, "W", count, D, D)
-    C = (seed % 2) * torch.eye(S * D, dtype=torch.float64).expand(count, -1, -1)
+    C = (seed % 2) * make.eye(S * D).expand(count, -1, -1)
     Z = make.gaussian(seed, "Z", count, S * D, n)
     Z = make.log_uniform(seed, "noise", -6, -1, count, 1, 1) * Z
     return _steady(weights, W, C, _clean(seed, count, S * D, n, r), Z, r)
 
 
-ONE = torch.ones(1, 1, 1, dtype=torch.float64)
-
-
 def _attention_extremal() -> Sides:
     """One token of two numbers, X* = e₁e₁ᵀ and noise t·e₁e₂ᵀ: sin θ = t/√(1 + t²)."""
     weights = torch.ones(1, 2, 1, 1, dtype=torch.float64)
-    W, C = torch.eye(2).double()[None], torch.zeros(1, 2, 2, dtype=torch.float64)
+    W, C = make.eye(2)[None], torch.zeros(1, 2, 2, dtype=torch.float64)
     clean, Z = make.matrix([[1, 0], [0, 0]]), 1e-3 * make.matrix([[0, 1], [0, 0]])
     return _steady(weights, W, C, clean[None], Z[None], 1)
 
@@ -233,7 +214,7 @@ def _varying(**forget: float) -> Sides:
     Z = 0.01 * make.matrix([[1, -1], [0, 0]])
     steady = weights.mean(0).expand(2, 2, 2)
     chosen = steady if "noise" in forget else weights
-    return _steady(chosen[None], ONE, zero, clean[None], Z[None], 1, **forget)
+    return _steady(chosen[None], make.eye(1)[None], zero, clean[None], Z[None], 1, **forget)
 
 
 statement(
@@ -259,7 +240,7 @@ def _two_lines(t: Tensor, beta: Tensor, fixed: bool = False) -> Sides:
         weights = weights.mean(1, keepdim=True).expand_as(weights)
     one = torch.ones(len(t), 1, 1, dtype=t.dtype)
     Y = _mixed(weights, one, torch.zeros(len(t), 2, 2, dtype=t.dtype), X)
-    distance = _norm(row_projector(X, 2) - row_projector(Y, 2))
+    distance = make.norm(row_projector(X, 2) - row_projector(Y, 2))
     g = torch.sigmoid(beta * t * t)
     sines = []
     for v in (t * (g + 0.5), t * (g - 0.5)):

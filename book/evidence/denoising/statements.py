@@ -6,20 +6,16 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
-from evidence.row_spaces_move.statements import turned
 from evidence.statement import Sides, statement
 from subspace_lib.bounds import singular_value
 from subspace_lib.projectors import projection_distance
-
-NEARLY = 1 + 1e-9  # what rounding may add to a ratio
 
 
 def noisy(seed: int, count: int) -> tuple[Tensor, Tensor, int]:
     """Clean (count, m, n) of rank r with values in [0.1, 10], and noise, also of low rank."""
     m, n = make.shape(seed, m=(2, 10), n=(2, 16))
     r, rank_Z = make.shape(seed, r=(1, min(m, n)), rank_Z=(1, min(m, n)))
-    values = make.log_uniform(seed, "values", -1, 1, count, r).sort(-1, descending=True).values
-    clean = make.with_spectrum(seed, "clean", m, n, values)
+    clean = make.with_spectrum(seed, "clean", m, n, make.spectrum(seed, "values", -1, 1, count, r))
     left = make.gaussian(seed, "noise left", count, m, rank_Z)
     Z = left @ make.gaussian(seed, "noise right", count, rank_Z, n)
     return clean, Z * make.log_uniform(seed, "size", -5, 0, count, 1, 1), r
@@ -32,7 +28,7 @@ def least_margin(clean: Tensor, Z: Tensor, r: int, constant: float) -> tuple[Ten
     """
     gap = singular_value(clean, r) - singular_value(clean + Z, r + 1)
     positive = gap > 1e-9
-    size = torch.linalg.matrix_norm(Z, 2)
+    size = make.norm(Z)
     return constant**0.5 * size / torch.where(positive, gap, 1.0), positive
 
 
@@ -40,7 +36,7 @@ def link(clean: Tensor, Z: Tensor, r: int, constant: float) -> Sides:
     """‖P_r(X) − P_r(X*)‖_max against ε/8 at the least ε that the hypothesis allows."""
     epsilon, usable = least_margin(clean, Z, r, constant)
     moved = projection_distance(clean[usable], (clean + Z)[usable], r)
-    return Sides(moved, epsilon[usable] / 8 * NEARLY + 1e-13)
+    return Sides(moved, epsilon[usable] / 8 * make.NEARLY + 1e-13)
 
 
 def _denoise(seed: int, count: int) -> Sides:
@@ -54,7 +50,7 @@ def _denoise_spectral(seed: int, count: int) -> Sides:
 
 def _rotation(angle: float = 1e-2) -> tuple[Tensor, Tensor, int]:
     """Wedin with equality at a small angle, where the largest entry is nearly the sine."""
-    A, B = turned(angle)
+    A, B = make.turned(angle)
     return A[None], (B - A)[None], 1
 
 
@@ -107,23 +103,21 @@ def _full_rank(seed: int, count: int) -> Sides:
 
 def too_large(Z: Tensor, r: int) -> Sides:
     """√r ‖Z‖ against ‖Z‖_F: the printed proof needs the opposite order."""
-    return Sides(r**0.5 * torch.linalg.matrix_norm(Z, 2), torch.linalg.matrix_norm(Z))
+    return Sides(r**0.5 * make.norm(Z), torch.linalg.matrix_norm(Z))
 
 
 def _identity_of_size_101() -> Sides:
-    return too_large(torch.eye(101, dtype=torch.float64)[None], 100)
+    return too_large(make.eye(101)[None], 100)
 
 
 def _equal_but_small() -> Sides:
     """Three equal values, r = 2, and one that is larger: the inequality is true."""
-    values = torch.tensor([10.0, 1, 1, 1], dtype=torch.float64)
-    return too_large(torch.diag(values)[None], 2)
+    return too_large(torch.diag(make.vector(10, 1, 1, 1))[None], 2)
 
 
 def _low_rank() -> Sides:
     """Rank r − 1: the inequality is true."""
-    values = torch.tensor([1.0, 1, 0, 0], dtype=torch.float64)
-    return too_large(torch.diag(values)[None], 3)
+    return too_large(torch.diag(make.vector(1, 1, 0, 0))[None], 3)
 
 
 statement(
@@ -154,20 +148,20 @@ def _noise_size(seed: int, count: int) -> Sides:
     epsilon, usable = least_margin(clean, Z, r, 128 * r)
     epsilon = epsilon * (1 + make.log_uniform(seed, "ample", -9, 1, count))
     right = epsilon * singular_value(clean, r) / (128 * r) ** 0.5
-    return Sides(torch.linalg.matrix_norm(Z, 2)[usable], right[usable] * NEARLY)
+    return Sides(make.norm(Z)[usable], right[usable] * make.NEARLY)
 
 
 def _noise_size_extremal() -> Sides:
     """X has rank r, so δ₁ = s_r(X*)."""
     clean, Z, r = _rotation()
     epsilon, _ = least_margin(clean, Z, r, 128)
-    return make.one(torch.linalg.matrix_norm(Z, 2), epsilon / 128**0.5)
+    return make.one(make.norm(Z), epsilon / 128**0.5)
 
 
 def _condition_not_met() -> Sides:
     """ε = 0.01 whatever the noise: the condition of Lemma 4.1 fails, and so does the bound."""
     _, Z, _ = _rotation(0.5)
-    return make.one(torch.linalg.matrix_norm(Z, 2), 0.01 / 128**0.5)
+    return make.one(make.norm(Z), 0.01 / 128**0.5)
 
 
 statement(

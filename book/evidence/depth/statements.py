@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
+from math import cos, sin
+
 import torch
 from torch import Tensor
 
 from evidence import instances as make
 from evidence.statement import Sides, statement
 
-ROUNDING = 1e-9
-
-
-def _row_space(A: Tensor, q: int | None = None) -> Tensor:
-    """Orthonormal rows: the q leading right singular vectors, the whole row space by default.
-
-    Rows beyond the rank are zero.
-    """
-    _, s, Vh = torch.linalg.svd(A, full_matrices=False)
-    alive = (s > 1e-9 * s[..., :1]).double()[..., None]
-    return (Vh * alive)[..., :q, :]
-
-
-def _share(V: Tensor, B: Tensor) -> Tensor:
-    """‖V Bᵀ‖_F² / r: the share of the r rows of V inside the row space of B."""
-    return (V @ B.mT).square().sum((-2, -1)) / V.shape[-2]
-
 
 def _ceiling(V: Tensor, Y: Tensor, W: Tensor, q: int, relu: bool = False) -> Sides:
     """The share in the top q of WY, and what the best W leaves of it, against the ceiling."""
-    ceiling = _share(V, _row_space(Y))
+    ceiling = make.share(V, make.row_space(Y))
     image = torch.relu(W @ Y) if relu else W @ Y
-    found = _share(V, _row_space(image, q))
+    found = make.share(V, make.row_space(image, q))
     best = V @ torch.linalg.pinv(Y) @ Y
-    missed = (ceiling - _share(V, _row_space(best, V.shape[-2]))).abs()
-    return Sides(torch.maximum(found, ceiling + missed), ceiling + ROUNDING)
+    missed = (ceiling - make.share(V, make.row_space(best, V.shape[-2]))).abs()
+    return Sides(torch.maximum(found, ceiling + missed), ceiling + make.ROUNDING)
 
 
 def _ceiling_random(seed: int, count: int) -> Sides:
@@ -50,7 +35,7 @@ def _ceiling_random(seed: int, count: int) -> Sides:
 
 def _ceiling_extremal() -> Sides:
     V = make.matrix([[1, 0]])[None]
-    return _ceiling(V, V, torch.ones(1, 1, 1).double(), 1)
+    return _ceiling(V, V, make.eye(1)[None], 1)
 
 
 def _with_relu() -> Sides:
@@ -72,14 +57,13 @@ statement(
 def _forced(clean: Tensor, r: int, Y: Tensor, output: Tensor) -> Sides:
     """r(1 − c) against ‖X̂ − X*‖_F²/s_r²."""
     s = torch.linalg.svdvals(clean)[..., r - 1]
-    left = r * (1 - _share(_row_space(clean, r), _row_space(Y)))
-    return Sides(left, (output - clean).square().sum((-2, -1)) / s**2 + ROUNDING)
+    left = r * (1 - make.share(make.row_space(clean, r), make.row_space(Y)))
+    return Sides(left, make.square(output - clean) / s**2 + make.ROUNDING)
 
 
 def _forced_random(seed: int, count: int) -> Sides:
     r, more, p, n = make.shape(seed, r=(1, 3), more=(0, 3), p=(1, 7), n=(4, 9))
-    spectrum = make.log_uniform(seed, "s", -1, 1, count, r).sort(-1, descending=True).values
-    X = make.with_spectrum(seed, "X", r + more, n, spectrum)
+    X = make.with_spectrum(seed, "X", r + more, n, make.spectrum(seed, "s", -1, 1, count, r))
     near = make.log_uniform(seed, "near", -3, 1, count, 1, 1)
     Y = make.gaussian(seed, "mix", count, p, r + more) @ X
     Y = Y + near * make.gaussian(seed, "rest", count, p, n)
@@ -112,7 +96,7 @@ statement(
 
 def _angles(A: Tensor, B: Tensor) -> Tensor:
     """Largest angle between row spaces of orthonormal rows, from sine and cosine."""
-    sine = torch.linalg.matrix_norm(B - (B @ A.mT) @ A, 2).clamp(max=1)
+    sine = make.norm(make.outside(B, A)).clamp(max=1)
     cosine = torch.linalg.svdvals(A @ B.mT)[..., -1].clamp(max=1)
     return torch.where(sine < 0.7, torch.asin(sine), torch.acos(cosine))
 
@@ -120,7 +104,7 @@ def _angles(A: Tensor, B: Tensor) -> Tensor:
 def _two_angles(R: Tensor, A: Tensor, B: Tensor) -> Sides:
     """‖P_A − P_B‖ against sin(θ_A + θ_B), 1 from a right angle on."""
     total = (_angles(R, A) + _angles(R, B)).clamp(max=torch.pi / 2)
-    return Sides(torch.linalg.matrix_norm(A.mT @ A - B.mT @ B, 2), torch.sin(total) + ROUNDING)
+    return Sides(make.norm(A.mT @ A - B.mT @ B), torch.sin(total) + make.ROUNDING)
 
 
 def _two_angles_random(seed: int, count: int) -> Sides:
@@ -128,15 +112,14 @@ def _two_angles_random(seed: int, count: int) -> Sides:
     R = make.orthonormal(seed, "R", count, k + more, k).mT
     sizes = [make.log_uniform(seed, name, -3, 0, count, 1, 1) for name in "AB"]
     A, B = (
-        _row_space(R + size * make.gaussian(seed, f"turn {name}", count, k, k + more))
+        make.row_space(R + size * make.gaussian(seed, f"turn {name}", count, k, k + more))
         for size, name in zip(sizes, "AB", strict=True)
     )
     return _two_angles(R, A, B)
 
 
 def _line(angle: float) -> Tensor:
-    t = torch.tensor(angle, dtype=torch.float64)
-    return torch.stack([torch.cos(t), torch.sin(t)])[None, None]
+    return make.matrix([[cos(angle), sin(angle)]])[None]
 
 
 def _two_angles_extremal() -> Sides:
@@ -146,11 +129,11 @@ def _two_angles_extremal() -> Sides:
 
 def _unequal_ranks() -> Sides:
     """A line inside a plane: both angles into the reference vanish, and the projectors differ."""
-    eye = torch.eye(3, dtype=torch.float64)[None]
+    eye = make.eye(3)[None]
     plane, line = eye[:, :2], eye[:, :1]
-    sines = [torch.linalg.matrix_norm(V - (V @ plane.mT) @ plane, 2) for V in (plane, line)]
-    distance = torch.linalg.matrix_norm(plane.mT @ plane - line.mT @ line, 2)
-    return Sides(distance, torch.sin(torch.asin(sines[0]) + torch.asin(sines[1])) + ROUNDING)
+    sines = [make.norm(make.outside(V, plane)) for V in (plane, line)]
+    distance = make.norm(plane.mT @ plane - line.mT @ line)
+    return Sides(distance, torch.sin(torch.asin(sines[0]) + torch.asin(sines[1])) + make.ROUNDING)
 
 
 statement(

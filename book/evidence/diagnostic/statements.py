@@ -16,7 +16,7 @@ DRAWS = 100  # rotations averaged in one instance of Proposition 19.2
 
 
 def _norm(A: Tensor) -> Tensor:
-    return torch.linalg.matrix_norm(A, 2)
+    return make.norm(A)
 
 
 def _square(A: Tensor) -> Tensor:

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
+from evidence.projector.statements import attack
 from evidence.statement import Sides, statement
+from subspace_lib.bounds import singular_value
 from subspace_lib.entrywise import certify_clusters, entrywise_bound, entrywise_margin
 from subspace_lib.projectors import row_basis, row_projector
 
@@ -19,12 +21,10 @@ def near(seed: int, count: int) -> tuple[Tensor, Tensor]:
     n, p, k = make.shape(seed, n=(4, 12), p=(3, 6), k=(1, 3))
     R = make.orthonormal(seed, "R", count, n, k).mT
     size = make.log_uniform(seed, "size", -3, 0, count, 1, 1)
-    Y = make.gaussian(seed, "mixing", count, p, k) @ R + size * make.gaussian(
-        seed, "E", count, p, n
-    )
-    rest = torch.linalg.svdvals(Y)
+    E = size * make.gaussian(seed, "E", count, p, n)
+    Y = make.gaussian(seed, "mixing", count, p, k) @ R + E
     s = torch.linalg.svdvals(Y @ R.mT)[:, -1]
-    keep = s > 1.01 * (rest[:, k] if k < rest.shape[-1] else torch.zeros_like(s)) + 1e-6
+    keep = s > 1.01 * singular_value(Y, k + 1) + 1e-6
     return Y[keep], R[keep]
 
 
@@ -42,8 +42,15 @@ class Chart(NamedTuple):
     sigma: Tensor
     t: Tensor
     tau: Tensor
-    sine: Tensor
     eye: Tensor
+
+    @property
+    def sine(self) -> Tensor:
+        return make.norm(self.S)
+
+    @property
+    def tangent(self) -> Tensor:
+        return self.sine / (1 - self.sine**2).clamp(min=1e-30).sqrt()
 
 
 def chart(Y: Tensor, R: Tensor, Q: Tensor | None = None) -> Chart:
@@ -58,21 +65,20 @@ def chart(Y: Tensor, R: Tensor, Q: Tensor | None = None) -> Chart:
     basis = torch.linalg.svd(Q).U[..., :k]
     F = (eye - P) @ basis @ torch.linalg.pinv(V.mT @ basis)
     S, G = (eye - Q) @ V, (eye - Q) @ Y.mT @ Y @ (eye - Q)
-    t = torch.linalg.svdvals(Y)
-    t = t[..., k] if k < t.shape[-1] else torch.zeros_like(t[..., 0])
-    tau = torch.linalg.matrix_norm(F0, 2) / (1 - (t / sigma[..., -1]) ** 2)
-    sine = torch.linalg.matrix_norm(S, 2)
-    return Chart(V, P, Q, F0, F, S, G, E, sigma, t, tau, sine, eye)
+    t = singular_value(Y, k + 1)
+    tau = make.norm(F0) / (1 - (t / sigma[..., -1]) ** 2)
+    return Chart(V, P, Q, F0, F, S, G, E, sigma, t, tau, eye)
 
 
-def largest(A: Tensor) -> Tensor:
-    return A.abs().amax((-2, -1))
-
-
-def turned(theta: float) -> tuple[Tensor, Tensor]:
+def turned(theta: float = 0.7) -> tuple[Tensor, Tensor]:
     """A single row at the angle θ from the reference: t = 0 and tan θ = ‖F₀‖."""
     Y = make.matrix([[math.cos(theta), math.sin(theta)], [0, 0]])
     return Y[None], make.matrix([[1, 0]])[None]
+
+
+def elsewhere() -> Chart:
+    """The same with a projector that is not the row's own."""
+    return chart(*turned(), make.matrix([[0.5, 0.5], [0.5, 0.5]])[None])
 
 
 def exchanged() -> tuple[Tensor, Tensor]:
@@ -84,27 +90,25 @@ def exchanged() -> tuple[Tensor, Tensor]:
 def _leftover(seed: int, count: int) -> Sides:
     c = chart(*near(seed, count))
     right = c.G @ c.S / c.sigma[..., None, :] ** 2 - (c.eye - c.Q) @ c.F0
-    norm = (torch.linalg.matrix_norm(c.G, 2) - c.t**2).abs() / c.sigma[..., 0] ** 2
-    tangent = c.sine / (1 - c.sine**2).clamp(min=1e-30).sqrt()
-    broken = torch.maximum(largest(c.S - right), norm) > 1e-10 * (1 + c.tau)
-    return Sides(torch.where(broken, 2 * c.tau + 1, tangent), c.tau * (1 + 1e-9) + 1e-12)
+    norm = (make.norm(c.G) - c.t**2).abs() / c.sigma[..., 0] ** 2
+    broken = torch.maximum(make.largest(c.S - right), norm) > 1e-10 * (1 + c.tau)
+    return Sides(torch.where(broken, 2 * c.tau + 1, c.tangent), c.tau * make.NEARLY + 1e-12)
 
 
 def _leftover_extremal() -> Sides:
-    c = chart(*turned(0.7))
-    return Sides(c.sine / (1 - c.sine**2).sqrt(), c.tau * (1 + 1e-12))
+    c = chart(*turned())
+    return Sides(c.tangent, c.tau * (1 + 1e-12))
 
 
 def _leftover_without_gap() -> Sides:
     c = chart(*exchanged())
-    return Sides(c.sine / (1 - c.sine**2).sqrt(), c.tau)
+    return Sides(c.tangent, c.tau)
 
 
 def _leftover_other_projector() -> Sides:
-    Y, R = turned(0.7)
-    c = chart(Y, R, make.matrix([[0.5, 0.5], [0.5, 0.5]])[None])
+    c = elsewhere()
     right = c.G @ c.S / c.sigma[..., None, :] ** 2 - (c.eye - c.Q) @ c.F0
-    return make.rounding(largest(c.S - right))
+    return make.rounding(make.largest(c.S - right))
 
 
 statement(
@@ -117,32 +121,26 @@ statement(
 )
 
 
-def _graph(seed: int, count: int) -> Sides:
-    return _graph_sides(chart(*near(seed, count)))
-
-
 def _graph_sides(c: Chart) -> Sides:
     k = c.V.shape[-1]
-    inside = torch.linalg.inv(torch.eye(k, dtype=c.V.dtype) + c.F.mT @ c.F)
-    formula = largest((c.V + c.F) @ inside @ (c.V + c.F).mT - c.Q)
-    tangent = c.sine / (1 - c.sine**2).clamp(min=1e-30).sqrt()
-    norm = (torch.linalg.matrix_norm(c.F, 2) - tangent).abs() / (1 + tangent) ** 2
-    N = torch.linalg.eigvalsh(torch.eye(k, dtype=c.V.dtype) - inside)
+    inside = torch.linalg.inv(make.eye(k) + c.F.mT @ c.F)
+    formula = make.largest((c.V + c.F) @ inside @ (c.V + c.F).mT - c.Q)
+    norm = (make.norm(c.F) - c.tangent).abs() / (1 + c.tangent) ** 2
+    N = torch.linalg.eigvalsh(make.eye(k) - inside)
     order = torch.maximum(-N[..., 0], N[..., -1] - c.sine**2)
     return make.rounding(torch.stack([formula, norm, order]).amax(0), 1e-8)
 
 
 def _graph_at_a_right_angle() -> Sides:
     Y, R = make.matrix([[0, 1]])[None], make.matrix([[1, 0]])[None]
-    eye = torch.eye(2, dtype=Y.dtype)
-    return _graph_sides(chart(Y + 1e-300, R, eye - R.mT @ R))
+    return _graph_sides(chart(Y + 1e-300, R, make.eye(2) - R.mT @ R))
 
 
 statement(
     "graph-over-reference",
     "Lemma 9.3",
     "Q = (V + F)(I + FᵀF)⁻¹(V + F)ᵀ, ‖F‖ = tan θ, 0 ⪯ I − (I + FᵀF)⁻¹ ⪯ sin²θ",
-    _graph,
+    lambda seed, count: _graph_sides(chart(*near(seed, count))),
     {"θ < 90°": _graph_at_a_right_angle},
     form="identity",
 )
@@ -150,25 +148,16 @@ statement(
 
 def _fixed_sides(c: Chart) -> Sides:
     right = c.F0 - ((c.eye - c.P) - c.F @ c.V.mT) @ c.G @ c.S / c.sigma[..., None, :] ** 2
-    size = (1 + torch.linalg.matrix_norm(c.F, 2)) * (1 + torch.linalg.matrix_norm(c.F0, 2))
-    return make.rounding(largest(c.F - right) / size, 1e-8)
-
-
-def _fixed(seed: int, count: int) -> Sides:
-    return _fixed_sides(chart(*near(seed, count)))
-
-
-def _fixed_other_projector() -> Sides:
-    Y, R = turned(0.7)
-    return _fixed_sides(chart(Y, R, make.matrix([[0.5, 0.5], [0.5, 0.5]])[None]))
+    size = (1 + make.norm(c.F)) * (1 + make.norm(c.F0))
+    return make.rounding(make.largest(c.F - right) / size, 1e-8)
 
 
 statement(
     "fixed-point",
     "Lemma 9.4",
     "F = F₀ − ((I − P) − FVᵀ) G S Σ⁻²",
-    _fixed,
-    {"Q = P_k(Y)": _fixed_other_projector},
+    lambda seed, count: _fixed_sides(chart(*near(seed, count))),
+    {"Q = P_k(Y)": lambda: _fixed_sides(elsewhere())},
     form="identity",
 )
 
@@ -194,27 +183,22 @@ def _nearest(left: Tensor, right: Tensor) -> Sides:
     return Sides(*(A.gather(-1, place)[:, 0] for A in (left, right)))
 
 
-def _rows(seed: int, count: int) -> Sides:
-    return _row_sides(chart(*near(seed, count)))
-
-
 def _rows_without_leak() -> Sides:
     """Y = [[1, a], [0, t]]: F₂ is near a/(1 − t²), and γ₂ without the leak near a."""
     Y, R = make.matrix([[1, 0.05], [0, 0.9]])[None], make.matrix([[1, 0]])[None]
     return _row_sides(chart(Y, R), with_leak=False)
 
 
-def _rows_without_gap() -> Sides:
-    return _row_sides(chart(*exchanged()))
-
-
 statement(
     "rows",
     "Lemma 9.5",
     "‖row j of F‖ ≤ γ_j, ‖row j of F − F₀‖ ≤ x sin²θ γ_j + (t/s²) sin θ e_j",
-    _rows,
-    {"s > t": _rows_without_gap, "the leak (t/s²) sin θ e_j": _rows_without_leak},
-    lambda: _row_sides(chart(*turned(0.7))),
+    lambda seed, count: _row_sides(chart(*near(seed, count))),
+    {
+        "s > t": lambda: _row_sides(chart(*exchanged())),
+        "the leak (t/s²) sin θ e_j": _rows_without_leak,
+    },
+    lambda: _row_sides(chart(*turned())),
 )
 
 
@@ -228,7 +212,7 @@ def _entries(seed: int, count: int) -> Sides:
 
 
 def _entries_extremal() -> Sides:
-    Y, R = turned(0.7)
+    Y, R = turned()
     moved = (row_projector(Y, 1) - R.mT @ R).abs()
     return Sides(moved[:, 0, 0], entrywise_bound(Y, R).terms["A"][:, 0, 0])
 
@@ -237,20 +221,19 @@ def _entries_without_gap() -> Sides:
     """Y = diag(½, 1): F₀ = 0, every term of the formula is 0, and Q and P are orthogonal."""
     Y, R = make.matrix([[0.5, 0], [0, 1]])[None], make.matrix([[1, 0]])[None]
     c = chart(Y, R)
-    return Sides(largest(c.Q - c.P), torch.linalg.matrix_norm(c.F0, 2))
+    return Sides(make.largest(c.Q - c.P), make.norm(c.F0))
 
 
 def _entries_other_rank() -> Sides:
     Y, R = make.matrix([[1, 0, 0], [0, 0.5, 0], [0, 0, 0.1]])[None], make.matrix([[1, 0, 0]])[None]
-    return Sides(
-        largest(row_projector(Y, 2) - R.mT @ R), entrywise_bound(Y, R).bound.amax((-2, -1))
-    )
+    moved = make.largest(row_projector(Y, 2) - R.mT @ R)
+    return Sides(moved, entrywise_bound(Y, R).bound.amax((-2, -1)))
 
 
 def _entries_no_remainder() -> Sides:
-    Y, R = turned(0.7)
+    Y, R = turned()
     cert = entrywise_bound(Y, R)
-    return make.rounding(largest(row_projector(Y, 1) - cert.terms["centre"]))
+    return make.rounding(make.largest(row_projector(Y, 1) - cert.terms["centre"]))
 
 
 statement(
@@ -267,57 +250,22 @@ statement(
 )
 
 
-def wrong(Q: Tensor, y: Tensor, c: Tensor, kept: Tensor | None = None) -> Tensor:
-    """Whether the components of {|Q_ij| > c} among the kept points differ from their clusters."""
-    size, same = Q.abs(), y[:, None] == y[None, :]
-    kept = torch.ones_like(size[..., 0], dtype=torch.bool) if kept is None else kept
-    both = kept[..., :, None] & kept[..., None, :]
-    edges = (size > c[..., None, None]) & both
-    joined = (edges & ~same).any(-1).any(-1)
-    split = torch.zeros_like(joined)
-    for k in range(int(y.max()) + 1):
-        outside = ~(kept & (y == k))
-        graph = edges & same & ~outside[..., None] & ~outside[..., None, :]
-        split |= _components(graph, ~outside) > 1
-    return joined | split
-
-
-def _components(graph: Tensor, alive: Tensor) -> Tensor:
-    """Number of components among the alive points of each graph (..., n, n)."""
-    n = graph.shape[-1]
-    reach = graph | torch.eye(n, dtype=torch.bool)
-    for _ in range(max(1, (n - 1).bit_length())):
-        reach = (reach.double() @ reach.double()) > 0
-    first = torch.where(reach, torch.arange(n), n).amin(-1)  # the first point each one reaches
-    return ((first == torch.arange(n)) & alive).sum(-1)
-
-
-def _leaky(seed: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Symmetric P with entries across clusters, labels, and its margin; only positive ones kept."""
-    y = torch.repeat_interleave(
-        torch.arange(3), torch.tensor(make.shape(seed, a=(2, 4), b=(1, 4), c=(2, 4)))
-    )
-    n = len(y)
-    P = make.uniform(seed, "entries", 0, 1, count, n, n)
-    P = torch.where(y[:, None] == y, P, 0.3 * P)
+def _leaky(seed: int, count: int) -> tuple[Tensor, list[int], Tensor]:
+    """Symmetric P with entries across clusters, sizes, and its margin; only positive ones kept."""
+    counts = make.shape(seed, a=(2, 4), b=(1, 4), c=(2, 4))
+    P = make.uniform(seed, "entries", 0, 1, count, sum(counts), sum(counts))
+    P = torch.where(make.across(counts), 0.3 * P, P)
     P = torch.triu(P) + torch.triu(P, 1).mT
     P = P * torch.where(make.uniform(seed, "sign", -1, 1, count, 1, 1) > 0, 1.0, -1.0)
-    margin = entrywise_margin(P, y)
-    return P[margin > 0], y, margin[margin > 0]
-
-
-def _attack(P: Tensor, y: Tensor, size: Tensor) -> Tensor:
-    """Entries inside clusters moved towards zero, entries across away from it."""
-    size = size[:, None, None]
-    same = y[:, None] == y
-    smaller = P.sign() * (P.abs() - size).clamp(min=0)
-    return torch.where(same, smaller, P + torch.where(P < 0, -size, size))
+    margin = entrywise_margin(P, make.labels(counts))
+    return P[margin > 0], counts, margin[margin > 0]
 
 
 def _margin_sides(seed: int, count: int, factor: float) -> Sides:
-    P, y, margin = _leaky(seed, count)
-    leak = P.abs().masked_fill(y[:, None] == y, 0).amax((-2, -1))
-    return make.flags(wrong(_attack(P, y, factor * margin / 2), y, leak + margin / 2))
+    P, counts, margin = _leaky(seed, count)
+    cut = make.largest(P * make.across(counts)) + margin / 2
+    Q = attack(P, factor * margin / 2, counts)
+    return make.flags(make.wrong_clusters(Q, make.labels(counts), cut))
 
 
 statement(
@@ -333,20 +281,17 @@ statement(
 def _union(seed: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Noisy layers of two or three lines or planes, the reference, labels."""
     K, d, points = make.shape(seed, K=(2, 3), d=(1, 2), points=(4, 6))
-    y = torch.repeat_interleave(torch.arange(K), points)
     blocks = [make.gaussian(seed, f"block {j}", count, d, points) for j in range(K)]
-    zero = torch.zeros(count, d, points, dtype=torch.float64)
-    rows = [torch.cat([b if i == j else zero for i in range(K)], -1) for j, b in enumerate(blocks)]
-    clean = make.orthonormal(seed, "bases", count, 8, K * d) @ torch.cat(rows, -2)
+    clean = make.orthonormal(seed, "bases", count, 8, K * d) @ make.block_diagonal(blocks)
     size = make.log_uniform(seed, "size", -3, -0.5, count, 1, 1)
     Y = clean + size * make.gaussian(seed, "noise", count, 8, K * points)
-    return Y, row_basis(clean, K * d), y
+    return Y, row_basis(clean, K * d), make.labels([points] * K)
 
 
 def _edges(seed: int, count: int) -> Sides:
     Y, R, y = _union(seed, count)
     cert, Q = certify_clusters(Y, R, y, share=False), row_projector(Y, R.shape[-2])
-    return make.flags(wrong(Q[cert.holds], y, cert.threshold[cert.holds]))
+    return make.flags(make.wrong_clusters(Q[cert.holds], y, cert.threshold[cert.holds]))
 
 
 def five() -> tuple[Tensor, Tensor, Tensor]:
@@ -358,13 +303,13 @@ def five() -> tuple[Tensor, Tensor, Tensor]:
 def _edge_across() -> Sides:
     """c = 1/8: every cluster is connected, and an edge of weight 2/8 joins them."""
     Y, _, y = five()
-    return make.flags(wrong(row_projector(Y, 2)[None], y, torch.tensor([1 / 8]).double()))
+    return make.flags(make.wrong_clusters(row_projector(Y, 2)[None], y, make.vector(1 / 8)))
 
 
 def _edge_missing() -> Sides:
     """c = 0.3: no edge across, and the fifth point has lost its cluster."""
     Y, _, y = five()
-    return make.flags(wrong(row_projector(Y, 2)[None], y, torch.tensor([0.3]).double()))
+    return make.flags(make.wrong_clusters(row_projector(Y, 2)[None], y, make.vector(0.3)))
 
 
 statement(
@@ -382,7 +327,7 @@ def _part(seed: int, count: int) -> Sides:
     Y, R, y = _union(seed, min(count, 100))
     cert, Q = certify_clusters(Y, R, y), row_projector(Y, R.shape[-2])
     some = cert.certified.any(-1)
-    return make.flags(wrong(Q[some], y, cert.used[some], cert.certified[some]))
+    return make.flags(make.wrong_clusters(Q[some], y, cert.used[some], cert.certified[some]))
 
 
 statement(
@@ -403,9 +348,8 @@ def _merged(seed: int, count: int) -> Sides:
     cert, Q = certify_clusters(G @ Y, R.expand(len(G), 2, 5), y), row_projector(G @ Y, 2)
     c = torch.full((len(G),), 1 / 8 + 1e-9, dtype=torch.float64)
     four = torch.tensor([True, True, True, True, False]).expand(len(G), 5)
-    fine = ~wrong(Q, y, c, four)
-    everything = torch.ones(len(G), 5, dtype=torch.bool)
-    one = _components(Q.abs() > c[:, None, None], everything) == 1
+    fine = ~make.wrong_clusters(Q, y, c, four)
+    one = make.connected(Q.abs() > c[:, None, None])
     four_fifths = (cert.certified_share - 0.8).abs() < 1e-9
     return make.flags(~(fine & one & four_fifths))
 
@@ -414,8 +358,7 @@ def _not_merged() -> Sides:
     """Without the fifth point nothing joins the clusters."""
     Y, _, _ = five()
     Q = row_projector(Y[:, :4], 2)
-    one = _components((Q.abs() > 1 / 8)[None], torch.ones(1, 4, dtype=torch.bool)) == 1
-    return make.flags(~one)
+    return make.flags(~make.connected(Q.abs() > 1 / 8)[None])
 
 
 statement(

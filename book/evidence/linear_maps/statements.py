@@ -6,13 +6,11 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
-from evidence.denoising.statements import NEARLY
-from evidence.row_spaces_move.statements import turned
 from evidence.statement import Sides, statement
 from subspace_lib.bounds import rounding_allowance, singular_value, wedin_bound
 from subspace_lib.projectors import projection_distance
 
-EYE = torch.eye(60, dtype=torch.float64)
+EYE = make.eye(10)
 
 
 def signal(seed: int, count: int) -> tuple[Tensor, Tensor, int]:
@@ -31,8 +29,8 @@ def _keeps(clean: Tensor, W: Tensor, rank: int, rank_out: int) -> Sides:
     """
     out = W @ clean
     P = torch.linalg.pinv(clean, rtol=1e-9) @ clean
-    size = torch.linalg.matrix_norm(W, 2) * torch.linalg.matrix_norm(clean, 2)
-    outside = torch.linalg.matrix_norm(out - out @ P, 2) / size
+    size = make.norm(W) * make.norm(clean)
+    outside = make.norm(out - out @ P) / size
     if rank_out == rank:
         weakest = singular_value(out, rank)
         moved = projection_distance(clean, out, rank, "spectral")
@@ -170,7 +168,7 @@ def _eaten(W: Tensor, B: Tensor, clean: Tensor, r: int) -> Sides:
     """s_min(WB) s_r(X*) against s_r(WX*)."""
     left = singular_value(W @ B, r) * singular_value(clean, r)
     out = W @ clean
-    return Sides(left, singular_value(out, r) * NEARLY + rounding_allowance(out))
+    return Sides(left, singular_value(out, r) * make.NEARLY + rounding_allowance(out))
 
 
 def _gap_eaten(seed: int, count: int) -> Sides:
@@ -219,14 +217,15 @@ def _linear(clean: Tensor, W: Tensor, Z: Tensor, r: int, gap: Tensor | None = No
     keep = torch.isfinite(cert.bound) if gap is None else torch.ones(len(A), dtype=torch.bool)
     A, B, clean, bound = A[keep], B[keep], clean[keep], cert.bound[keep]
     if gap is not None:
-        bound = torch.linalg.matrix_norm(B - A, 2) / gap
+        bound = make.norm(B - A) / gap
     spectral = projection_distance(clean, B, r, "spectral")
     frobenius = projection_distance(clean, B, r, "fro")
     same = projection_distance(clean, A, r, "spectral")
-    allowed = 1e-9 + 1e-12 * torch.linalg.matrix_norm(A, 2) / singular_value(A, r)
+    allowed = 1e-9 + 1e-12 * make.norm(A) / singular_value(A, r)
     right = bound + allowed
-    worst = [spectral / right, frobenius / ((2 * r) ** 0.5 * right), same / allowed * 0.99]
-    return Sides(torch.stack(worst).amax(0), torch.ones_like(bound))
+    return make.ratios(
+        spectral / right, frobenius / ((2 * r) ** 0.5 * right), same / allowed * 0.99
+    )
 
 
 def _linear_link(seed: int, count: int) -> Sides:
@@ -240,7 +239,7 @@ def _linear_link(seed: int, count: int) -> Sides:
 
 def _turned_through_a_layer() -> Sides:
     """Wedin with equality, seen through a layer with orthonormal columns."""
-    A, B = turned(0.3)
+    A, B = make.turned(0.3)
     W = 2 * make.orthonormal(0, "W", 1, 5, 2)
     return _linear(A[None], W, (B - A)[None], 1)
 
@@ -277,8 +276,8 @@ def _gram_error(W: Tensor, A: Tensor, p: int) -> Sides:
     standard deviations are exceeded, and for the first 64 terms it cannot fail at all.
     """
     K, G = A.mT @ A, (W @ A).mT @ (W @ A)
-    predicted = K.diagonal(dim1=-2, dim2=-1).sum(-1) ** 2 + K.square().sum((-2, -1))
-    D = (G - K).square().sum((-2, -1)) / (predicted / p) - 1
+    predicted = K.diagonal(dim1=-2, dim2=-1).sum(-1) ** 2 + make.square(K)
+    D = make.square(G - K) / (predicted / p) - 1
     return Sides(D.cumsum(0).abs(), 8 * D.square().cumsum(0).sqrt() + 1e-12)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 
 import torch
@@ -11,21 +12,17 @@ from torch import Tensor
 from evidence import instances as make
 from evidence.statement import Sides, statement
 
-ROUNDING = 1e-9
 Point = tuple[Tensor, Tensor, Tensor]  # W (h, m), D (m, h), X (m, n)
 Loss = Callable[[Tensor, Point], Tensor]
 
 
-def _loss(theta: Tensor, like: Point) -> Tensor:
+def _loss(theta: Tensor, like: Point, sigma: Callable[[Tensor], Tensor] = torch.relu) -> Tensor:
     W, D, X = like
-    Y = torch.relu(theta[: W.numel()].view_as(W) @ X)
+    Y = sigma(theta[: W.numel()].view_as(W) @ X)
     return (theta[W.numel() :].view_as(D) @ Y - X).square().sum()
 
 
-def _tanh_loss(theta: Tensor, like: Point) -> Tensor:
-    W, D, X = like
-    A = theta[: W.numel()].view_as(W) @ X
-    return (theta[W.numel() :].view_as(D) @ torch.tanh(A) - X).square().sum()
+_tanh_loss = partial(_loss, sigma=torch.tanh)
 
 
 def _derivatives(point: Point, loss: Loss = _loss) -> tuple[Tensor, Tensor]:
@@ -63,7 +60,7 @@ def _scaled_gradient(point: Point, loss: Loss = _loss) -> tuple[Tensor, Tensor]:
     gW, gD = g[: W.numel()].view_as(W), g[W.numel() :].view_as(D)
     expected = -_direction(gW, gD, E)
     size = 1 + torch.linalg.vector_norm(H) * (1 + W.norm() + D.norm())
-    return (H @ _direction(W, D, E) - expected).norm() / size, torch.tensor(ROUNDING)
+    return (H @ _direction(W, D, E) - expected).norm() / size, torch.tensor(make.ROUNDING)
 
 
 statement(
@@ -99,7 +96,7 @@ def _one_unit(seed: int, count: int) -> list[Point]:
 
 def _zeros(H: Tensor) -> Tensor:
     values = torch.linalg.eigvalsh(H)
-    return (values.abs() <= ROUNDING * values.abs().max()).sum()
+    return (values.abs() <= make.ROUNDING * values.abs().max()).sum()
 
 
 def _alive(point: Point, dead: int = 1) -> tuple[Tensor, Tensor]:
@@ -114,12 +111,12 @@ def _alive(point: Point, dead: int = 1) -> tuple[Tensor, Tensor]:
 
 def _exactly_one_zero() -> Sides:
     """m = h = 1, X = 1: L = (dw − 1)², zero eigenvalues at dw = 1: one."""
-    one = torch.ones(1, 1, dtype=torch.float64)
+    one = make.eye(1)
     return _stack([_alive((one, one, one), dead=0)])
 
 
 def _not_critical() -> Sides:
-    two = 2 * torch.ones(1, 1, dtype=torch.float64)
+    two = 2 * make.eye(1)
     return _stack([_alive((two, two, two / 2), dead=0)])
 
 
@@ -138,17 +135,17 @@ def _mixed(point: Point) -> tuple[Tensor, Tensor]:
     W, D, _ = point
     _, H = _derivatives(point)
     A = make.gaussian(len(W), "A", len(W), len(W))
-    return (H @ _direction(W, D, A)).norm() / (1 + H.norm()), torch.tensor(ROUNDING)
+    return (H @ _direction(W, D, A)).norm() / (1 + H.norm()), torch.tensor(make.ROUNDING)
 
 
 def _with_negatives() -> Sides:
     """X = (1, −1), W = (1, −1)ᵀ, D = (1, −1): exact, critical, each unit active at one point."""
-    eye = torch.eye(1, dtype=torch.float64)
+    eye = make.eye(1)
     W, D = torch.cat([eye, -eye]), torch.cat([eye, -eye], 1)
     X = torch.tensor([[1.0, -1.0]], dtype=torch.float64)
     _, H = _derivatives((W, D, X))
     A = torch.tensor([[0.0, 1.0], [0.0, 0.0]], dtype=torch.float64)
-    return _stack([((H @ _direction(W, D, A)).norm(), torch.tensor(ROUNDING))])
+    return _stack([((H @ _direction(W, D, A)).norm(), torch.tensor(make.ROUNDING))])
 
 
 statement(
@@ -184,21 +181,21 @@ def _overshooting(seed: int, count: int) -> list[Point]:
 def _overshoot(seed: int, count: int) -> Sides:
     points = _overshooting(seed, count)
     if not points:
-        return Sides(torch.zeros(0), torch.zeros(0))
+        return make.nothing()
     return _stack([_overshoot_sides(p) for p in points])
 
 
 def _overshoot_extremal() -> Sides:
     """One number: x = w = 1, d = 2. ‖DY‖ = 2, g_D = 2, ‖D‖ = 2: 4 on both sides."""
-    one = torch.ones(1, 1, dtype=torch.float64)
+    one = make.eye(1)
     return _stack([_overshoot_sides((one, 2 * one, one))])
 
 
 def _no_overshoot() -> Sides:
     """At dw = 1 the Hessian of (dw − 1)² has no negative eigenvalue."""
-    one = torch.ones(1, 1, dtype=torch.float64)
+    one = make.eye(1)
     _, H = _derivatives((one, one, one))
-    negative = bool(torch.linalg.eigvalsh(H)[0] < -ROUNDING)
+    negative = bool(torch.linalg.eigvalsh(H)[0] < -make.ROUNDING)
     return make.flags(torch.tensor([not negative]))
 
 
@@ -221,7 +218,7 @@ def _readout(point: Point, also: str = "D") -> tuple[Tensor, Tensor]:
     cut = W.numel()
     part = H[cut:, cut:] if also == "D" else H[:cut, :cut]
     expected = 2 * torch.kron(eye, Y @ Y.mT)
-    return (part - expected).norm() / (1 + H.norm()), torch.tensor(ROUNDING)
+    return (part - expected).norm() / (1 + H.norm()), torch.tensor(make.ROUNDING)
 
 
 statement(
@@ -276,12 +273,12 @@ def _agree(seed: int, count: int) -> Sides:
 
 def _cantelli_extremal() -> Sides:
     """One coordinate, w = 0 with probability q: both sides are q."""
-    return _stack([_two_values(torch.ones(1, dtype=torch.float64), 0.0, 1.0, 0.3)])
+    return _stack([_two_values(make.vector(1), 0.0, 1.0, 0.3)])
 
 
 def _no_mean() -> Sides:
     """w = −1 or 0 with mean −0.1, x = 1: never positive, but the formula says less than one."""
-    return _stack([_two_values(torch.ones(1, dtype=torch.float64), -1.0, 0.0, 0.1)])
+    return _stack([_two_values(make.vector(1), -1.0, 0.0, 0.1)])
 
 
 statement(

@@ -17,7 +17,7 @@ def _states(m: int, q: Tensor) -> tuple[Tensor, Tensor]:
 
     q: (count,), the chance of the upper value. Returns (count, 2^m, m) and (count, 2^m).
     """
-    bits = torch.cartesian_prod(*[torch.tensor([0.0, 1.0]).double()] * m).reshape(-1, m)
+    bits = torch.cartesian_prod(*[make.vector(0.0, 1.0)] * m).reshape(-1, m)
     q = q[:, None, None]
     values = torch.where(bits > 0, ((1 - q) / q).sqrt(), -(q / (1 - q)).sqrt())
     return values, torch.where(bits > 0, q, 1 - q).prod(-1)
@@ -64,7 +64,7 @@ def _one_direction_random(seed: int, count: int) -> Sides:
 
 
 def _number(value: float) -> Tensor:
-    return torch.tensor([value], dtype=torch.float64)
+    return make.vector(value)
 
 
 def _plane(mu: float, tau: float, X: Tensor) -> Tensor:
@@ -75,20 +75,20 @@ def _plane(mu: float, tau: float, X: Tensor) -> Tensor:
 
 def _identity_features() -> Sides:
     """X = I: λ_1 = τ² + 2μ² and λ_2 = τ² attain (18.2) and (18.3)."""
-    eye = torch.eye(2).double()
+    eye = make.eye(2)
     return _one_direction(_plane(1, 0.5, eye), eye[None], _number(1), _number(0.5), True)
 
 
 def _centred_weights() -> Sides:
     """The same weights without their mean: nothing is inflated."""
-    eye = torch.eye(2).double()
+    eye = make.eye(2)
     return _one_direction(_plane(0, 0.5, eye), eye[None], _number(1), _number(0.5), True)
 
 
 def _constant_row_sums() -> Sides:
     """Two entries μ ± τ of opposite signs: the direction 1 does not fluctuate, the other twice."""
     rows = make.matrix([[1.5, 0.5], [0.5, 1.5]])[None]
-    chances, eye = torch.full((1, 2), 0.5).double(), torch.eye(2).double()[None]
+    chances, eye = torch.full((1, 2), 0.5).double(), make.eye(2)[None]
     return _one_direction(_second_moment(rows, chances, eye), eye, _number(1), _number(0.5), True)
 
 
@@ -137,7 +137,7 @@ def _descent_random(seed: int, count: int) -> Sides:
 
 def _two_directions(rate: float) -> Sides:
     """λ_1 = 1 and λ_2 = 1/10; nothing is left to learn along the first."""
-    Y = torch.diag(torch.tensor([1.0, 0.1]).double().sqrt())[None]
+    Y = torch.diag(make.vector(1.0, 0.1).sqrt())[None]
     D, T = torch.zeros(1, 1, 2).double(), make.matrix([[0, 1]])[None]
     return _descent(Y, D, T, _number(rate), 5)
 

@@ -7,39 +7,19 @@ from torch import Tensor
 
 from evidence import instances as make
 from evidence.statement import Sides, statement
+from subspace_lib.bounds import singular_value
 from subspace_lib.projectors import row_basis, row_projector
 
-ROUNDING = 1e-9
 DRAWS = 200  # matrices averaged in one instance of Proposition 16.1
 
 
-def _norm(A: Tensor) -> Tensor:
-    return torch.linalg.matrix_norm(A, 2)
-
-
-def _indicators(counts: list[int]) -> Tensor:
-    """(K, n): the class indicators, of length 1."""
-    labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-    L = torch.nn.functional.one_hot(labels).mT.double()
-    return L / L.sum(1, keepdim=True).sqrt()
-
-
-def _outside(L: Tensor, V: Tensor) -> Tensor:
-    """L(I − VᵀV)."""
-    return L - (L @ V.mT) @ V
-
-
 def _expected_share(C: Tensor) -> Sides:
-    """Mean share of the constant vector in row(C) over the draws, C: (count, DRAWS, r, n).
-
-    Shares lie in [0, 1]: by Hoeffding's inequality (doi:10.1080/01621459.1963.10500830) the mean of
-    N of them is off by more than √(x/2N) with probability at most 2e^{−x}.
-    """
+    """Mean share of the constant vector in row(C) over the draws, C: (count, DRAWS, r, n)."""
     r, n = C.shape[-2:]
     sums = C.sum(-1, keepdim=True)
     share = (sums.mT @ torch.linalg.solve(C @ C.mT, sums))[..., 0, 0] / n
     off = (share.mean(-1) - r / n).abs()
-    return Sides(off, torch.full_like(off, (make.LUCK / (2 * C.shape[1])) ** 0.5))
+    return make.rounding(off, make.luck(C.shape[1]))
 
 
 def _gaussian_share(seed: int, count: int) -> Sides:
@@ -65,33 +45,33 @@ statement(
 def _linear(seed: int, count: int, relu: bool = False) -> Sides:
     """‖D W X − L‖_F² against ‖L(I − P_row(X))‖_F² from below; the minimum attains it."""
     m, p, K = make.shape(seed, m=(1, 5), p=(1, 5), K=(1, 3))
-    counts = make.shape(seed, **{f"n{k}": (2, 5) for k in range(K)})
-    L = _indicators(counts)
+    counts = make.sizes(seed, "n", K, 2, 5)
+    L = make.indicators(counts)
     n = sum(counts)
     X = make.gaussian(seed, "X", count, m, n)
-    least = _outside(L, row_basis(X, min(m, n))).square().sum((-2, -1))
+    least = make.square(make.outside(L, row_basis(X, min(m, n))))
     A = make.gaussian(seed, "W", count, p, m) @ X
     D = L @ torch.linalg.pinv(torch.relu(A) if relu else A)  # the best readout of this layer
-    reached = (D @ (torch.relu(A) if relu else A) - L).square().sum((-2, -1))
-    attained = (L @ torch.linalg.pinv(X) @ X - L).square().sum((-2, -1))
+    reached = make.square(D @ (torch.relu(A) if relu else A) - L)
+    attained = make.square(L @ torch.linalg.pinv(X) @ X - L)
     left = torch.maximum(least, attained - reached + least)  # attained = least
-    return Sides(left, reached + ROUNDING)
+    return Sides(left, reached + make.ROUNDING)
 
 
 def _linear_extremal() -> Sides:
     """X = (1, 0), two classes of one point: the second indicator is missed altogether."""
-    L = _indicators([1, 1])
+    L = make.indicators([1, 1])
     X = make.matrix([[1, 0]])
     D = L @ torch.linalg.pinv(X)
-    return make.one(_outside(L, row_basis(X, 1)).square().sum(), (D @ X - L).square().sum())
+    return make.one(make.square(make.outside(L, row_basis(X, 1))), make.square(D @ X - L))
 
 
 def _with_relu() -> Sides:
     """X = (1, −1): relu of ±X holds both indicators, row(X) holds half of each."""
-    L, X = _indicators([1, 1]), make.matrix([[1, -1]])
+    L, X = make.indicators([1, 1]), make.matrix([[1, -1]])
     Y = torch.relu(torch.cat([X, -X]))
-    least = _outside(L, row_basis(X, 1)).square().sum()
-    return make.one(least, (L @ torch.linalg.pinv(Y) @ Y - L).square().sum() + ROUNDING)
+    least = make.square(make.outside(L, row_basis(X, 1)))
+    return make.one(least, make.square(L @ torch.linalg.pinv(Y) @ Y - L) + make.ROUNDING)
 
 
 statement(
@@ -119,7 +99,7 @@ def _opposite(seed: int, count: int) -> Sides:
     labels = torch.arange(K).repeat_interleave(half).repeat(2)
     D, b = make.gaussian(seed, "D", count, K, m), make.gaussian(seed, "b", count, K)
     right = _right(D, b, torch.cat([A, -A], -1), labels)
-    return Sides(right, torch.full_like(right, (K + 1) / (2 * K) + ROUNDING))
+    return Sides(right, torch.full_like(right, (K + 1) / (2 * K) + make.ROUNDING))
 
 
 PLANE = make.matrix([[1, 0, -1, 0], [0, 1, 0, -1]])  # two classes, one axis each: x, y, −x, −y
@@ -128,21 +108,21 @@ AXES = torch.tensor([0, 1, 0, 1])
 
 def _opposite_extremal() -> Sides:
     """Class 1 for both of its points, class 2 for one: D = diag(0, 1), b = (½, 0)."""
-    D, b = make.matrix([[0, 0], [0, 1]]), torch.tensor([0.5, 0.0], dtype=torch.float64)
-    return Sides(_right(D[None], b[None], PLANE, AXES), torch.tensor([0.75], dtype=torch.float64))
+    D, b = make.matrix([[0, 0], [0, 1]]), make.vector(0.5, 0.0)
+    return Sides(_right(D[None], b[None], PLANE, AXES), make.vector(0.75))
 
 
 def _opposite_nonlinear() -> Sides:
     """|·| in the logits reads the axis off."""
-    right = _right(torch.eye(2).double()[None], torch.zeros(1, 2).double(), PLANE.abs(), AXES)
-    return Sides(right, torch.tensor([0.75], dtype=torch.float64))
+    right = _right(make.eye(2)[None], torch.zeros(1, 2).double(), PLANE.abs(), AXES)
+    return Sides(right, make.vector(0.75))
 
 
 def _one_sided() -> Sides:
     """One point of each pair only."""
     zero = torch.zeros(1, 2).double()
-    right = _right(torch.eye(2).double()[None], zero, PLANE[:, :2], AXES[:2])
-    return Sides(right, torch.tensor([0.75], dtype=torch.float64))
+    right = _right(make.eye(2)[None], zero, PLANE[:, :2], AXES[:2])
+    return Sides(right, make.vector(0.75))
 
 
 statement(
@@ -157,17 +137,16 @@ statement(
 
 def _readable(D: Tensor, Y: Tensor, L: Tensor, q: int, error: Tensor | None = None) -> Sides:
     """‖L(I − P_q(Y))‖ against ‖DY − L‖ + ‖D‖ s_{q+1}(Y)."""
-    s = torch.linalg.svdvals(Y)
-    rest = s[..., q] if q < s.shape[-1] else torch.zeros_like(s[..., 0])
-    E = _norm(D @ Y - L) if error is None else error
-    return Sides(_norm(_outside(L, row_basis(Y, q))), E + _norm(D) * rest + ROUNDING)
+    E = make.norm(D @ Y - L) if error is None else error
+    allowed = E + make.norm(D) * singular_value(Y, q + 1) + make.ROUNDING
+    return Sides(make.norm(make.outside(L, row_basis(Y, q))), allowed)
 
 
 def _readable_random(seed: int, count: int) -> Sides:
     K, p = make.shape(seed, K=(1, 3), p=(1, 6))
-    counts = make.shape(seed, **{f"n{k}": (2, 5) for k in range(K)})
+    counts = make.sizes(seed, "n", K, 2, 5)
     (q,) = make.shape(seed, q=(1, min(p, sum(counts))))
-    L = _indicators(counts).expand(count, -1, -1)
+    L = make.indicators(counts).expand(count, -1, -1)
     size = make.log_uniform(seed, "size", -3, 1, count, 1, 1)
     Y = make.gaussian(seed, "M", count, p, K) @ L
     Y = Y + size * make.gaussian(seed, "rest", count, p, sum(counts))
@@ -178,7 +157,7 @@ def _readable_random(seed: int, count: int) -> Sides:
 
 def _readable_extremal() -> Sides:
     """Y = diag(1, 2), the label is e₁, D = (1, 0): it hides in the second direction."""
-    Y, L = torch.diag(torch.tensor([1.0, 2.0]).double()), make.matrix([[1, 0]])
+    Y, L = torch.diag(make.vector(1.0, 2.0)), make.matrix([[1, 0]])
     return _readable(L[None], Y[None], L[None], 1)
 
 
@@ -201,38 +180,40 @@ statement(
 
 def _collapse(M: Tensor, L: Tensor, rest: Tensor) -> Sides:
     """‖P_K(ML + Δ) − LᵀL‖ against ‖Δ‖/(s_K(M) − ‖Δ‖)."""
-    K, size = L.shape[-2], _norm(rest)
+    K, size = L.shape[-2], make.norm(rest)
     gap = torch.linalg.svdvals(M)[..., K - 1] - size
     usable = gap > 0
-    distance = _norm(row_projector((M @ L + rest)[usable], K) - L.mT @ L)
-    return Sides(distance, (size / gap)[usable] + ROUNDING)
+    distance = make.norm(row_projector((M @ L + rest)[usable], K) - L.mT @ L)
+    return Sides(distance, (size / gap)[usable] + make.ROUNDING)
 
 
 def _collapse_random(seed: int, count: int) -> Sides:
     K, more = make.shape(seed, K=(1, 3), more=(0, 4))
-    counts = make.shape(seed, **{f"n{k}": (2, 5) for k in range(K)})
-    L = _indicators(counts)
+    counts = make.sizes(seed, "n", K, 2, 5)
+    L = make.indicators(counts)
     M = make.gaussian(seed, "M", count, K + more, K)
     rest = make.gaussian(seed, "rest", count, K + more, sum(counts))
     size = make.uniform(seed, "size", 0.01, 0.95, count) * torch.linalg.svdvals(M)[:, -1]
-    return _collapse(M, L, (size / _norm(rest))[:, None, None] * rest)
+    return _collapse(M, L, (size / make.norm(rest))[:, None, None] * rest)
 
 
 def _collapse_extremal() -> Sides:
     """Y = diag(½ − t, ½) from M = e₁: the direction of the class has just lost."""
     t, L = 1e-3, make.matrix([[1, 0]])
-    rest = torch.diag(torch.tensor([-0.5 - t, 0.5], dtype=torch.float64))
+    rest = torch.diag(make.vector(-0.5 - t, 0.5))
     M = make.matrix([[1], [0]])
     return _collapse(M[None], L, rest[None])
 
 
 def _equal_means() -> Sides:
     """Two classes with one mean: P_2 takes its second direction from the deviations."""
-    L = _indicators([2, 2])
+    L = make.indicators([2, 2])
     M = make.matrix([[1, 1], [0, 0]])
     rest = 1e-3 * make.gaussian(0, "rest", 2, 4)
-    distance = _norm(row_projector(M @ L + rest, 2) - L.mT @ L)
-    return make.one(distance, _norm(rest) / (_norm(M) - _norm(rest)))  # s_1 where s_K belongs
+    distance = make.norm(row_projector(M @ L + rest, 2) - L.mT @ L)
+    return make.one(
+        distance, make.norm(rest) / (make.norm(M) - make.norm(rest))
+    )  # s_1 where s_K belongs
 
 
 statement(
@@ -247,26 +228,25 @@ statement(
 
 def _price(P: Tensor, Q: Tensor, L: Tensor, shares: Tensor) -> Sides:
     """Both lower bounds of the distance, and the share of P in Q, as left/right ≤ 1."""
-    r, K = torch.linalg.matrix_norm(P).square(), L.shape[-2]
-    spectral = (1 - shares).amax(-1).clamp(min=0).sqrt() / (_norm(P - Q) + ROUNDING)
+    r, K = make.square(P), L.shape[-2]
+    spectral = (1 - shares).amax(-1).clamp(min=0).sqrt() / (make.norm(P - Q) + make.ROUNDING)
     missing = (K - shares.sum(-1)).clamp(min=0)
-    fro = missing / (torch.linalg.matrix_norm(P - Q).square() / 2 + ROUNDING)
+    fro = missing / (make.square(P - Q) / 2 + make.ROUNDING)
     inside = (P @ Q).diagonal(dim1=-2, dim2=-1).sum(-1) / r
-    allowed = inside / (1 - missing / r + ROUNDING)
-    worst = torch.stack([spectral, fro, allowed]).amax(0)
-    return Sides(worst, torch.full_like(worst, 1 + ROUNDING))
+    allowed = inside / (1 - missing / r + make.ROUNDING)
+    return make.ratios(spectral, fro, allowed, slack=make.ROUNDING)
 
 
 def _blocks(seed: int, count: int) -> tuple[Tensor, Tensor, int]:
     """P(X*) of K independent subspaces, the indicators, the rank r > K."""
     (K,) = make.shape(seed, K=(1, 3))
-    dims = make.shape(seed, **{f"r{k}": (1, 3) for k in range(K)})
-    more = make.shape(seed, **{f"n{k}": (1, 4) for k in range(K)})
+    dims, more = make.sizes(seed, "r", K, 1, 3), make.sizes(seed, "n", K, 1, 4)
     counts = [r_k + extra for r_k, extra in zip(dims, more, strict=True)]
-    parts = [row_projector(make.gaussian(seed, f"C{k}", count, r_k, n_k), r_k)
-             for k, (r_k, n_k) in enumerate(zip(dims, counts, strict=True))]  # fmt: skip
-    P = torch.stack([torch.block_diag(*(part[i] for part in parts)) for i in range(count)])
-    return P, _indicators(counts), sum(dims)
+    sizes = enumerate(zip(dims, counts, strict=True))
+    blocks = [
+        row_projector(make.gaussian(seed, f"C{k}", count, r_k, n_k), r_k) for k, (r_k, n_k) in sizes
+    ]
+    return make.block_diagonal(blocks), make.indicators(counts), sum(dims)
 
 
 def _price_random(seed: int, count: int) -> Sides:
@@ -275,20 +255,20 @@ def _price_random(seed: int, count: int) -> Sides:
     Q = (L.mT @ L).expand_as(P)
     if r > K:  # r − K more directions, orthogonal to the indicators
         free = make.gaussian(seed, "free", count, r - K, n)
-        Q = Q + row_projector(_outside(free, L), r - K)
+        Q = Q + row_projector(make.outside(free, L), r - K)
     return _price(P, Q, L, (P @ L.mT).square().sum(-2))
 
 
 def _price_extremal() -> Sides:
     """Two points, one class, and a signal (1, −1) orthogonal to its indicator."""
-    L = _indicators([2])
+    L = make.indicators([2])
     P = make.matrix([[1, -1], [-1, 1]]) / 2
     return _price(P[None], (L.mT @ L)[None], L, torch.zeros(1, 1, dtype=torch.float64))
 
 
 def _labels_elsewhere() -> Sides:
     """Q = P does not contain the labels: nothing is lost."""
-    L = _indicators([2])
+    L = make.indicators([2])
     P = make.matrix([[1, -1], [-1, 1]]) / 2
     return _price(P[None], P[None], L, torch.zeros(1, 1, dtype=torch.float64))
 

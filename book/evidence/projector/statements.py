@@ -30,19 +30,15 @@ def gram_formula(V: Tensor) -> Tensor:
     return V.mT @ torch.linalg.solve(V @ V.mT, V)
 
 
-def largest(A: Tensor) -> Tensor:
-    return A.abs().amax((-2, -1))
-
-
 def _same_projector(U: Tensor, V: Tensor, G: Tensor, r: int) -> Sides:
     """P_r(UV) against the pseudo-inverse, against P_r(GUV), and against the formula in V."""
     A = U @ V
     P = row_projector(A, r)
     pairs = (torch.linalg.pinv(A, rtol=1e-9) @ A, row_projector(G @ A, r), gram_formula(V))
-    scale = torch.linalg.matrix_norm(G, 2) * torch.linalg.matrix_norm(A, 2)
+    scale = make.norm(G) * make.norm(A)
     weakest = torch.linalg.svdvals(G @ A)[..., r - 1]
     allowed = 1e-9 + 1e3 * EPS * scale / weakest  # rounding in GA, seen by its weakest direction
-    return Sides(torch.stack([largest(P - Q) for Q in pairs]).amax(0), allowed)
+    return Sides(torch.stack([make.largest(P - Q) for Q in pairs]).amax(0), allowed)
 
 
 def _row_space(seed: int, count: int) -> Sides:
@@ -57,21 +53,21 @@ def _row_space(seed: int, count: int) -> Sides:
 
 def _kills_a_direction() -> Sides:
     """G annihilates a signal direction that no longer counts among the leading two."""
-    A = torch.diag(torch.tensor([3.0, 2, 1], dtype=torch.float64))
+    A = torch.diag(make.vector(3.0, 2, 1))
     P, Q = row_projector(A[:, :2] @ A[:2], 2), row_projector(make.matrix([[0, 0, 0], [0, 1, 0]]), 1)
-    return make.rounding(largest(P - Q)[None])
+    return make.rounding(make.largest(P - Q)[None])
 
 
 def _more_than_rank() -> Sides:
     """rank A = 2 and r = 1: a diagonal G exchanges the order of the two directions."""
     A, G = make.matrix([[2, 0], [0, 1]]), make.matrix([[1, 0], [0, 3]])
-    return make.rounding(largest(row_projector(G @ A, 1) - row_projector(A, 1))[None])
+    return make.rounding(make.largest(row_projector(G @ A, 1) - row_projector(A, 1))[None])
 
 
 def _wide_factor() -> Sides:
     """U of rank 1: Vᵀ(VVᵀ)⁻¹V is the identity, but A = UV has rank 1."""
     U, V = make.matrix([[1, 1]]), make.matrix([[1, 0], [0, 1]])
-    return make.rounding(largest(row_projector(U @ V, 1) - gram_formula(V))[None])
+    return make.rounding(make.largest(row_projector(U @ V, 1) - gram_formula(V))[None])
 
 
 statement(
@@ -88,14 +84,8 @@ statement(
 )
 
 
-def across(counts: list[int]) -> Tensor:
-    """(n, n) mask of the pairs in different parts."""
-    y = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-    return y[:, None] != y[None, :]
-
-
 def _is_block_diagonal(P: Tensor, counts: list[int]) -> Tensor:
-    return largest(P * across(counts)) < 1e-9
+    return make.largest(P * make.across(counts)) < 1e-9
 
 
 def _encoding(seed: int, count: int) -> Sides:
@@ -120,7 +110,7 @@ def _encoding(seed: int, count: int) -> Sides:
         parts = sum(make.count_rank(part) for part in X.split(counts, -1))
         wrong = _is_block_diagonal(P, counts) != (parts == make.count_rank(X))
         if not lost:
-            wrong |= largest(P - gram_formula(V_part)) > 1e-7
+            wrong |= make.largest(P - gram_formula(V_part)) > 1e-7
         found.append(wrong)
     return make.flags(torch.cat(found))
 
@@ -135,7 +125,7 @@ def _formula_for_dependent() -> Sides:
     """Three lines in a plane: the blocks of the formula are not the blocks of P."""
     U = make.matrix([[1, 0, 0.6], [0, 1, 0.8]])
     V = coefficients(0, 1, [1, 1, 1], [2, 2, 2])[0]
-    return make.flags((largest(row_projector(U @ V, 2) - gram_formula(V)) > 1e-7)[None])
+    return make.flags((make.largest(row_projector(U @ V, 2) - gram_formula(V)) > 1e-7)[None])
 
 
 statement(
@@ -155,7 +145,7 @@ def _lines(angles: Tensor, V: Tensor, rank: int) -> Sides:
     """1e-9 against the largest entry across lines and the smallest sine between two of them."""
     U = torch.stack([torch.cos(angles), torch.sin(angles)], -2)
     K = angles.shape[-1]
-    cross = largest(row_projector(U @ V, rank) * across([V.shape[-1] // K] * K))
+    cross = make.largest(row_projector(U @ V, rank) * make.across([V.shape[-1] // K] * K))
     sines = torch.sin(angles[..., :, None] - angles[..., None, :]).abs()
     apart = (sines + torch.eye(K)).amin((-2, -1))
     right = torch.minimum(cross, apart)
@@ -219,7 +209,7 @@ def _zero_inside(seed: int, count: int) -> Sides:
 def _other_points() -> Sides:
     V = PLANE.clone()
     V[1, 3] = -2
-    return _zero_entry(V, torch.eye(2, dtype=torch.float64)[None])
+    return _zero_entry(V, make.eye(2)[None])
 
 
 statement(
@@ -342,11 +332,7 @@ statement(
 
 def returns_clusters(Q: Tensor, cut: Tensor, counts: list[int]) -> Tensor:
     """Whether the components of {|Q_ij| > cut} are the clusters. Q: (..., n, n), cut: (...)."""
-    edges = Q.abs() > cut[..., None, None]
-    right = ~(edges & across(counts)).any(-1).any(-1)
-    for block in torch.arange(sum(counts)).split(counts):
-        right &= make.connected(edges[..., block, :][..., block])
-    return right
+    return ~make.wrong_clusters(Q, make.labels(counts), cut)
 
 
 def any_threshold(Q: Tensor, counts: list[int]) -> Tensor:
@@ -358,22 +344,20 @@ def any_threshold(Q: Tensor, counts: list[int]) -> Tensor:
 
 
 def attack(P: Tensor, eta: Tensor, counts: list[int]) -> Tensor:
-    """The construction of the proof: η towards zero inside the blocks, η across them."""
+    """The construction of the proof: η towards zero inside the blocks, η away from it across."""
     size = eta[:, None, None]
-    return torch.where(across(counts), size, P.sign() * (P.abs() - size).clamp(min=0))
+    smaller = P.sign() * (P.abs() - size).clamp(min=0)
+    return torch.where(make.across(counts), P + torch.where(P < 0, -size, size), smaller)
 
 
 def blocks(seed: int, count: int) -> tuple[Tensor, Tensor, list[int]]:
     """P, ε_conn and cluster sizes: projectors of 2 or 3 clusters, with connected blocks."""
     (K,) = make.shape(seed, K=(2, 3))
-    sizes = make.shape(seed, **{f"r{k}": (1, 2) for k in range(K)})
-    counts = [r + extra for r, extra in zip(
-        sizes, make.shape(seed, **{f"n{k}": (1, 2) for k in range(K)}), strict=True
-    )]  # fmt: skip
+    sizes, more = (make.sizes(seed, name, K, 1, 2) for name in "rn")
+    counts = [r + extra for r, extra in zip(sizes, more, strict=True)]
     P = row_projector(coefficients(seed, count, sizes, counts), sum(sizes))
-    P = P.masked_fill(across(counts), 0)
-    labels = torch.repeat_interleave(torch.arange(K), torch.tensor(counts))
-    margin = connectivity_margin(P, labels)
+    P = P.masked_fill(make.across(counts), 0)
+    margin = connectivity_margin(P, make.labels(counts))
     return P[margin > 1e-6], margin[margin > 1e-6], counts
 
 
@@ -381,7 +365,7 @@ def _connectivity(seed: int, count: int) -> Sides:
     """Disturbances up to just below ε/2, random and worst; and the attack from ε/2 on."""
     P, margin, counts = blocks(seed, count)
     N = make.uniform(seed, "N", -1, 1, *P.shape)
-    N = (N + N.mT) / (N + N.mT).abs().amax((-2, -1), keepdim=True)
+    N = (N + N.mT) / make.largest(N + N.mT)[:, None, None]
     share = 1 - make.log_uniform(seed, "share", -9, 0, len(P))
     eta = share * margin / 2
     kept = returns_clusters(P + eta[:, None, None] * N, margin / 2, counts)
@@ -398,7 +382,7 @@ def _half_margin() -> Sides:
 
 def _broken_block() -> Sides:
     """A block without an edge between its points: no disturbance, and two components."""
-    P = torch.eye(4, dtype=torch.float64)
+    P = make.eye(4)
     P[:2, :2] = 0.5
     return make.flags(~returns_clusters(P[None], torch.tensor([0.25]), [2, 2]))
 
@@ -458,7 +442,7 @@ def _price_extremal() -> Sides:
 
 def _zeros_inside() -> Sides:
     """n_k = r_k = 2: the block is the identity, its smallest non-zero entry is 1 > √2/2."""
-    return _prices(torch.eye(2, dtype=torch.float64)[None], 2)[0]
+    return _prices(make.eye(2)[None], 2)[0]
 
 
 def _single_point() -> Sides:

@@ -21,14 +21,13 @@ from evidence.statement import Sides, statement
 from subspace_lib.projectors import row_basis, sin_theta
 
 ROUNDING = 1e-8
-EYE = torch.eye(2, dtype=torch.float64)
+EYE = make.eye(2)
 
 
 def data(seed: int, count: int, least: int = 1, extra: int = 2) -> Tensor:
     """X (count, m, n) of full row rank, least ≤ m ≤ n − extra, singular values in [0.3, 3]."""
     m, more = make.shape(seed, m=(least, 5), more=(extra, 6))
-    spectrum = make.log_uniform(seed, "spectrum", -0.5, 0.5, count, m)
-    spectrum = spectrum.sort(-1, descending=True).values
+    spectrum = make.spectrum(seed, "spectrum", -0.5, 0.5, count, m)
     return make.with_spectrum(seed, "X", m, m + more, spectrum)
 
 
@@ -67,9 +66,9 @@ def relative(A: Tensor, B: Tensor) -> Tensor:
 def sign_kernel(X: Tensor) -> Tensor:
     """E[relu(wᵀx_i) relu(wᵀx_j)] for w uniform on {−1, 1}^m, by listing all w."""
     m = X.shape[-2]
-    signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=torch.float64)] * m)
+    signs = torch.cartesian_prod(*[make.vector(-1.0, 1.0)] * m)
     Y = torch.relu(signs.reshape(-1, m) @ X)
-    return Y.mT @ Y / len(Y)
+    return Y.mT @ Y / 2**m
 
 
 def shifted_kernel(shift: float) -> Tensor:
@@ -85,8 +84,7 @@ def deviates(A: Tensor, B: Tensor) -> Callable[[], Sides]:
 
 def _kernel(seed: int, count: int) -> Sides:
     X = data(seed, count)
-    error = relative(relu_kernel(X), moments(X, 1))
-    return Sides(error, torch.full_like(error, ROUNDING))
+    return make.rounding(relative(relu_kernel(X), moments(X, 1)), ROUNDING)
 
 
 statement(
@@ -108,12 +106,12 @@ def _variance(X: Tensor) -> Tensor:
 
 
 def _ceiling(X: Tensor) -> Tensor:
-    return 1.25 * X.square().sum((-2, -1)) ** 2
+    return 1.25 * make.square(X) ** 2
 
 
 def _concentration(seed: int, count: int) -> Sides:
     X = data(seed, count)
-    return Sides(_variance(X), _ceiling(X) * (1 + 1e-9))
+    return Sides(_variance(X), _ceiling(X) * make.NEARLY)
 
 
 RAY = make.matrix([[1.0, 2.0, 0.5], [0.0, 0.0, 0.0]])
@@ -136,7 +134,7 @@ statement(
     "E‖(1/p)YᵀY − Φ‖_F² ≤ 5‖h‖⁴/(4p)",
     _concentration,
     {"Gaussian weights": _heavy_tails, "independent neurons": _copies},
-    lambda: make.one(_variance(RAY), _ceiling(RAY) * (1 + 1e-9)),
+    lambda: make.one(_variance(RAY), _ceiling(RAY) * make.NEARLY),
 )
 
 
@@ -163,11 +161,11 @@ def _split(seed: int, count: int) -> Sides:
     short = sizes * _series(ratio, 60)
     tail = sizes * ratio.abs() ** 122 * (math.pi / 2 - 1)  # the rest sums to less at ρ = 1
     beyond = ((rest - short).abs() - tail).amax((-2, -1)) / scale
-    total = (rank_one + linear + rest - moments(X, 1)).abs().amax((-2, -1)) / scale
+    total = make.largest(rank_one + linear + rest - moments(X, 1)) / scale
     least = -torch.linalg.eigvalsh(rest)[..., 0] / scale
     ordinary = (rest < sizes * ratio**2 / 2 * (1 - 1e-12)).double().amax((-2, -1))
     worst = torch.stack([beyond, total, least, rest[..., 0, 1] / scale, ordinary]).amax(0)
-    return Sides(worst, torch.full_like(worst, ROUNDING))
+    return make.rounding(worst, ROUNDING)
 
 
 def _rest_of(kernel: Tensor) -> Callable[[], Sides]:
@@ -207,7 +205,7 @@ def _lost(seed: int, count: int) -> Sides:
     worst = torch.maximum((sines[..., 0] - sine).abs(), (beside - sine).abs())
     if r > 1:
         worst = torch.maximum(worst, sines[..., 1])
-    return Sides(worst, torch.full_like(worst, 1e-6))
+    return make.rounding(worst, 1e-6)
 
 
 def _larger_rank() -> Sides:
@@ -215,8 +213,8 @@ def _larger_rank() -> Sides:
     X = make.with_spectrum(3, "X", 3, 9, make.matrix([[3.0, 2.0, 1.9]]))[0]
     two = row_basis(X, 2)
     shadow = (X @ two.mT) @ two  # rank 2
-    return make.one((torch.sin(lost_angle(shadow, 2).angle) - sin_theta(X, _tilted(X), 2)[0]).abs(),
-                    1e-6)  # fmt: skip
+    sine = torch.sin(lost_angle(shadow, 2).angle)
+    return make.one((sine - sin_theta(X, _tilted(X), 2)[0]).abs(), 1e-6)
 
 
 def _another_root() -> Sides:
@@ -250,12 +248,11 @@ def _orthogonal_profile(seed: int, count: int) -> Sides:
     """The sine is 1 or 0, as ‖h_⊥‖²/(2π) is above or below λ_r; rank one has it below."""
     X = _symmetric(seed, count)
     r = X.shape[-2]
-    outside = X.square().sum((-2, -1)) / TWO_PI
+    outside = make.square(X) / TWO_PI
     weakest = torch.linalg.svdvals(X)[..., -1].square() / 4
     keep = (outside / weakest - 1).abs() > 1e-3
     expected = (outside > weakest).double()[keep]
-    worst = (sin_theta(X[keep], _tilted(X[keep]), r)[..., 0] - expected).abs()
-    return Sides(worst, torch.full_like(worst, 1e-6))
+    return make.rounding((sin_theta(X[keep], _tilted(X[keep]), r)[..., 0] - expected).abs(), 1e-6)
 
 
 def _not_orthogonal() -> Sides:
@@ -285,10 +282,8 @@ def _stays(X: Tensor, less: int = 0) -> Sides:
     vectors = torch.linalg.eigh(relu_kernel(X)).eigenvectors
     n = X.shape[-1]
     vectors = vectors * (torch.arange(n) >= n - q)[..., None, :]
-    V = row_basis(X, X.shape[-2])
-    outside = V - (V @ vectors) @ vectors.mT
-    sine = torch.linalg.matrix_norm(outside, 2)[clear]
-    return Sides(sine, torch.full_like(sine, 1e-6))
+    sine = make.norm(make.outside(row_basis(X, X.shape[-2]), vectors.mT))
+    return make.rounding(sine[clear], 1e-6)
 
 
 def _contained(seed: int, count: int) -> Sides:
@@ -321,14 +316,12 @@ def only_rest(X: Tensor, R: Tensor) -> tuple[Tensor, Tensor]:
     values = torch.linalg.eigvalsh(kernel)
     inner = R @ kernel @ R.mT
     s2, t2 = torch.linalg.eigvalsh(inner)[..., 0], values[..., -k - 1].clamp(min=0)
-    leak = rest @ R.mT
-    leak = leak - R.mT @ (R @ leak)
-    size = torch.linalg.matrix_norm(torch.linalg.solve(inner, leak.mT), 2)
+    leak = make.outside(R @ rest, R)
+    size = make.norm(torch.linalg.solve(inner, leak))
     tangent = size / (1 - (t2 / s2).clamp(max=1 - 1e-12))
     bound = torch.where(s2 > t2, tangent / (1 + tangent**2).sqrt(), math.inf)
     top = torch.linalg.eigh(kernel).eigenvectors[..., -k:]
-    beside = R.mT - top @ (top.mT @ R.mT)
-    return torch.linalg.matrix_norm(beside, 2), bound
+    return make.norm(make.outside(R, top.mT)), bound
 
 
 def _rest_only(seed: int, count: int) -> Sides:
@@ -386,12 +379,10 @@ def _union(seed: int, count: int) -> tuple[Tensor, Tensor]:
     K, r_k, n_k = make.shape(seed, K=(2, 4), r_k=(1, 3), n_k=(5, 8))
     U = make.orthonormal(seed, "bases", count, K * r_k + 2, K * r_k)
     U = U + 0.3 * make.gaussian(seed, "lean", *U.shape)  # independent, no longer orthogonal
-    V = torch.zeros(count, K * r_k, K * n_k, dtype=torch.float64)
-    for k in range(K):
-        block = make.gaussian(seed, f"coefficients {k}", count, r_k, n_k)
+    blocks = [make.gaussian(seed, f"coefficients {k}", count, r_k, n_k) for k in range(K)]
+    for block in blocks:
         block[..., 1] = -block[..., 0]  # no cluster on a ray, where the profile is linear
-        V[:, k * r_k : (k + 1) * r_k, k * n_k : (k + 1) * n_k] = block
-    return U @ V, torch.arange(K).repeat_interleave(n_k)
+    return U @ make.block_diagonal(blocks), make.labels([n_k] * K)
 
 
 def _across(R: Tensor, labels: Tensor) -> Tensor:
@@ -402,8 +393,7 @@ def _across(R: Tensor, labels: Tensor) -> Tensor:
 def _block_diagonal(seed: int, count: int) -> Sides:
     X, labels = _union(seed, count)
     rank = int(torch.linalg.matrix_rank(X[0]))
-    worst = _across(norm_profile_reference(X, rank, labels), labels)
-    return Sides(worst, torch.full_like(worst, ROUNDING))
+    return make.rounding(_across(norm_profile_reference(X, rank, labels), labels), ROUNDING)
 
 
 def _one_for_all() -> Sides:
@@ -415,7 +405,7 @@ def _one_for_all() -> Sides:
 def _dependent() -> Sides:
     """Three lines in a plane, four points on each."""
     angle = torch.arange(3, dtype=torch.float64).repeat_interleave(4)
-    size = torch.tensor([1.0, -2.0, 3.0, -1.5], dtype=torch.float64).repeat(3)  # no rays
+    size = make.vector(1.0, -2.0, 3.0, -1.5).repeat(3)  # no rays
     X = size * torch.stack([angle.cos(), angle.sin()])
     return make.one(_across(norm_profile_reference(X, 2, angle.long()), angle), ROUNDING)
 
@@ -438,20 +428,19 @@ def _lifted(X: Tensor, size: Tensor) -> Tensor:
 
 def _bias(seed: int, count: int) -> Sides:
     X, size = data(seed, count), make.log_uniform(seed, "size", -2, 1, count)
-    error = relative(_lifted(X, size), moments(X, 1, size[:, None, None]))
-    return Sides(error, torch.full_like(error, ROUNDING))
+    return make.rounding(relative(_lifted(X, size), moments(X, 1, size[:, None, None])), ROUNDING)
 
 
 def _bias_of_two_values() -> Sides:
     """b = ±2 with equal chances, the same variance as N(0, 4)."""
     value = (shifted_kernel(2.0) + shifted_kernel(-2.0)) / 2
-    return make.one(relative(value, _lifted(EYE, torch.tensor(2.0).double())), ROUNDING)
+    return make.one(relative(value, _lifted(EYE, make.vector(2)[0])), ROUNDING)
 
 
 def _dependent_bias() -> Sides:
     """b = w_1: the point e_1 becomes 2e_1 and e_2 becomes e_1 + e_2."""
     value = relu_kernel(EYE + make.matrix([[1, 1], [0, 0]]))
-    return make.one(relative(value, _lifted(EYE, torch.tensor(1.0).double())), ROUNDING)
+    return make.one(relative(value, _lifted(EYE, make.vector(1)[0])), ROUNDING)
 
 
 statement(
@@ -480,7 +469,7 @@ def _gaussian_again() -> Sides:
 
 def _spread_points() -> Sides:
     """Orthogonal points spread over ten coordinates: sums of signs are nearly Gaussian."""
-    half = torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=torch.float64)
+    half = make.matrix([[1, 1], [1, -1]])
     X = half.repeat(5, 1) / math.sqrt(10)
     return make.one(0.05, abs(float(sign_kernel(X)[0, 1]) - 1 / TWO_PI))
 

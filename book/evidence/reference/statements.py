@@ -10,129 +10,79 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
+from evidence.instances import Chain
 from evidence.statement import Sides, statement
+from evidence.theorem.statements import AMPLIFIED, E1, EYE, FULL, linear
 from subspace_lib.bounds import rounding_allowance, singular_value
-from subspace_lib.clustering import cluster_by_threshold, connectivity_margin
+from subspace_lib.clustering import connectivity_margin
 from subspace_lib.data import sample_union
 from subspace_lib.projectors import row_basis, row_projector
 from subspace_lib.reference import label_reference, one_step_bound, reference_bound
-
-ROOM = 1 + 1e-9  # strict inequalities, and the rounding of both sides
-
-
-def norm(A: Tensor) -> Tensor:
-    return torch.linalg.matrix_norm(A, 2)
-
-
-def leading(A: Tensor, r: int) -> Tensor:
-    """Top right singular vectors as rows, also of a matrix that has not this rank."""
-    return torch.linalg.svd(A, full_matrices=False).Vh[..., :r, :]
-
-
-def distance(A: Tensor, B: Tensor, r: int) -> Tensor:
-    V, U = leading(A, r), leading(B, r)
-    return norm(V.mT @ V - U.mT @ U)
 
 
 def quotient(error: Tensor, gap: Tensor) -> Tensor:
     return torch.where(gap > 0, error / gap.clamp(min=1e-300), math.inf)
 
 
-def worst(pairs: list[tuple[Tensor, Tensor]]) -> Sides:
-    """Several conclusions of each instance as one: the pair with the largest left/right."""
-    left, right = (torch.stack(torch.broadcast_tensors(*side)) for side in zip(*pairs, strict=True))
-    chosen = torch.where(left > right, math.inf, left / right.clamp(min=1e-300)).argmax(0)[None]
-    return Sides(left.gather(0, chosen)[0], right.gather(0, chosen)[0])
-
-
 # --- two savings in the chain -------------------------------------------------------------------
 
 
-class Chain(NamedTuple):
-    """Clean signal, noise, weights, output; the statement's r."""
-
-    S: Tensor
-    Z: Tensor
-    W: Tensor
-    Y: Tensor
-    r: int
-
-
-def chain(seed: int, count: int) -> Chain:
-    """Signal of rank r, noise and bend of random size, W Gaussian; Y = WX + bend · |WX|."""
-    m, n, r, extra = make.shape(seed, m=(3, 8), n=(6, 14), r=(1, 3), p=(0, 4))
-    spectrum = make.log_uniform(seed, "spectrum", -0.5, 0.5, count, r)
-    S = make.with_spectrum(seed, "S", m, n, spectrum.sort(-1, descending=True).values)
-    noise, bend = (make.log_uniform(seed, v, -6, 0, count, 1, 1) for v in ("noise", "bend"))
-    Z = noise * make.gaussian(seed, "Z", count, m, n)
-    W = make.gaussian(seed, "W", count, r + extra, m)
-    WX = W @ (S + Z)
-    return Chain(S, Z, W, WX + bend * WX.abs(), r)
-
-
 def links(c: Chain) -> tuple[Tensor, Tensor]:
-    """Gaps and errors of the three links, each (3, ...)."""
-    X = c.S + c.Z
-    pairs = ((c.S, X, c.Z), (c.W @ c.S, c.W @ X, c.W @ c.Z), (c.Y, c.W @ X, c.Y - c.W @ X))
-    gaps = [singular_value(A, c.r) - singular_value(B, c.r + 1) for A, B, _ in pairs]
-    slack = [rounding_allowance(A, B) for A, B, _ in pairs]
-    return torch.stack(gaps) - torch.stack(slack), torch.stack([norm(E) for *_, E in pairs])
+    """Gaps, less what rounding allows, and errors of the three links, each (3, ...)."""
+    gaps = [
+        singular_value(A, c.r) - singular_value(B, c.r + 1) - rounding_allowance(A, B)
+        for A, B, _ in c.pairs
+    ]
+    return torch.stack(gaps), torch.stack([make.norm(E) for *_, E in c.pairs])
 
 
 def _shares(c: Chain, used: list[int], factor: float) -> Sides:
     """The smallest ε with every gap > factor · error/ε, against twice the true distance."""
     gaps, errors = links(c)
-    margin = factor * quotient(errors[used], gaps[used]).amax(0) * ROOM
+    margin = factor * quotient(errors[used], gaps[used]).amax(0) * make.NEARLY
     keep = margin < math.inf
-    return Sides(distance(c.S, c.Y, c.r)[keep], margin[keep] / 2 + 1e-12)
+    return Sides(make.distance(c.S, c.Y, c.r)[keep], margin[keep] / 2 + 1e-12)
 
 
 def _sum(c: Chain) -> Sides:
     """The sum of the two quotients, and what follows from it for equal shares."""
     gaps, errors = links(c)
-    parts = quotient(errors[1:], gaps[1:]) * ROOM
+    parts = quotient(errors[1:], gaps[1:]) * make.NEARLY
     keep = parts.sum(0) < math.inf
-    left = distance(c.S, c.Y, c.r)[keep]
-    return worst([(left, parts.sum(0)[keep] + 1e-12), (left, 2 * parts.amax(0)[keep] + 1e-12)])
+    left = make.distance(c.S, c.Y, c.r)[keep]
+    return make.worst((left, parts.sum(0)[keep] + 1e-12), (left, 2 * parts.amax(0)[keep] + 1e-12))
 
 
-EYE, E1 = torch.eye(2, dtype=torch.float64), make.matrix([[1, 0], [0, 0]])
-SWAP, UNEVEN = make.matrix([[0.5, 0], [0, 1]]), make.matrix([[1, 0], [0, 0.9]])
 PUSH = make.matrix([[-0.51, 0], [0, 0.51]])  # exchanges the order of E1's singular values
-FULL = Chain(UNEVEN[None], 0 * EYE[None], SWAP, (SWAP @ UNEVEN)[None], 1)  # rank 2, r = 1
-NOISY = Chain(E1[None], PUSH[None], EYE, (E1 + PUSH)[None], 1)
-LOUD, WHISPER = make.matrix([[1, 0], [0, 1e6]]), make.matrix([[0, 0], [0, 1e-3]])
-FAINT = Chain(E1[None], WHISPER[None], LOUD, (LOUD @ (E1 + WHISPER))[None], 1)  # W amplifies
+NOISY = linear(E1, PUSH, EYE)
 BENT = Chain(E1[None], 0 * EYE[None], EYE, (E1 + PUSH)[None], 1)
 
 
-def _own_gap(c: Chain, factor: float, link: int) -> Callable[[], Sides]:
+def _own_gap(c: Chain, link: int) -> Callable[[], Sides]:
     """The gap of one matrix in place of the gap between two: the link is not controlled."""
 
     def sides() -> Sides:
-        A, E = ((c.W @ c.S, c.W @ c.Z), (c.W @ (c.S + c.Z), c.Y - c.W @ (c.S + c.Z)))[link - 1]
+        A, E = c.pairs[1][link - 1], c.pairs[link][2]
         gap = singular_value(A, c.r) - singular_value(A, c.r + 1)
-        return Sides(distance(c.S, c.Y, c.r), factor * norm(E) / gap)
+        return Sides(make.distance(c.S, c.Y, c.r), make.norm(E) / gap)
 
     return sides
 
 
 def _tight_sum() -> Sides:
     """Wedin's equality on the linear link, nothing on the other."""
-    theta = 0.3
-    v = make.matrix([[math.cos(theta), math.sin(theta)], [0, 0]])
-    Z = math.cos(theta) * v - E1
-    return _sum(Chain(E1[None], Z[None], EYE, (E1 + Z)[None], 1))
+    A, X = make.turned(0.3)
+    return _sum(linear(A, X - A, EYE))
 
 
 statement(
     "spectral-links",
     "Theorem 8.1",
     "δ_i > 8 · its own error/ε (i = 1, 2, 3) ⇒ ‖P(X*) − P(Y)‖ < ε/2",
-    lambda seed, count: _shares(chain(seed, count), [0, 1, 2], 8),
+    lambda seed, count: _shares(make.chain(seed, count), [0, 1, 2], 8),
     {
         "rank X* = r": lambda: _shares(FULL, [0, 1, 2], 8),
-        "the second link": lambda: _shares(FAINT, [0, 2], 8),
+        "the second link": lambda: _shares(AMPLIFIED, [0, 2], 8),
         "the third link": lambda: _shares(BENT, [0, 1], 8),
     },
     loose="the first link is walked twice without need: half of ε is lost (Theorem 8.2)",
@@ -141,11 +91,11 @@ statement(
     "skipped-link",
     "Theorem 8.2",
     "‖P(X*) − P(Y)‖ ≤ ‖WZ‖/δ₂ + ‖Y − WX‖/δ₃, below ε/2 if δ_i > 4 · its own error/ε",
-    lambda seed, count: _sum(chain(seed, count)),
+    lambda seed, count: _sum(make.chain(seed, count)),
     {
         "rank X* = r": lambda: _sum(FULL),
-        "δ₂ between two matrices": _own_gap(NOISY, 1, 1),
-        "δ₃ between two matrices": _own_gap(BENT, 1, 2),
+        "δ₂ between two matrices": _own_gap(NOISY, 1),
+        "δ₃ between two matrices": _own_gap(BENT, 2),
     },
     _tight_sum,
 )
@@ -153,14 +103,14 @@ statement(
 
 def _one_step(seed: int, count: int) -> Sides:
     """The best scale and a random one, on layers that are nearly a multiple of WX."""
-    c = chain(seed, count)
+    c = make.chain(seed, count)
     scale = make.log_uniform(seed, "scale", -1, 1, count)
     Y = scale[:, None, None] * c.Y
     other = scale * make.uniform(seed, "miss", 0.5, 2, count)
     bounds = [one_step_bound(c.S, c.W, Y, c.r, given).bound for given in (None, other)]
     keep = bounds[0] < math.inf
-    truth = distance(c.S, Y, c.r)
-    return worst([(truth[keep], bound[keep]) for bound in bounds])
+    truth = make.distance(c.S, Y, c.r)
+    return make.worst(*((truth[keep], bound[keep]) for bound in bounds))
 
 
 def _one_step_extremal() -> Sides:
@@ -169,9 +119,8 @@ def _one_step_extremal() -> Sides:
 
 
 def _one_step_rank() -> Sides:
-    return make.one(
-        distance(UNEVEN, SWAP @ UNEVEN, 1), one_step_bound(UNEVEN, SWAP, FULL.Y[0], 1).bound
-    )
+    bound = one_step_bound(FULL.S, FULL.W, FULL.Y, 1).bound
+    return make.one(make.distance(FULL.S, FULL.Y, 1), bound)
 
 
 statement(
@@ -179,7 +128,7 @@ statement(
     "Theorem 8.3",
     "‖P(X*) − P(Y)‖ ≤ ‖Y − cWX*‖/(c s_r(WX*) − s_{r+1}(Y)) for every c > 0",
     _one_step,
-    {"rank X* = r": _one_step_rank, "the gap, with Y's value in it": _own_gap(BENT, 1, 2)},
+    {"rank X* = r": _one_step_rank, "the gap, with Y's value in it": _own_gap(BENT, 2)},
     _one_step_extremal,
 )
 
@@ -206,7 +155,7 @@ class Case(NamedTuple):
 
     @property
     def tau(self) -> Tensor:
-        return norm(self.F0) / (1 - self.x)
+        return make.norm(self.F0) / (1 - self.x)
 
 
 def case(Y: Tensor, R: Tensor, q: int, Q: Tensor | None = None) -> Case:
@@ -215,7 +164,7 @@ def case(Y: Tensor, R: Tensor, q: int, Q: Tensor | None = None) -> Case:
     U, sigma, Oh = torch.linalg.svd(Y @ R.mT, full_matrices=False)
     B, eye = R.mT @ Oh.mT, torch.eye(n, dtype=Y.dtype)
     if Q is None:
-        V = leading(Y, q)
+        V = make.leading(Y, q)
         Q = V.mT @ V
     E = Y - Y @ R.mT @ R
     F0 = E.mT @ U / sigma[..., None, :].clamp(min=1e-300)
@@ -241,11 +190,6 @@ def layers(seed: int, count: int) -> tuple[Tensor, Tensor, int]:
     return Y[keep], R[keep], q
 
 
-def tangent(sine: Tensor) -> Tensor:
-    sine = sine.clamp(max=1)
-    return sine / ((1 - sine) * (1 + sine)).clamp(min=1e-30).sqrt()
-
-
 def _parts(c: Case) -> Sides:
     """(a) in three norms, (b), (c) direction by direction, (d); the identities behind them."""
     gain = 1 / (1 - c.x)
@@ -256,11 +200,11 @@ def _parts(c: Case) -> Sides:
     slope = c.sigma * torch.linalg.vector_norm(c.E.mT @ c.U, dim=-2)
     slope = torch.where(open_, slope / (c.sigma**2 - t**2).clamp(min=1e-300), 0.0)
     sines = torch.where(open_, each, torch.zeros_like(each))
-    classic = c.s * norm(c.U.mT @ c.E) / (c.s**2 - c.t**2)
-    left = [norm(c.H), frobenius[0], nuclear[0], tangent(norm(c.H)), c.tau]
-    right = [norm(c.F0) * gain, frobenius[1] * gain, nuclear[1] * gain, c.tau, classic]
-    pairs = [*zip(left, right, strict=True), *zip(tangent(sines).mT, slope.mT, strict=True)]
-    return worst([(a, v * (1 + 1e-7) + 1e-11 * (1 + v**2)) for a, v in pairs])
+    classic = c.s * make.norm(c.U.mT @ c.E) / (c.s**2 - c.t**2)
+    left = [make.norm(c.H), frobenius[0], nuclear[0], make.tangent(make.norm(c.H)), c.tau]
+    right = [make.norm(c.F0) * gain, frobenius[1] * gain, nuclear[1] * gain, c.tau, classic]
+    pairs = [*zip(left, right, strict=True), *zip(make.tangent(sines).mT, slope.mT, strict=True)]
+    return make.worst(*((a, v * (1 + 1e-7) + 1e-11 * (1 + v**2)) for a, v in pairs))
 
 
 def _theorem(seed: int, count: int) -> Sides:
@@ -271,31 +215,31 @@ def _theorem_extremal() -> Sides:
     """Two columns: equality in (b), with t far from zero."""
     Y, R = make.matrix([[1, 0.3], [0, 0.8]])[None], make.matrix([[1, 0]])[None]
     c = case(Y, R, 1)
-    return Sides(tangent(norm(c.H)), c.tau)
+    return Sides(make.tangent(make.norm(c.H)), c.tau)
 
 
 def _exchanged() -> Sides:
     """s < t: another direction is stronger, and the reference is not among the leading ones."""
     Y, R = make.matrix([[0.5, 0.01, 0], [0, 1, 0], [0, 0, 0.8]])[None], make.matrix([[1, 0, 0]])
     c = case(Y, R[None], 1)
-    return Sides(tangent(norm(c.H)), (norm(c.F0) / (1 - c.x)).abs())
+    return Sides(make.tangent(make.norm(c.H)), (make.norm(c.F0) / (1 - c.x)).abs())
 
 
 def _stretched() -> Sides:
     """Rows of length 3 instead of 1: s is three times too large, and passes t."""
     Y, R = make.matrix([[0.5, 0.1], [0, 1]])[None], make.matrix([[3, 0]])[None]
     c = case(Y, R, 1)
-    true = norm(c.H) / 3  # of the unit vector
+    true = make.norm(c.H) / 3  # of the unit vector
     outside = Y * torch.tensor([0.0, 1.0], dtype=Y.dtype)
-    slope = norm(outside.mT @ c.U / c.sigma[..., None, :]) / (1 - c.x)
-    return Sides(tangent(true), slope)
+    slope = make.norm(outside.mT @ c.U / c.sigma[..., None, :]) / (1 - c.x)
+    return Sides(make.tangent(true), slope)
 
 
 def _other_space() -> Sides:
     """Q from another matrix: s > t holds for Y, the leading space is not Y's."""
     Y, R = make.matrix([[1, 0.1], [0, 0.2]])[None], make.matrix([[1, 0]])[None]
     c = case(Y, R, 1, make.matrix([[0.5, 0.5], [0.5, 0.5]])[None])
-    return Sides(tangent(norm(c.H)), c.tau)
+    return Sides(make.tangent(make.norm(c.H)), c.tau)
 
 
 statement(
@@ -318,7 +262,7 @@ def _two_columns(seed: int, count: int) -> Sides:
     R = make.orthonormal(seed, "R", count, 2, 1).mT
     c = case(Y, R, 1)
     keep = c.s > 1.01 * c.t
-    deviation = (tangent(norm(c.H)) - c.tau).abs() / (1 + c.tau) ** 2
+    deviation = (make.tangent(make.norm(c.H)) - c.tau).abs() / (1 + c.tau) ** 2
     return make.rounding(deviation[keep], 1e-8)
 
 
@@ -326,14 +270,14 @@ def _three_columns() -> Sides:
     """The stranger's own direction absorbs part of the slope: strict inequality."""
     Y, R = make.matrix([[1, 0.5, 0], [0, 0.1, 0.8]])[None], make.matrix([[1, 0, 0]])[None]
     c = case(Y, R, 1)
-    return make.rounding((tangent(norm(c.H)) - c.tau).abs())
+    return make.rounding((make.tangent(make.norm(c.H)) - c.tau).abs())
 
 
 def _two_columns_no_gap() -> Sides:
     """The weakest direction as the reference: s = t, no slope, and a right angle."""
     Y, R = make.matrix([[0.5, 0], [0, 1]])[None], make.matrix([[1, 0]])[None]
     c = case(Y, R, 1)
-    return make.rounding((tangent(norm(c.H)) - torch.nan_to_num(c.tau)).abs())
+    return make.rounding((make.tangent(make.norm(c.H)) - torch.nan_to_num(c.tau)).abs())
 
 
 statement(
@@ -351,12 +295,12 @@ def _no_gap(seed: int, count: int) -> Sides:
     a = make.uniform(seed, "a", 0.05, 0.95, count)
     Y = torch.diag_embed(torch.stack([a, torch.ones_like(a)], -1))
     c = case(Y, make.matrix([[1, 0]]).expand(count, 1, 2), 1)
-    return Sides(a + norm(c.F0), norm(c.H))
+    return Sides(a + make.norm(c.F0), make.norm(c.H))
 
 
 def _with_gap() -> Sides:
     c = case(make.matrix([[1, 0], [0, 0.5]])[None], make.matrix([[1, 0]])[None], 1)
-    return Sides(0.5 + norm(c.F0), norm(c.H))
+    return Sides(0.5 + make.norm(c.F0), make.norm(c.H))
 
 
 statement(
@@ -373,18 +317,18 @@ def _growing_q(seed: int, count: int) -> Sides:
     """s ≤ s_k(Y), hence s > t forces q ≥ k; τ and the sine do not grow with q."""
     Y, R, q = layers(seed, count)
     low = case(Y, R, q)
-    pairs = [(low.s, singular_value(Y, R.shape[-2]) * ROOM)]
+    pairs = [(low.s, singular_value(Y, R.shape[-2]) * make.NEARLY)]
     for more in range(q + 1, min(Y.shape[-2:]) + 1):
         high = case(Y, R, more)
-        pairs.append((high.tau, low.tau * ROOM + 1e-12))
-        pairs.append((norm(high.H), norm(low.H) * ROOM + 1e-12))
+        pairs.append((high.tau, low.tau * make.NEARLY + 1e-12))
+        pairs.append((make.norm(high.H), make.norm(low.H) * make.NEARLY + 1e-12))
         low = high
-    return worst(pairs)
+    return make.worst(*pairs)
 
 
 def _growing_q_extremal() -> Sides:
     Y, R = make.matrix([[2, 0, 0], [0, 1, 0]])[None], make.matrix([[1, 0, 0], [0, 1, 0]])[None]
-    return Sides(case(Y, R, 2).s, singular_value(Y, 2) * ROOM)
+    return Sides(case(Y, R, 2).s, singular_value(Y, 2) * make.NEARLY)
 
 
 def _stretched_value() -> Sides:
@@ -417,11 +361,10 @@ def affine(seed: int, count: int) -> tuple[Tensor, Tensor, Tensor, int]:
 def _affine_sides(L: Tensor, V: Tensor, b: Tensor, r: int) -> Sides:
     """Distance 1, rank r + 1, and span(row(X*), 1ᵀ) inside the row space."""
     Y, ones = L @ V + b, torch.ones_like(V[:, :1])
-    P = leading(V, r)
-    Q = leading(Y, r + 1)
-    apart = (norm(P.mT @ P - Q.mT @ Q) - 1).abs()
-    both = leading(torch.cat([V, ones], -2), r + 1)
-    outside = norm(both - both @ Q.mT @ Q)
+    P, Q = make.leading(V, r), make.leading(Y, r + 1)
+    apart = (make.norm(P.mT @ P - Q.mT @ Q) - 1).abs()
+    both = make.leading(torch.cat([V, ones], -2), r + 1)
+    outside = make.norm(make.outside(both, Q))
     flat = (singular_value(Y, r + 1) < 1e-9 * singular_value(Y, 1)).double()
     return make.rounding(torch.stack([apart, outside, flat]).amax(0), 1e-7)
 
@@ -461,10 +404,12 @@ def _tilt_sides(A: Tensor, R: Tensor, beta: Tensor, part: Tensor | None = None) 
     h = 1 - R.mT @ v
     Y = A @ R + (A @ beta + (0 if part is None else part))
     c = case(Y, R, r)
-    expected = norm(h) * norm(beta) / (1 + (beta * v).sum((-2, -1))).abs()
+    expected = make.norm(h) * make.norm(beta) / (1 + (beta * v).sum((-2, -1))).abs()
     sines = torch.linalg.svdvals(c.H)
     others = sines[:, 1] if r > 1 else torch.zeros_like(expected)
-    deviation = torch.stack([(tangent(sines[:, 0]) - expected).abs(), (c.tau - expected).abs()])
+    deviation = torch.stack(
+        [(make.tangent(sines[:, 0]) - expected).abs(), (c.tau - expected).abs()]
+    )
     return make.rounding(torch.maximum(deviation.amax(0) / (1 + expected) ** 2, others), 1e-7)
 
 
@@ -490,7 +435,7 @@ def _tilt_right_angle() -> Sides:
     """1 + βᵀR1 = 0: the tangent is infinite; the formula with 0.1 in place of 0 is not it."""
     A, beta = make.matrix([[1], [0]])[None], make.matrix([[-1.0]])[None]
     c = case(A @ R21 + A @ beta, R21, 1)
-    return make.rounding((tangent(norm(c.H)) - c.tau).abs())
+    return make.rounding((make.tangent(make.norm(c.H)) - c.tau).abs())
 
 
 statement(
@@ -512,14 +457,14 @@ def _invariance_sides(Y: Tensor, R: Tensor, q: int, G: Tensor, scale: Tensor) ->
     size = scale[:, 0, 0].abs()
     value = (other.s - size * one.s).abs() / (size * one.s)
     return make.rounding(
-        torch.stack([tau, value, (norm(one.H) - norm(other.H)).abs()]).amax(0), 1e-7
+        torch.stack([tau, value, (make.norm(one.H) - make.norm(other.H)).abs()]).amax(0), 1e-7
     )
 
 
 def _invariance(seed: int, count: int) -> Sides:
     Y, R, q = layers(seed, count)
     if len(Y) == 0:
-        return make.rounding(torch.zeros(0, dtype=torch.float64))
+        return make.nothing()
     p, gap = Y.shape[-2], singular_value(Y, q) - singular_value(Y, q + 1)
     G = make.orthonormal(seed, "G", len(Y), p + 2, p)
     scale = make.log_uniform(seed, "c", -2, 2, len(Y), 1, 1)
@@ -545,22 +490,20 @@ statement(
 
 def _label_sides(X: Tensor, R: Tensor, labels: Tensor, dims: tuple[int, ...]) -> Sides:
     """Zero across classes, and equal to the projector of the whole; thresholds return classes."""
-    P, whole = R.mT @ R, leading(X, sum(dims))
+    P, whole = R.mT @ R, make.leading(X, sum(dims))
     across = P[:, labels[:, None] != labels[None, :]].abs().amax(-1)
-    return make.rounding(torch.maximum(across, norm(P - whole.mT @ whole)), 1e-7)
+    return make.rounding(torch.maximum(across, make.norm(P - whole.mT @ whole)), 1e-7)
 
 
 def _labels(seed: int, count: int) -> Sides:
     d, n, lift = make.shape(seed, d=(1, 2), n=(4, 7), lift=(2, 5))
-    data = sample_union(
-        ambient_dim=4 * d + 3, n_subspaces=2, subspace_dim=[d, d + 1],
-        points_per_subspace=[n, n + 1], trials=count, seed=seed,
-    )  # fmt: skip
-    dims = (d, d + 1)
+    dims, m = (d, d + 1), 4 * d + 3
+    sizes = {"ambient_dim": m, "n_subspaces": 2, "points_per_subspace": [n, n + 1]}
+    data = sample_union(**sizes, subspace_dim=list(dims), trials=count, seed=seed)
     clean = label_reference(data.clean, data.labels, dims)
     sides = _label_sides(data.clean, clean, data.labels, dims)
     X = data.clean + 10.0**-lift * make.gaussian(seed, "Z", *data.clean.shape) / n
-    Y = make.gaussian(seed, "W", count, sum(dims) + 4, 4 * d + 3) @ X
+    Y = make.gaussian(seed, "W", count, sum(dims) + 4, m) @ X
     return Sides(sides.left + _wrong(X, Y, data.labels, dims), sides.right)
 
 
@@ -569,12 +512,7 @@ def _wrong(X: Tensor, Y: Tensor, labels: Tensor, dims: tuple[int, ...]) -> Tenso
     R = label_reference(X, labels, dims)
     margin = connectivity_margin(R.mT @ R, labels)
     held = reference_bound(Y, R).bound < margin / 2
-    wrong = torch.zeros(len(Y), dtype=torch.float64)
-    same = labels[:, None] == labels[None, :]
-    for i in torch.nonzero(held).flatten().tolist():
-        found = cluster_by_threshold(row_projector(Y[i], sum(dims)), float(margin[i] / 2))
-        wrong[i] = float(((found[:, None] == found[None, :]) != same).any())
-    return wrong
+    return (held & make.wrong_clusters(row_projector(Y, sum(dims)), labels, margin / 2)).double()
 
 
 def _dependent_labels() -> Sides:
@@ -583,14 +521,14 @@ def _dependent_labels() -> Sides:
     y = torch.tensor([0, 0, 1, 1, 2, 2])
     R = label_reference(X, y, 1)
     whole = row_basis(X, 2)
-    return make.rounding(norm(R.mT @ R - whole.mT @ whole)[None])
+    return make.rounding(make.norm(R.mT @ R - whole.mT @ whole)[None])
 
 
 def _too_small_rank() -> Sides:
     X = make.matrix([[1, 0, 1, 0, 0], [0, 1, 1, 0, 0], [0, 0, 0, 1, 2]])
     y = torch.tensor([0, 0, 0, 1, 1])
     R, whole = label_reference(X, y, 1), row_basis(X, 3)
-    return make.rounding(norm(R.mT @ R - whole.mT @ whole)[None])
+    return make.rounding(make.norm(R.mT @ R - whole.mT @ whole)[None])
 
 
 statement(

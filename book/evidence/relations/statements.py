@@ -20,7 +20,7 @@ ROUNDING = 1e-9
 
 
 def _norm(A: Tensor) -> Tensor:
-    return torch.linalg.matrix_norm(A, 2)
+    return make.norm(A)
 
 
 def _nuclear(A: Tensor) -> Tensor:
@@ -182,7 +182,7 @@ def _one_neighbour_random(seed: int, count: int) -> Sides:
 
 def _small_penalty() -> Sides:
     """Below the share tan φ the second neighbour takes part."""
-    return _one_neighbour(torch.tensor([0.6]).double(), torch.tensor([0.1]).double())
+    return _one_neighbour(make.vector(0.6), make.vector(0.1))
 
 
 statement(
@@ -200,7 +200,7 @@ statement(
 
 def _indicators(counts: list[int]) -> Tensor:
     """(K, n): the class indicators, of length 1."""
-    labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    labels = make.labels(counts)
     L = torch.nn.functional.one_hot(labels).mT.double()
     return L / L.sum(1, keepdim=True).sqrt()
 
@@ -268,7 +268,7 @@ def _blind(seed: int, count: int, mix: bool = False) -> Sides:
     Y = torch.cat([L.expand(half, -1, -1), V - (V @ L.mT) @ L], 1)
     if mix:
         Y = make.gaussian(seed, "G", half, Y.shape[1], Y.shape[1]) @ Y
-    labels = torch.repeat_interleave(torch.arange(K), torch.tensor(counts))
+    labels = make.labels(counts)
     W = row_basis(Y, K + r)
     outside = torch.linalg.matrix_norm(V - (V @ W.mT) @ W)
     return make.join(
@@ -341,7 +341,7 @@ def _rescaled_random(seed: int, count: int) -> Sides:
 def _ones(c: float, both: bool = True) -> tuple[Sides, Sides]:
     """One positive number, one unit, no bias."""
     one = torch.ones(1, 1, 1, dtype=torch.float64)
-    size = torch.tensor([c], dtype=torch.float64)
+    size = make.vector(c)
     return _rescaled(one, torch.zeros(1, 1).double(), one, one, size, both)
 
 

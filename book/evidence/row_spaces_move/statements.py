@@ -12,24 +12,15 @@ from evidence.statement import Sides, statement
 from subspace_lib.bounds import singular_value, wedin_bound
 from subspace_lib.projectors import row_projector, sin_theta
 
-ROUNDING = 1e-10
-
 
 def pair(seed: int, count: int) -> tuple[Tensor, Tensor, int]:
     """A (count, m, n) with values in [0.1, 10], B = A + E with ‖E‖ from 1e-3 to 10 times a unit."""
     m, n = make.shape(seed, m=(1, 8), n=(1, 16))
     k = min(m, n)
     (r,) = make.shape(seed, r=(1, k))
-    spectrum = make.log_uniform(seed, "spectrum", -1, 1, count, k).sort(-1, descending=True).values
+    A = make.with_spectrum(seed, "A", m, n, make.spectrum(seed, "spectrum", -1, 1, count, k))
     size = make.log_uniform(seed, "size", -3, 1, count, 1, 1)
-    A = make.with_spectrum(seed, "A", m, n, spectrum)
     return A, A + size * make.gaussian(seed, "E", count, m, n), r
-
-
-def turned(theta: float) -> tuple[Tensor, Tensor]:
-    """A = diag(1, 0) and B = cos θ · e₁(cos θ, sin θ): Wedin with equality."""
-    c, s = math.cos(theta), math.sin(theta)
-    return make.matrix([[1, 0], [0, 0]]), make.matrix([[c * c, c * s], [0, 0]])
 
 
 def _projectors(seed: int, count: int) -> Sides:
@@ -37,9 +28,9 @@ def _projectors(seed: int, count: int) -> Sides:
     P, Q = row_projector(A, r), row_projector(B, r)
     sines = sin_theta(A, B, r)
     difference = P - Q
-    spectral = (torch.linalg.matrix_norm(difference, 2) - sines[:, 0]).abs()
+    spectral = (make.norm(difference) - sines[:, 0]).abs()
     fro = torch.linalg.matrix_norm(difference) - 2**0.5 * torch.linalg.vector_norm(sines, dim=-1)
-    entry = (difference.abs().amax((-2, -1)) - sines[:, 0]).clamp(min=0)
+    entry = (make.largest(difference) - sines[:, 0]).clamp(min=0)
     worst = torch.stack([spectral, fro.abs(), entry, _other_rank(seed, P, B, r)]).amax(0)
     return make.rounding(worst)
 
@@ -49,25 +40,25 @@ def _other_rank(seed: int, P: Tensor, B: Tensor, r: int) -> Tensor:
     (q,) = make.shape(seed, q=(1, min(B.shape[-2:])))
     if q == r:
         return torch.zeros(len(P), dtype=P.dtype)
-    return (torch.linalg.matrix_norm(P - row_projector(B, q), 2) - 1).abs()
+    return (make.norm(P - row_projector(B, q)) - 1).abs()
 
 
 def _unequal_ranks() -> Sides:
     """Ranks 1 and 2: the distance is 1 although the smaller space lies in the larger."""
     P, Q = make.matrix([[1, 0], [0, 0]]), make.matrix([[1, 0], [0, 1]])
-    return make.one(torch.linalg.matrix_norm(P - Q, 2), ROUNDING)
+    return make.one(make.norm(P - Q), make.ROUNDING)
 
 
 def _oblique_ranks() -> Sides:
     """Oblique projectors of ranks 1 and 2 are further than 1 apart."""
     P, Q = make.matrix([[1, 1], [0, 0]]), make.matrix([[1, 0], [0, 1]])
-    return make.one((torch.linalg.matrix_norm(P - Q, 2) - 1).abs(), ROUNDING)
+    return make.one((make.norm(P - Q) - 1).abs(), make.ROUNDING)
 
 
 def _not_orthogonal() -> Sides:
     """Oblique projectors onto one line: no angle between the ranges, yet they differ."""
     P, Q = make.matrix([[1, 1], [0, 0]]), make.matrix([[1, 0], [0, 0]])
-    return make.one(torch.linalg.matrix_norm(P - Q, 2), ROUNDING)
+    return make.one(make.norm(P - Q), make.ROUNDING)
 
 
 statement(
@@ -110,12 +101,12 @@ def _wedin(seed: int, count: int) -> Sides:
     bound = torch.maximum(norms(right), norms(left)) / gap[:, None]
     ratio = norms(sines) / (bound * (1 + 1e-9) + 1e-12)
     certificate = sines[:, 0] / wedin_bound(A, B, r, "one-sided").bound
-    worst = torch.maximum(ratio.amax(-1), certificate)[gap > 1e-9]
-    return Sides(worst, torch.ones_like(worst))
+    usable = gap > 1e-9
+    return make.ratios(ratio.amax(-1)[usable], certificate[usable])
 
 
 def _wedin_extremal() -> Sides:
-    A, B = turned(0.3)
+    A, B = make.turned(0.3)
     return make.one(sin_theta(A, B, 1)[0], wedin_bound(A, B, 1, "one-sided").bound)
 
 
@@ -145,7 +136,7 @@ def _entrywise_norm() -> Sides:
 def _no_gap() -> Sides:
     """δ < 0: the leading direction is exchanged, and |δ| in place of δ is no bound."""
     A, B = make.matrix([[1, 0], [0, 0.9]]), make.matrix([[0.94, 0], [0, 0.96]])
-    E, gap = torch.linalg.matrix_norm(B - A, 2), abs(1 - 0.9)
+    E, gap = make.norm(B - A), abs(1 - 0.9)
     return make.one(sin_theta(A, B, 1)[0], E / gap)
 
 
@@ -170,13 +161,12 @@ def _forms(seed: int, count: int) -> Sides:
     spectral, fro = wedin_bound(A, B, r).bound, wedin_bound(A, B, r, "fro").bound
     keep = spectral < math.inf
     sizes = sines[keep, 0], torch.linalg.vector_norm(sines[keep], dim=-1)
-    worst = torch.maximum(sizes[0] / spectral[keep], sizes[1] / fro[keep])
-    return Sides(worst, torch.ones_like(worst))
+    return make.ratios(sizes[0] / spectral[keep], sizes[1] / fro[keep])
 
 
 def _two_turns(theta: float) -> tuple[Tensor, Tensor]:
     """Two rotations side by side: r = 2, both sines equal."""
-    A, B = turned(theta)
+    A, B = make.turned(theta)
     return torch.block_diag(A, A), torch.block_diag(B, B)
 
 
@@ -211,18 +201,17 @@ def _equality(seed: int, count: int) -> Sides:
     thetas = make.uniform(seed, "θ", 0.01, 1.5, count).tolist()
     errors = []
     for theta in thetas:
-        A, B = turned(theta)
+        A, B = make.turned(theta)
         gap = singular_value(A, 1) - singular_value(B, 2)
-        errors.append(float(sin_theta(A, B, 1)[0] - torch.linalg.matrix_norm(B - A, 2) / gap))
-    left = torch.tensor(errors, dtype=torch.float64).abs()
-    return Sides(left, torch.full_like(left, ROUNDING))
+        errors.append(float(sin_theta(A, B, 1)[0] - make.norm(B - A) / gap))
+    return make.rounding(make.vector(*errors).abs())
 
 
 def _unscaled() -> Sides:
     """Without the factor cos θ in front there is no equality."""
-    A, B = turned(0.5)
+    A, B = make.turned(0.5)
     B = B / math.cos(0.5)
-    return make.one(torch.linalg.matrix_norm(B - A, 2) - sin_theta(A, B, 1)[0], ROUNDING)
+    return make.one(make.norm(B - A) - sin_theta(A, B, 1)[0], make.ROUNDING)
 
 
 statement(
@@ -266,7 +255,7 @@ def _factor_two(seed: int, count: int) -> Sides:
     A, B, r = pair(seed, count)
     gap = singular_value(A, r) - singular_value(A, r + 1)
     keep = gap > 1e-9
-    bound = 2 * torch.linalg.matrix_norm(B - A, 2) / gap.clamp(min=1e-300)
+    bound = 2 * make.norm(B - A) / gap.clamp(min=1e-300)
     return Sides(sin_theta(A, B, r)[keep, 0], bound[keep] * (1 + 1e-12))
 
 
@@ -280,7 +269,7 @@ def _factor_two_extremal() -> Sides:
 def _gap_elsewhere() -> Sides:
     """The gap behind the first value, where r = 2 needs the one behind the second."""
     A = make.matrix([[1, 0, 0], [0, 0.5, 0], [0, 0, 0.49]])
-    B = A + torch.diag(torch.tensor([0, -0.01, 0.01], dtype=torch.float64))
+    B = A + torch.diag(make.vector(0, -0.01, 0.01))
     return make.one(sin_theta(A, B, 2)[0], 2 * 0.01 / 0.5)
 
 
@@ -304,7 +293,7 @@ def _not_unique(seed: int, count: int) -> Sides:
     """B = I/2: two choices of a leading direction are as far apart as the angle between them."""
     angle = make.uniform(seed, "angle", 0.1, 1.5, count)
     v = torch.stack([torch.cos(angle), torch.sin(angle)], -1)
-    B = 0.5 * torch.eye(2, dtype=torch.float64)
+    B = 0.5 * make.eye(2)
     residual = torch.linalg.vector_norm(v @ B - 0.5 * v, dim=-1)  # both are singular vectors for ½
     distance = torch.sin(angle)  # from (1, 0)
     return Sides(residual + 0.05, distance)
@@ -330,7 +319,7 @@ def _semidefinite(seed: int, count: int) -> Sides:
     A, B, r = pair(seed, count)
     A, B = A.mT @ A, B.mT @ B
     if r >= A.shape[-1]:
-        return Sides(torch.zeros(0), torch.zeros(0))
+        return make.nothing()
     bound = wedin_bound(A, B, r, "one-sided").bound
     keep = bound < math.inf
     return Sides(sin_theta(A, B, r)[keep, 0], bound[keep])
@@ -348,7 +337,7 @@ def _indefinite() -> Sides:
     """Singular values order −1 before ½: for indefinite matrices eigenvalue gaps do not count."""
     A, B = make.matrix([[0.5, 0], [0, -0.4]]), make.matrix([[0.5, 0], [0, -0.6]])
     gap = 0.5 - (-0.6)  # between the eigenvalues λ₁(A) and λ₂(B)
-    return make.one(sin_theta(A, B, 1)[0], torch.linalg.matrix_norm(B - A, 2) / gap)
+    return make.one(sin_theta(A, B, 1)[0], make.norm(B - A) / gap)
 
 
 statement(

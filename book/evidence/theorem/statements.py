@@ -9,76 +9,62 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
+from evidence.instances import Chain
 from evidence.statement import Sides, statement
 from subspace_lib.bounds import depth_links, spectral_gap, theorem_3_1
-from subspace_lib.clustering import cluster_by_threshold, connectivity_margin, minimum_margin
+from subspace_lib.clustering import connectivity_margin, minimum_margin
 from subspace_lib.data import add_noise, sample_union
 from subspace_lib.projectors import projection_distance, row_projector, sin_theta
 
-Links = tuple[Tensor, Tensor]
-Matrices = tuple[Tensor, Tensor, Tensor, Tensor]
-ABOVE = 1 + 1e-9  # strict inequalities, and the rounding of both sides
 
-
-def norm(A: Tensor) -> Tensor:
-    return torch.linalg.matrix_norm(A, 2)
-
-
-def chain(seed: int, count: int) -> tuple[Matrices, int]:
-    """(S, Z, W, Y), rank: signal of rank r, noise and bend of random size, W Gaussian."""
-    m, n, r, extra = make.shape(seed, m=(3, 8), n=(6, 14), r=(1, 3), p=(0, 4))
-    spectrum = make.log_uniform(seed, "spectrum", -0.5, 0.5, count, r)
-    S = make.with_spectrum(seed, "S", m, n, spectrum.sort(-1, descending=True).values)
-    noise, bend = (10 ** make.uniform(seed, name, -6, 0, count, 1, 1) for name in ("noise", "bend"))
-    Z = noise * make.gaussian(seed, "Z", count, m, n)
-    W = make.gaussian(seed, "W", count, r + extra, m)
-    WX = W @ (S + Z)
-    return (S, Z, W, WX + bend * WX.abs()), r
-
-
-def links(S: Tensor, Z: Tensor, W: Tensor, Y: Tensor, r: int) -> Links:
+def links(c: Chain) -> tuple[Tensor, Tensor]:
     """Gaps and errors of the three links, each (3, ...), as computed: no allowance."""
-    X, WX = S + Z, W @ (S + Z)
-    gaps = [spectral_gap(A, B, r) for A, B in ((S, X), (W @ S, WX), (Y, WX))]
-    return torch.stack(gaps), torch.stack([norm(Z), norm(W @ Z), norm(Y - WX)])
+    gaps = [spectral_gap(A, B, c.r) for A, B, _ in c.pairs]
+    return torch.stack(gaps), torch.stack([make.norm(E) for *_, E in c.pairs])
 
 
 def smallest_margin(gaps: Tensor, errors: Tensor, factor: float) -> Tensor:
     """The smallest ε for which every gap > (factor/ε) · its error; ∞ for a gap ≤ 0."""
     ratio = torch.where(gaps > 0, errors / gaps.clamp(min=1e-300), math.inf)
-    return factor * ratio.amax(0) * ABOVE
+    return factor * ratio.amax(0) * make.NEARLY
 
 
 def _theorem(seed: int, count: int) -> Sides:
     """With the smallest ε that the hypotheses allow: no other choice is a harder test."""
-    matrices, r = chain(seed, count)
-    gaps, errors = links(*matrices, r)
+    c = make.chain(seed, count)
+    gaps, errors = links(c)
     keep = (gaps > 0).all(0)
-    margin = smallest_margin(gaps, errors, (128 * r) ** 0.5)[keep]
-    S, Y = matrices[0][keep], matrices[3][keep]
     if not keep.any():
-        return Sides(torch.zeros(0), torch.zeros(0))
-    return Sides(projection_distance(S, Y, r), margin / 2 + 1e-13)
+        return make.nothing()
+    margin = smallest_margin(gaps, errors, (128 * c.r) ** 0.5)[keep]
+    return Sides(projection_distance(c.S[keep], c.Y[keep], c.r), margin / 2 + 1e-13)
 
 
-def _broken(S: Tensor, Z: Tensor, W: Tensor, Y: Tensor, dropped: int) -> Callable[[], Sides]:
-    """An instance (r = 1) on which every link but ``dropped`` holds with the ε that is used."""
+def _limit(
+    c: Chain, kept: tuple[int, ...], factor: float = 128**0.5, room: float = 1e-6
+) -> Callable[[], Sides]:
+    """The conclusion (r = 1) just above the least ε for which the ``kept`` links hold."""
 
     def instance() -> Sides:
-        gaps, errors = links(S, Z, W, Y, 1)
-        kept = [i for i in range(3) if i != dropped]
-        margin = smallest_margin(gaps[kept], errors[kept], 128**0.5) + 1e-6
-        return make.one(projection_distance(S, Y, 1), margin / 2)
+        gaps, errors = (values[list(kept)] for values in links(c))
+        margin = smallest_margin(gaps, errors, factor) + room
+        return make.one(projection_distance(c.S, c.Y, 1), margin / 2)
 
     return instance
 
 
-E1, EYE = make.matrix([[1, 0], [0, 0]]), torch.eye(2, dtype=torch.float64)
+def linear(S: Tensor, Z: Tensor, W: Tensor) -> Chain:
+    """A single chain without activation, r = 1."""
+    return Chain(S[None], Z[None], W, (W @ (S + Z))[None], 1)
+
+
+E1, EYE = make.matrix([[1, 0], [0, 0]]), make.eye(2)
 FAINT = make.matrix([[0, 0], [0, 1e-3]])
 LOUD = make.matrix([[1, 0], [0, 1e6]])  # amplifies what was faint
 FLIP, ABSOLUTE = make.matrix([[1, -1]]), make.matrix([[1, 1]])
-ONE, NOTHING = make.matrix([[1]]), make.matrix([[0, 0]])
-UNEVEN, SWAP = make.matrix([[1, 0], [0, 0.9]]), make.matrix([[0.5, 0], [0, 1]])
+AMPLIFIED = linear(E1, FAINT, LOUD)
+FOLDED = Chain(FLIP[None], 0 * FLIP[None], make.eye(1), ABSOLUTE[None], 1)
+FULL = linear(make.matrix([[1, 0], [0, 0.9]]), 0 * EYE, make.matrix([[0.5, 0], [0, 1]]))  # rank 2
 
 statement(
     "three-links",
@@ -86,51 +72,43 @@ statement(
     "δ_i > √(2⁷r)/ε · its own error (i = 1, 2, 3) ⇒ ‖P(X*) − P(Y)‖_max < ε/2",
     _theorem,
     {
-        "the second link": _broken(E1, FAINT, LOUD, LOUD @ (E1 + FAINT), 1),
-        "the third link": _broken(FLIP, NOTHING, ONE, ABSOLUTE, 2),
-        "rank X* = r": _broken(UNEVEN, 0 * EYE, SWAP, SWAP @ UNEVEN, -1),
+        "the second link": _limit(AMPLIFIED, (0, 2)),
+        "the third link": _limit(FOLDED, (0, 1)),
+        "rank X* = r": _limit(FULL, (0, 1, 2)),
     },
     loose="the first link is walked twice and the norm taken through Frobenius: √(8r) is lost",
 )
 
 
-def union(seed: int, count: int) -> tuple[Matrices, Tensor, Tensor]:
-    """(S, Z, W, Y), the two margins (2, count), labels: small unions, noise of random size."""
+def union(seed: int, count: int) -> tuple[Chain, Tensor, Tensor]:
+    """Small unions and noise of random size, the two margins (2, count), labels."""
     d, n, variance = make.shape(seed, d=(1, 2), n=(4, 7), v=(4, 12))
-    data = sample_union(
-        ambient_dim=10, n_subspaces=2, subspace_dim=d, points_per_subspace=n, trials=count,
-        seed=seed,
-    )  # fmt: skip
+    sizes = {"ambient_dim": 10, "n_subspaces": 2, "subspace_dim": d, "points_per_subspace": n}
+    data = sample_union(**sizes, trials=count, seed=seed)
     noisy = add_noise(data, 10.0**-variance, seed=seed)
     W = make.gaussian(seed, "W", count, 2 * d + 3, 10)
     bend = make.log_uniform(seed, "bend", -8, -3, count, 1, 1)
     WX = W @ noisy.X
     P = row_projector(data.clean, data.rank)
     margins = [minimum_margin(P, data.labels), connectivity_margin(P, data.labels)]
-    return (data.clean, noisy.noise, W, WX + bend * WX.abs()), torch.stack(margins), data.labels
-
-
-def wrong_clusters(Q: Tensor, labels: Tensor, threshold: Tensor) -> Tensor:
-    """Whether the components of {|Q| > threshold} differ from the clusters, per instance."""
-    same = labels[:, None] == labels[None, :]
-    found = [cluster_by_threshold(q, float(c)) for q, c in zip(Q, threshold, strict=True)]
-    return torch.tensor([bool(((y[:, None] == y[None, :]) != same).any()) for y in found])
+    r = int(torch.linalg.matrix_rank(data.clean[0]))
+    c = Chain(data.clean, noisy.noise, W, WX + bend * WX.abs(), r)
+    return c, torch.stack(margins), data.labels
 
 
 def _clusters(seed: int, count: int) -> Sides:
     """Where the links hold with a margin: the clusters, and with ε_min the pattern of P too."""
-    (S, Z, W, Y), margins, labels = union(seed, count)
-    r = int(torch.linalg.matrix_rank(S[0]))
+    c, margins, labels = union(seed, count)
     held, wrong = torch.zeros(2, count, dtype=torch.bool), torch.zeros(2, count, dtype=torch.bool)
     for k, margin in enumerate(margins):
-        cert = theorem_3_1(S, Z, W, Y, r, margin.clamp(min=1e-12), "links")
+        cert = theorem_3_1(*c, margin.clamp(min=1e-12), "links")
         held[k] = cert.holds & (margin > 0)
         if held[k].any():
-            Q = row_projector(Y[held[k]], r)
+            Q = row_projector(c.Y[held[k]], c.r)
             threshold = margin[held[k]] / 2
-            wrong[k, held[k]] = wrong_clusters(Q, labels, threshold)
+            wrong[k, held[k]] = make.wrong_clusters(Q, labels, threshold)
         if k == 0 and held[k].any():
-            pattern = row_projector(S[held[k]], r).abs() > 1e-12
+            pattern = row_projector(c.S[held[k]], c.r).abs() > 1e-12
             differs = (Q.abs() > threshold[:, None, None]) != pattern
             wrong[k, held[k]] |= differs.any(-1).any(-1)
     return make.flags(wrong.any(0)[held.any(0)])
@@ -141,7 +119,7 @@ def _clean_clusters(X: Tensor, labels: list[int], rank: int, signed: bool = Fals
     Q, y = row_projector(X, rank), torch.tensor(labels)
     threshold = minimum_margin(Q, y) / 2
     Q = Q.clamp(min=0) if signed else Q
-    return make.flags(wrong_clusters(Q[None], y, threshold[None]))
+    return make.flags(make.wrong_clusters(Q[None], y, threshold[None]))
 
 
 def _lines() -> Sides:
@@ -165,7 +143,7 @@ def _condition_dropped() -> Sides:
     Y = make.matrix([[1, 0, 1, 0], [0, 1, 0, 1]])
     y = torch.tensor([0, 0, 1, 1])
     margin = connectivity_margin(row_projector(clean, 2), y)
-    return make.flags(wrong_clusters(row_projector(Y, 2)[None], y, margin[None] / 2))
+    return make.flags(make.wrong_clusters(row_projector(Y, 2)[None], y, margin[None] / 2))
 
 
 statement(
@@ -183,25 +161,23 @@ statement(
 )
 
 
-def verdicts(matrices: Matrices, r: int, margin: Tensor) -> tuple[Tensor, Tensor]:
+def verdicts(c: Chain, margin: Tensor) -> tuple[Tensor, Tensor]:
     """(printed, link by link), from gaps and errors without allowance."""
-    gaps, errors = links(*matrices, r)
-    factor = (128 * r) ** 0.5 / margin
+    gaps, errors = links(c)
+    factor = (128 * c.r) ** 0.5 / margin
     return gaps.amin(0) > factor * errors.amax(0), (gaps > factor * errors).all(0)
 
 
 def _printed(seed: int, count: int) -> Sides:
-    matrices, r = chain(seed, count)
-    printed, own = verdicts(matrices, r, make.log_uniform(seed, "margin", -3, 5, count))
+    c = make.chain(seed, count)
+    printed, own = verdicts(c, make.log_uniform(seed, "margin", -3, 5, count))
     return make.flags(printed & ~own)
 
 
 def _not_printed() -> Sides:
     """The links hold; W is scaled by 1e9 and the printed form is lost."""
-    S, Z = E1, 1e-6 * FAINT
-    matrices = (S, Z, 1e9 * EYE, 1e9 * (S + Z))
-    printed, own = verdicts(matrices, 1, torch.tensor(0.5))
-    return make.flags((own & ~printed)[None])
+    printed, own = verdicts(linear(E1, 1e-6 * FAINT, 1e9 * EYE), torch.tensor(0.5))
+    return make.flags(own & ~printed)
 
 
 statement(
@@ -216,9 +192,10 @@ statement(
 
 def _scales(seed: int, count: int, sigma: Callable[[Tensor], Tensor] = torch.relu) -> Sides:
     """cW in place of W: what scales, what stays, and where the printed form can hold."""
-    (S, Z, W, _), r = chain(seed, count)
+    S, Z, W, _, r = make.chain(seed, count)
     c = make.log_uniform(seed, "c", -3, 3, count)
-    before, after = (links(S, Z, V, sigma(V @ (S + Z)), r) for V in (W, c[:, None, None] * W))
+    both = W, c[:, None, None] * W
+    before, after = (links(Chain(S, Z, V, sigma(V @ (S + Z)), r)) for V in both)
     deviation = torch.zeros(count, dtype=torch.float64)
     for old, new in zip(before, after, strict=True):
         expected = torch.stack([old[0], c * old[1], c * old[2]])
@@ -227,7 +204,8 @@ def _scales(seed: int, count: int, sigma: Callable[[Tensor], Tensor] = torch.rel
     factor = (128 * r) ** 0.5 / make.log_uniform(seed, "margin", -3, 5, count)
     printed = after[0].amin(0) > factor * after[1].amax(0)
     gaps, errors = before
-    inside = (factor * errors[0] < c * gaps[1] * ABOVE) & (factor * errors[1] * c < gaps[0] * ABOVE)
+    room = torch.stack([c * gaps[1], gaps[0]]) * make.NEARLY
+    inside = (factor * torch.stack([errors[0], c * errors[1]]) < room).all(0)
     return make.rounding(torch.maximum(deviation, (printed & ~inside).double()))
 
 
@@ -247,12 +225,12 @@ statement(
 
 def _harmless(seed: int, count: int, low: float = 1.0) -> Sides:
     """Z = tX*, t ≥ low · ε/√(2⁷r), ε ≤ 1: nothing moves, and the first link fails."""
-    (S, _, W, _), r = chain(seed, count)
+    S, _, W, _, r = make.chain(seed, count)
     margin = make.uniform(seed, "margin", 0.01, 1, count)
     t = low * margin / (128 * r) ** 0.5 * (1 + make.uniform(seed, "t", 0, 3, count))
     Z = t[:, None, None] * S
     Y = W @ (S + Z)
-    _, own = verdicts((S, Z, W, Y), r, margin)
+    _, own = verdicts(Chain(S, Z, W, Y, r), margin)
     return make.rounding(torch.maximum(sin_theta(S, Y, r)[:, 0], own.double()), 1e-8)
 
 
@@ -271,24 +249,23 @@ statement(
 
 
 def _little_bend(seed: int, count: int) -> Sides:
-    (S, Z, W, Y), r = chain(seed, count)
-    gaps, errors = links(S, Z, W, Y, r)
-    keep = gaps[2] > 0
-    margin = smallest_margin(gaps[2:, keep], errors[2:, keep], (128 * r) ** 0.5)
-    s = torch.linalg.svdvals(Y[keep])[:, r - 1]
-    return Sides((128 * r) ** 0.5 * errors[2, keep] / margin, s)
+    c = make.chain(seed, count)
+    gaps, errors = links(c)
+    keep, factor = gaps[2] > 0, (128 * c.r) ** 0.5
+    margin = smallest_margin(gaps[2:, keep], errors[2:, keep], factor)
+    return Sides(factor * errors[2, keep] / margin, torch.linalg.svdvals(c.Y[keep])[:, c.r - 1])
 
 
 def _rank_one_layer() -> Sides:
     """WX of rank one: s₂(WX) = 0 and the whole of s₁(Y) is the gap."""
     WX, Y = E1, 1.1 * E1
-    margin = smallest_margin(spectral_gap(Y, WX, 1)[None], norm(Y - WX)[None], 128**0.5)
-    return make.one(128**0.5 * norm(Y - WX) / margin, norm(Y))
+    margin = smallest_margin(spectral_gap(Y, WX, 1)[None], make.norm(Y - WX)[None], 128**0.5)
+    return make.one(128**0.5 * make.norm(Y - WX) / margin, make.norm(Y))
 
 
 def _absolute_value() -> Sides:
     """ε = ½, the margin of the two points: |A| bends far more than the link allows."""
-    return make.one(128**0.5 * norm(ABSOLUTE - FLIP) / 0.5, norm(ABSOLUTE))
+    return make.one(128**0.5 * make.norm(ABSOLUTE - FLIP) / 0.5, make.norm(ABSOLUTE))
 
 
 statement(
@@ -326,7 +303,7 @@ statement(
 
 def _depth(seed: int, count: int) -> Sides:
     """Up to three layers: the sum (7.5) in the spectral norm, which contains the equal shares."""
-    (S, Z, W, Y), r = chain(seed, count)
+    S, Z, W, Y, r = make.chain(seed, count)
     (L,) = make.shape(seed, depth=(1, 3))
     layers = [(W, Y)]
     for level in range(1, L):
@@ -336,45 +313,16 @@ def _depth(seed: int, count: int) -> Sides:
     gaps, errors = depth_links(S, Z, layers, r)
     keep = (gaps > 0).all(0)
     if not keep.any():
-        return Sides(torch.zeros(0), torch.zeros(0))
+        return make.nothing()
     total = (errors[:, keep] / gaps[:, keep]).sum(0)
     return Sides(projection_distance(S[keep], layers[-1][1][keep], r, "spectral"), total)
 
 
-def turned(theta: float) -> tuple[Tensor, Tensor, Tensor]:
+def turned_twice(theta: float = 1e-3) -> Chain:
     """Noise turns the row by θ, the layer by θ once more, each as far as Wedin allows."""
-    c, s = math.cos(theta), math.sin(theta)
-    X = make.matrix([[c * c, c * s], [0, 0]])
+    A, X = make.turned(theta)
     Y = make.matrix([[math.cos(2 * theta), math.sin(2 * theta)], [0, 0]])
-    return E1, X - E1, Y
-
-
-def _one_layer(S: Tensor, Z: Tensor, W: Tensor, Y: Tensor, kept: slice, factor: float) -> Sides:
-    gaps, errors = links(S, Z, W, Y, 1)
-    margin = smallest_margin(gaps[1:][kept], errors[1:][kept], factor) + 1e-12
-    return make.one(projection_distance(S, Y, 1), margin / 2)
-
-
-def _depth_extremal() -> Sides:
-    S, Z, Y = turned(1e-3)
-    return _one_layer(S, Z, EYE, Y, slice(0, 2), 4)
-
-
-def _half_the_factor() -> Sides:
-    S, Z, Y = turned(1e-3)
-    return _one_layer(S, Z, EYE, Y, slice(0, 2), 2)
-
-
-def _no_first_condition() -> Sides:
-    return _one_layer(E1, FAINT, LOUD, LOUD @ (E1 + FAINT), slice(1, 2), 4)
-
-
-def _no_second_condition() -> Sides:
-    return _one_layer(FLIP, NOTHING, ONE, ABSOLUTE, slice(0, 1), 4)
-
-
-def _no_rank() -> Sides:
-    return _one_layer(UNEVEN, 0 * EYE, SWAP, SWAP @ UNEVEN, slice(0, 2), 4)
+    return Chain(A[None], (X - A)[None], EYE, Y[None], 1)
 
 
 statement(
@@ -383,12 +331,12 @@ statement(
     "‖P(X*) − P(Y_L)‖ ≤ Σ error/gap over 2L links; < ε/2 where each gap > (4L/ε) · its error",
     _depth,
     {
-        "the condition on W_l": _no_first_condition,
-        "the condition on σ": _no_second_condition,
-        "rank X* = r": _no_rank,
-        "4L, not 2L": _half_the_factor,
+        "the condition on W_l": _limit(AMPLIFIED, (2,), 4, 1e-12),
+        "the condition on σ": _limit(FOLDED, (1,), 4, 1e-12),
+        "rank X* = r": _limit(FULL, (1, 2), 4, 1e-12),
+        "4L, not 2L": _limit(turned_twice(), (1, 2), 2, 1e-12),
     },
-    _depth_extremal,
+    _limit(turned_twice(), (1, 2), 4, 1e-12),
 )
 
 
@@ -407,7 +355,7 @@ def _sharing(seed: int, count: int) -> Sides:
 def _both_ends(ratio: Tensor) -> Sides:
     L = len(ratio) / 2
     total, largest = 2 * ratio.sum(0), 4 * L * ratio.amax(0)
-    return Sides(torch.cat([total, largest]), torch.cat([largest, 2 * L * total]) * ABOVE)
+    return Sides(torch.cat([total, largest]), torch.cat([largest, 2 * L * total]) * make.NEARLY)
 
 
 def _one_link_only() -> Sides:

@@ -10,20 +10,10 @@ from torch import Tensor
 
 from evidence import instances as make
 from evidence.statement import Sides, statement
+from subspace_lib.bounds import singular_value
 from subspace_lib.projectors import row_basis, row_projector
 
-ROUNDING = 1e-9
 Weights = tuple[Tensor, Tensor, Tensor]  # W (c, p, m), b (c, p), D (c, m, p)
-
-
-def _norm(A: Tensor) -> Tensor:
-    return torch.linalg.matrix_norm(A, 2)
-
-
-def _values(A: Tensor, index: int) -> Tensor:
-    """s_index of each matrix, 0 beyond the last."""
-    s = torch.linalg.svdvals(A)
-    return s[:, index - 1] if index <= s.shape[-1] else torch.zeros_like(s[:, 0])
 
 
 def _network(seed: int, count: int) -> tuple[Weights, Tensor]:
@@ -46,19 +36,19 @@ def _rescaled(seed: int, count: int) -> Sides:
     W, b, D = weights
     other = _output((W * c[..., None], b * c, D / c[:, None, :]), X)
     same = _output(weights, X)
-    size = 1 + (D.abs() @ (W.abs() @ X.abs() + b.abs()[..., None])).amax((-2, -1))
-    return make.rounding((other - same).abs().amax((-2, -1)) / size)
+    size = 1 + make.largest(D.abs() @ (W.abs() @ X.abs() + b.abs()[..., None]))
+    return make.rounding(make.largest(other - same) / size)
 
 
 def _rescaled_tanh() -> Sides:
     """tanh is not positively homogeneous."""
     a = torch.tensor(1.0, dtype=torch.float64)
-    return make.one((torch.tanh(2 * a) / 2 - torch.tanh(a)).abs(), ROUNDING)
+    return make.one((torch.tanh(2 * a) / 2 - torch.tanh(a)).abs(), make.ROUNDING)
 
 
 def _rescaled_negative() -> Sides:
     """c = −1 turns relu(a) into −relu(−a)."""
-    return make.one(abs(-max(-1.0, 0.0) - max(1.0, 0.0)), ROUNDING)
+    return make.one(abs(-max(-1.0, 0.0) - max(1.0, 0.0)), make.ROUNDING)
 
 
 statement(
@@ -75,9 +65,9 @@ def _two_scales(big: Tensor, small: Tensor) -> tuple[Tensor, Tensor]:
     """P_1 of Y = diag(big, small) and of diag(small, big), and the outputs of both networks."""
     first = torch.diag_embed(torch.stack([big, small], -1))
     second = first.flip((-2, -1))
-    distance = _norm(row_projector(first, 1) - row_projector(second, 1))
+    distance = make.norm(row_projector(first, 1) - row_projector(second, 1))
     outputs = [torch.linalg.inv(Y) @ torch.relu(Y) for Y in (first, second)]
-    return (1 - distance).abs(), (outputs[0] - outputs[1]).abs().amax((-2, -1))
+    return (1 - distance).abs(), make.largest(outputs[0] - outputs[1])
 
 
 def _loss_is_blind(seed: int, count: int) -> Sides:
@@ -89,8 +79,8 @@ def _loss_is_blind(seed: int, count: int) -> Sides:
 def _no_second_scale() -> Sides:
     """At the full rank 2 the two networks have the same row space."""
     Y = make.matrix([[2, 0], [0, 1]])
-    distance = _norm(row_projector(Y, 2) - row_projector(Y.flip((-2, -1)), 2))
-    return make.one(abs(1 - float(distance)), ROUNDING)
+    distance = make.norm(row_projector(Y, 2) - row_projector(Y.flip((-2, -1)), 2))
+    return make.one(abs(1 - float(distance)), make.ROUNDING)
 
 
 statement(
@@ -122,7 +112,7 @@ def _balance_sides(weights: Weights, X: Tensor, keep_bias: bool = True) -> Sides
         moved[1] = weights[1]
     change = _balance(*moved) - _balance(*weights)
     expected = lr**2 * _balance(*grads)
-    size = 1 + sum(w.square().sum(tuple(range(1, w.ndim))) for w in moved)
+    size = 1 + sum(w.flatten(1).square().sum(1) for w in moved)
     return make.rounding((change - expected).abs().amax(-1) / size)
 
 
@@ -156,15 +146,15 @@ def _linear(seed: int, count: int, optimal: bool = True) -> Sides:
         U = make.orthonormal(seed, "U", count, m, p)
     W, G = A.mT @ U.mT, make.gaussian(seed, "G", count, p, p) + 4 * A
     unbalanced = torch.linalg.solve(G, U.mT)
-    rows = _norm(row_projector(unbalanced @ X, p) - row_projector(X, p))
-    inner = _norm(row_projector(W @ X, q) - row_projector(X, q))
+    rows = make.norm(row_projector(unbalanced @ X, p) - row_projector(X, p))
+    inner = make.norm(row_projector(W @ X, q) - row_projector(X, q))
     return make.rounding(torch.maximum(rows, inner))
 
 
 def _other_minimum() -> Sides:
     """W = diag(1, 9), X = diag(2, 1): a minimiser, not balanced, and P_1 is exchanged."""
     X, W = make.matrix([[2, 0], [0, 1]]), make.matrix([[1, 0], [0, 9]])
-    return make.one(_norm(row_projector(W @ X, 1) - row_projector(X, 1)), ROUNDING)
+    return make.one(make.norm(row_projector(W @ X, 1) - row_projector(X, 1)), make.ROUNDING)
 
 
 statement(
@@ -188,7 +178,7 @@ def _pairs(seed: int, count: int) -> tuple[Tensor, Tensor, Tensor, int]:
 
 def _third_link(A: Tensor, Y: Tensor, r: int) -> tuple[Tensor, Tensor]:
     """δ₃ = s_r(Y) − s_{r+1}(A) and ‖Y − A‖."""
-    return _values(Y, r) - _values(A, r + 1), _norm(Y - A)
+    return singular_value(Y, r) - singular_value(A, r + 1), make.norm(Y - A)
 
 
 def _symmetric(seed: int, count: int) -> Sides:
@@ -196,10 +186,10 @@ def _symmetric(seed: int, count: int) -> Sides:
     X, W, _, r = _pairs(seed, count)
     A, Y = W @ X, torch.relu(W @ X)
     gap, error = _third_link(A, Y, r)
-    half = ((Y - A).square().sum((-2, -1)) / A.square().sum((-2, -1)) - 0.5).abs()
-    equal = (_norm(Y) / error - 1).abs()
-    wrong = torch.maximum(half, equal) > ROUNDING
-    return Sides(torch.where(wrong, torch.inf, gap), error * (1 + ROUNDING))
+    half = (make.square(Y - A) / make.square(A) - 0.5).abs()
+    equal = (make.norm(Y) / error - 1).abs()
+    wrong = torch.maximum(half, equal) > make.ROUNDING
+    return Sides(torch.where(wrong, torch.inf, gap), error * (1 + make.ROUNDING))
 
 
 def _symmetric_extremal() -> Sides:
@@ -320,26 +310,23 @@ def _one_direction(seed: int, count: int) -> tuple[Tensor, Tensor, Tensor, Tenso
 def _share_sides(V: Tensor, R: Tensor, top: Tensor, more: Tensor) -> Sides:
     """Shortfalls 1 − share_{r+1} and 1 − share_r against β² and 1/r + β²."""
     r = V.shape[-2]
-    beta = _norm(R - (R @ more.mT) @ more).square()
-    lost = [1 - (V @ B.mT).square().sum((-2, -1)) / r for B in (more, top)]
-    rest, both = torch.tensor(1e-12, dtype=torch.float64), beta + 1 / r
+    beta, rest = make.norm(make.outside(R, more)).square(), 1e-12
+    lost, less = (1 - make.share(V, B) for B in (more, top))
     # the squared Frobenius distance is 2r(1 − share_r)
-    P, Q = V.mT @ V, top.mT @ top
-    square = torch.linalg.matrix_norm(P - Q).square()
-    allowed = 2 + 2 * r * beta
-    share = torch.maximum(lost[0] / (beta + rest), lost[1] / (both + rest))
-    return Sides(torch.maximum(share, square / (allowed + rest)), torch.ones_like(share))
+    square = torch.linalg.matrix_norm(V.mT @ V - top.mT @ top).square()
+    allowed = 2 + 2 * r * beta + rest
+    return make.ratios(lost / (beta + rest), less / (beta + 1 / r + rest), square / allowed)
 
 
 def _share_extremal() -> Sides:
     """Y = diag(2, 1), X* along the second axis: all of share_1 is lost, none of share_2."""
-    eye = torch.eye(2, dtype=torch.float64)
+    eye = make.eye(2)
     return _share_sides(eye[None, 1:], eye[None], eye[None, :1], eye[None])
 
 
 def _reference_elsewhere() -> Sides:
     """R is kept, and X* is not in it: nothing follows."""
-    eye = torch.eye(3, dtype=torch.float64)
+    eye = make.eye(3)
     return _share_sides(eye[None, 2:], eye[None, :2], eye[None, :1], eye[None, :2])
 
 

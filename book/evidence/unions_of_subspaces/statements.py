@@ -14,7 +14,7 @@ NEARLY = 1e-4  # ranks of instances nearer to a lower rank than this are left to
 def dims(seed: int, most: int = 4) -> list[int]:
     """Dimensions r_1, …, r_K of 1 to ``most`` subspaces, 1 to 3 each."""
     (K,) = make.shape(seed, subspaces=(1, most))
-    return make.shape(seed, **{f"r{k}": (1, 3) for k in range(K)})
+    return make.sizes(seed, "r", K, 1, 3)
 
 
 def bases(seed: int, count: int, m: int, sizes: list[int]) -> Tensor:
@@ -25,13 +25,11 @@ def bases(seed: int, count: int, m: int, sizes: list[int]) -> Tensor:
 
 def coefficients(seed: int, count: int, sizes: list[int], counts: list[int]) -> Tensor:
     """V: (count, r, n) block diagonal, each block with singular values in [0.1, 10]."""
-    V = torch.zeros(count, sum(sizes), sum(counts), dtype=torch.float64)
-    row = column = 0
+    blocks = []
     for k, (r, n) in enumerate(zip(sizes, counts, strict=True)):
         values = make.log_uniform(seed, f"values {k}", -1, 1, count, r)
-        V[:, row : row + r, column : column + n] = make.with_spectrum(seed, f"V{k}", r, n, values)
-        row, column = row + r, column + n
-    return V
+        blocks.append(make.with_spectrum(seed, f"V{k}", r, n, values))
+    return make.block_diagonal(blocks)
 
 
 def make_dependent(U: Tensor, sizes: list[int]) -> Tensor:
@@ -67,7 +65,7 @@ def conditions(U: Tensor, V: Tensor, sizes: list[int]) -> tuple[Tensor, Tensor, 
 
 def disagree(U: Tensor, V: Tensor, sizes: list[int]) -> Tensor:
     """The four conditions differ, or they hold although r > m."""
-    votes = torch.stack([c for c in conditions(U, V, sizes)])
+    votes = torch.stack(conditions(U, V, sizes))
     return (votes.any(0) & ~votes.all(0)) | (votes.any(0) & (sum(sizes) > U.shape[-2]))
 
 
@@ -153,7 +151,7 @@ def split_into_lines(U: Tensor, V: Tensor, sizes: list[int], points: int) -> Sid
     scale = torch.zeros(len(V), finer.shape[-1], V.shape[-1], dtype=torch.float64)
     scale[:, :points, :points] = torch.diag_embed(length)
     scale[:, points:, points:] = V[:, r_1:, points:]
-    unchanged = (finer @ scale - X).abs().amax((-2, -1))
+    unchanged = make.largest(finer @ scale - X)
     dependent = make.count_rank(finer) < finer.shape[-1]
     return make.rounding(unchanged + dependent.double())
 
@@ -203,16 +201,15 @@ statement(
 def _centres(C: Tensor, X: Tensor, counts: list[int]) -> Sides:
     """X against UV with U_k = c_k/‖c_k‖, V_k = ‖c_k‖(1, …, 1), and the rank of U against K."""
     length = torch.linalg.vector_norm(C, dim=-2, keepdim=True)
-    of = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-    V = torch.nn.functional.one_hot(of, len(counts)).double().T * length.mT
+    V = (make.indicators(counts) > 0) * length.mT
     U = C / length
-    wrong = (U @ V - X).abs().amax((-2, -1))
+    wrong = make.largest(U @ V - X)
     return make.rounding(wrong + (make.count_rank(U.nan_to_num()) < len(counts)).double())
 
 
 def _centres_are_lines(seed: int, count: int) -> Sides:
     K, extra = make.shape(seed, K=(1, 5), extra=(0, 4))
-    counts = make.shape(seed, **{f"n{k}": (1, 5) for k in range(K)})
+    counts = make.sizes(seed, "n", K, 1, 5)
     values = make.log_uniform(seed, "values", -1, 1, count, K)
     C = make.with_spectrum(seed, "C", K + extra, K, values)
     return _centres(C, C.repeat_interleave(torch.tensor(counts), -1), counts)
@@ -251,12 +248,10 @@ statement(
 def _energies(U: Tensor, V: Tensor, Z: Tensor, s2: Tensor) -> Sides:
     """Points of signal and of noise in units of their variances; U: (…, m, r_k), V, Z: (…, N)."""
     m, r_k, N = U.shape[-2], V.shape[-2], V.shape[-1]
-    signal = (U @ V).square().sum((-2, -1)) * m
-    noise = Z.square().sum((-2, -1)) / s2
+    signal, noise = make.square(U @ V) * m, make.square(Z) / s2
     freedom = torch.ones_like(signal)
     sides = make.chi_square(signal, N * r_k * freedom), make.chi_square(noise, N * m * freedom)
-    worst = torch.stack([s.left / s.right for s in sides]).amax(0)
-    return Sides(worst, torch.ones_like(worst))
+    return make.ratios(*(s.left / s.right for s in sides))
 
 
 def _draw(seed: int, count: int, m: int, r_k: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -311,7 +306,7 @@ def _drowns(Z: Tensor) -> Sides:
     number = torch.arange(1, len(Z) + 1, dtype=torch.float64)
     freedom = number * m * n
     luck = 2 * (freedom * make.LUCK).sqrt() / min(m, n)
-    total = torch.linalg.matrix_norm(Z, 2).square().cumsum(0)
+    total = make.norm(Z).square().cumsum(0)
     return Sides(max(m, n) * number - luck, total)
 
 
@@ -323,7 +318,7 @@ def _signal_drowns(seed: int, count: int) -> Sides:
     U = torch.cat([make.orthonormal(seed, f"U{k}", count, 8, r_k) for k in range(K)], -1)
     V = make.gaussian(seed, "V", count, K, r_k, n_k) / 8**0.5
     X = torch.cat([U[..., k * r_k : (k + 1) * r_k] @ V[:, k] for k in range(K)], -1)
-    energy = X.square().sum((-2, -1)) * 8
+    energy = make.square(X) * 8
     signal = make.chi_square(energy, torch.full_like(energy, K * r_k * n_k))
     broken = signal.left > signal.right
     return Sides(torch.where(broken, torch.inf, noise.left), noise.right)
