@@ -38,7 +38,7 @@ def matrix(value: Any, name: str) -> Tensor:
             f"{name} must be a matrix (..., m, n) with one data point per column, got shape "
             f"{tuple(A.shape)}; a single column is {name}[:, None]"
         )
-    if A.numel() == 0:
+    if 0 in A.shape[-2:]:  # a batch may be empty
         raise ValueError(f"{name} is empty (shape {tuple(A.shape)}); it needs rows and columns")
     if not torch.isfinite(A).all():
         bad = int((~torch.isfinite(A)).sum())
