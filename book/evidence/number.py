@@ -30,6 +30,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,8 @@ HEADING = re.compile(
     rf"|\\tag\{{(?P<tag>{ONE}\.{ONE})\}}",
     re.MULTILINE,
 )
-WORD = re.compile(r"#?[\w-]+")
+# an anchor; a notebook's name, which without a number may be any word
+NAME = re.compile(r"#[\w-]+|\b\d{1,2}[a-z]?_\w+|(?<=book/)\w+|\b\w+(?=\.ipynb)")
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,13 @@ class Mention:
         return [_key(self.kind, number) for number in self.numbers]
 
 
-def mentions(text: str) -> Iterator[Mention]:
+@cache
+def mentions(text: str) -> tuple[Mention, ...]:
     """All mentions in a text, headings and tags included, the paper's numbers excluded."""
+    return tuple(_mentions(text))
+
+
+def _mentions(text: str) -> Iterator[Mention]:
     for found in MENTION.finditer(text):
         if not found["word"]:
             name = "equation" if found["equation"] else "exercise"
@@ -194,9 +201,9 @@ def renumber(files: Files) -> tuple[Files, list[str]]:
     pairs = list(zip(book, _numbered(book), strict=True))
     table = {old.key: new for old, new in pairs if old.number}
     paths = {old.path: new.path for old, new in pairs}
-    stems = {Path(old).stem: Path(new).stem for old, new in paths.items()}
-    links = {f"#{old.anchor}": f"#{new.anchor}" for old, new in pairs if old.title}
-    links |= {f"#{old.slug}": f"#{new.slug}" for old, new in pairs if old.title}
+    names = {Path(old).stem: Path(new).stem for old, new in paths.items()}
+    names |= {f"#{old.anchor}": f"#{new.anchor}" for old, new in pairs if old.title}
+    names |= {f"#{old.slug}": f"#{new.slug}" for old, new in pairs if old.title}
     torn: list[str] = []
 
     def rewrite(path: str, text: str) -> str:
@@ -208,10 +215,9 @@ def renumber(files: Files) -> tuple[Files, list[str]]:
                 if not whole:
                     was, now = " to ".join(mention.numbers), " to ".join(numbers)
                     torn.append(f"{paths.get(path, path)}: {mention.kind} {was} → {now}")
-        for found in WORD.finditer(text):
-            new = links.get(found[0]) or stems.get(found[0])
-            if new and (found[0] in links or _is_name(found)):
-                places.append((found.span(), new))
+        for found in NAME.finditer(text):
+            if found[0] in names:
+                places.append((found.span(), names[found[0]]))
         for (begin, end), new in sorted(places, reverse=True):
             text = text[:begin] + new + text[end:]
         return text
@@ -275,12 +281,6 @@ def _ascending(numbers: tuple[str, ...]) -> bool:
 def _label_and_topic(path: str) -> tuple[str, str]:
     label, _, topic = re.sub(r"^(?!0*\d+[a-z]?_)", "_", Path(path).stem).partition("_")
     return re.sub(r"^0+(?=\d)", "", label), topic
-
-
-def _is_name(found: re.Match[str]) -> bool:
-    """Whether a word is a notebook's name; one without a number may be any word."""
-    before, after = found.string[: found.start()], found.string[found.end() :]
-    return found[0][0].isdigit() or before.endswith("book/") or after.startswith(".ipynb")
 
 
 def _pieces(path: str, text: str) -> list[str]:
