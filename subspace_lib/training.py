@@ -126,8 +126,7 @@ class _Loss:
     def __init__(
         self, network: Network, data: UnionOfSubspaces, config: Config, device: torch.device
     ) -> None:
-        self.network, self.objective = network, config["objective"]
-        self.trials = trials = config["trials"]
+        self.network, self.objective, trials = network, config["objective"], config["trials"]
         self.goal = self.X = data.X.to(device, getattr(torch, config["dtype"]))
         self.labels = data.labels.to(device)
         if self.objective == "classify":
@@ -218,7 +217,7 @@ class _Record:
         self, loss: _Loss, steps: int, last: int, measure: Measure | None, keep: bool
     ) -> None:
         self.loss, self.last, self.measure, self.keep = loss, last, measure, keep
-        shape = (steps + 1, loss.trials)
+        shape = (steps + 1, len(loss.scale))
         self.history = torch.full(shape, torch.nan, dtype=torch.float64, device=loss.X.device)
         self.rows: list[tuple[Checkpoint, Mapping[str, np.ndarray]]] = []
         self.began, self.measuring = time.perf_counter(), 0.0

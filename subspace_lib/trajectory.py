@@ -64,10 +64,6 @@ class Trajectory:
     kept: tuple[Params, ...]
 
     @property
-    def trials(self) -> int:
-        return self.loss.shape[1]
-
-    @property
     def params(self) -> Params:
         """The parameters at the last checkpoint, name → (T, …)."""
         return self.kept[-1]
@@ -86,16 +82,14 @@ class Trajectory:
     def __getitem__(self, name: str) -> np.ndarray:
         """One measured quantity, (C, …)."""
         if name not in self.measured:
-            raise KeyError(
-                f"{name!r} was not measured; there are {sorted(self.measured)}, and "
-                f"train(..., measure=Diagnostics(data)) measures more"
-            )
+            known = f"measure= gave {sorted(self.measured)}"
+            raise KeyError(f"{name!r} was not measured; {known}")
         return self.measured[name]
 
     def __repr__(self) -> str:
         ended = "interrupted" if self.interrupted else "finished"
         return (
-            f"Trajectory({self.config['network']['network']}, {self.trials} trials, "
+            f"Trajectory({self.config['network']['network']}, {self.loss.shape[1]} trials, "
             f"{len(self.steps)} checkpoints to step {self.steps[-1]}, {ended}, "
             f"{int(self.diverged.sum())} diverged, {len(self.measured)} quantities measured)"
         )
