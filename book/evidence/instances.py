@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -288,7 +288,7 @@ def chi_square(total: Tensor, freedom: Tensor) -> Sides:
     return Sides((total - D).abs(), 2 * (D * LUCK).sqrt() + 2 * LUCK)
 
 
-def luck(draws: T) -> T:
+def luck(draws: Any) -> Any:
     """How far the mean of so many independent numbers in [0, 1] may be off by chance; see LUCK.
 
     Hoeffding's inequality: by more than √(x/2N) with probability at most 2e^{−x},

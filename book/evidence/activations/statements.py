@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from evidence import instances as make
+from evidence.instances import NEARLY
 from evidence.statement import Sides, statement
 from subspace_lib.bounds import singular_value
 from subspace_lib.projectors import projection_distance
@@ -41,7 +42,7 @@ def _link(A: Tensor, Y: Tensor, r: int, gap: Tensor | None = None) -> Sides:
     keep = (gap > 1e-9) & (singular_value(A, r) > 1e-9)
     A, Y, gap = A[keep], Y[keep], gap[keep]
     bound = make.norm(Y - A) / gap
-    return Sides(projection_distance(A, Y, r), bound * make.NEARLY + 1e-12)
+    return Sides(projection_distance(A, Y, r), bound * NEARLY + 1e-12)
 
 
 def _activation(seed: int, count: int) -> Sides:
@@ -218,7 +219,7 @@ def _rest(M: Tensor) -> Sides:
     """Σ_{j≥2} s_j² against p n · (variance of the entries)."""
     s = torch.linalg.svdvals(M)
     variance = make.square(M - M.mean((-2, -1), keepdim=True))
-    return Sides(s[..., 1:].square().sum(-1), variance * make.NEARLY + 1e-12 * s[..., 0] ** 2)
+    return Sides(s[..., 1:].square().sum(-1), variance * NEARLY + 1e-12 * s[..., 0] ** 2)
 
 
 def _one_direction(seed: int, count: int) -> Sides:

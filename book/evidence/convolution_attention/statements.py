@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import conv1d
 
 from evidence import instances as make
+from evidence.instances import ROUNDING
 from evidence.statement import Sides, statement
 from subspace_lib.projectors import row_basis, row_projector
 
@@ -33,19 +34,19 @@ def _linear(K: Tensor, S: Tensor, X: Tensor, stride: int, pad: int, low: Tensor)
     T = _toeplitz(K, S)
     most = S.sum((0, 1)).max()
     images, size = (T @ X).square().sum(-2), X.square().sum(-2)  # (count, n)
-    lower = low[:, None] * size / (images + make.ROUNDING)
+    lower = low[:, None] * size / (images + ROUNDING)
     upper = images / (make.norm(K)[:, None] ** 2 * most * size)
     pairs = zip(X, K, strict=True)
     maps = [conv1d(x.mT[:, None], k[:, None], stride=stride, padding=pad) for x, k in pairs]
-    off = make.largest(torch.stack(maps).permute(0, 3, 2, 1).flatten(1, 2) - T @ X) / make.ROUNDING
+    off = make.largest(torch.stack(maps).permute(0, 3, 2, 1).flatten(1, 2) - T @ X) / ROUNDING
     r = min(X.shape[-2:])
     kept = torch.zeros_like(off)
-    seen = images.amin(-1) > make.ROUNDING  # a control may send a point to zero
+    seen = images.amin(-1) > ROUNDING  # a control may send a point to zero
     good = seen & (low > 1e-3 * make.norm(K) ** 2)  # P_r is then computed to rounding
     if good.any():
         change = row_projector((T @ X)[good], r) - row_projector(X[good], r)
         kept[good] = make.norm(change) / 1e-6
-    return make.ratios(lower.amax(-1), upper.amax(-1), off, kept, slack=make.ROUNDING)
+    return make.ratios(lower.amax(-1), upper.amax(-1), off, kept, slack=ROUNDING)
 
 
 def _convolution(seed: int, count: int) -> Sides:
@@ -109,7 +110,7 @@ def _pooled(K: Tensor, S: Tensor, X: Tensor, flat: bool = False, act: bool = Fal
     R = row_basis(X, min(X.shape[-2:]))
     before = _shared(R, torch.relu(maps).mean(-3) if act else A if flat else maps.mean(-3))
     after = _shared(R, torch.relu(maps).mean(-3))
-    return make.ratios(before / min(c, kernel), after / c, slack=make.ROUNDING)
+    return make.ratios(before / min(c, kernel), after / c, slack=ROUNDING)
 
 
 def _pooling(seed: int, count: int) -> Sides:
@@ -175,7 +176,7 @@ def _steady(
     usable = gap > 0
     Y = _mixed(weights, W, C, X)[usable]
     distance = make.norm(row_projector(Y, r) - row_projector(clean[usable], r))
-    return Sides(distance, (e / gap)[usable] + make.ROUNDING)
+    return Sides(distance, (e / gap)[usable] + ROUNDING)
 
 
 def _clean(seed: int, count: int, m: int, n: int, r: int) -> Tensor:

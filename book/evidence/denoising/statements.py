@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
+from evidence.instances import NEARLY
 from evidence.statement import Sides, statement
 from subspace_lib.bounds import singular_value
 from subspace_lib.projectors import projection_distance
@@ -36,7 +37,7 @@ def link(clean: Tensor, Z: Tensor, r: int, constant: float) -> Sides:
     """‖P_r(X) − P_r(X*)‖_max against ε/8 at the least ε that the hypothesis allows."""
     epsilon, usable = least_margin(clean, Z, r, constant)
     moved = projection_distance(clean[usable], (clean + Z)[usable], r)
-    return Sides(moved, epsilon[usable] / 8 * make.NEARLY + 1e-13)
+    return Sides(moved, epsilon[usable] / 8 * NEARLY + 1e-13)
 
 
 def _denoise(seed: int, count: int) -> Sides:
@@ -148,7 +149,7 @@ def _noise_size(seed: int, count: int) -> Sides:
     epsilon, usable = least_margin(clean, Z, r, 128 * r)
     epsilon = epsilon * (1 + make.log_uniform(seed, "ample", -9, 1, count))
     right = epsilon * singular_value(clean, r) / (128 * r) ** 0.5
-    return Sides(make.norm(Z)[usable], right[usable] * make.NEARLY)
+    return Sides(make.norm(Z)[usable], right[usable] * NEARLY)
 
 
 def _noise_size_extremal() -> Sides:

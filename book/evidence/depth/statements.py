@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
+from evidence.instances import ROUNDING
 from evidence.statement import Sides, statement
 
 
@@ -18,7 +19,7 @@ def _ceiling(V: Tensor, Y: Tensor, W: Tensor, q: int, relu: bool = False) -> Sid
     found = make.share(V, make.row_space(image, q))
     best = V @ torch.linalg.pinv(Y) @ Y
     missed = (ceiling - make.share(V, make.row_space(best, V.shape[-2]))).abs()
-    return Sides(torch.maximum(found, ceiling + missed), ceiling + make.ROUNDING)
+    return Sides(torch.maximum(found, ceiling + missed), ceiling + ROUNDING)
 
 
 def _ceiling_random(seed: int, count: int) -> Sides:
@@ -58,7 +59,7 @@ def _forced(clean: Tensor, r: int, Y: Tensor, output: Tensor) -> Sides:
     """r(1 − c) against ‖X̂ − X*‖_F²/s_r²."""
     s = torch.linalg.svdvals(clean)[..., r - 1]
     left = r * (1 - make.share(make.row_space(clean, r), make.row_space(Y)))
-    return Sides(left, make.square(output - clean) / s**2 + make.ROUNDING)
+    return Sides(left, make.square(output - clean) / s**2 + ROUNDING)
 
 
 def _forced_random(seed: int, count: int) -> Sides:
@@ -104,7 +105,7 @@ def _angles(A: Tensor, B: Tensor) -> Tensor:
 def _two_angles(R: Tensor, A: Tensor, B: Tensor) -> Sides:
     """‖P_A − P_B‖ against sin(θ_A + θ_B), 1 from a right angle on."""
     total = (_angles(R, A) + _angles(R, B)).clamp(max=torch.pi / 2)
-    return Sides(make.norm(A.mT @ A - B.mT @ B), torch.sin(total) + make.ROUNDING)
+    return Sides(make.norm(A.mT @ A - B.mT @ B), torch.sin(total) + ROUNDING)
 
 
 def _two_angles_random(seed: int, count: int) -> Sides:
@@ -133,7 +134,7 @@ def _unequal_ranks() -> Sides:
     plane, line = eye[:, :2], eye[:, :1]
     sines = [make.norm(make.outside(V, plane)) for V in (plane, line)]
     distance = make.norm(plane.mT @ plane - line.mT @ line)
-    return Sides(distance, torch.sin(torch.asin(sines[0]) + torch.asin(sines[1])) + make.ROUNDING)
+    return Sides(distance, torch.sin(torch.asin(sines[0]) + torch.asin(sines[1])) + ROUNDING)
 
 
 statement(

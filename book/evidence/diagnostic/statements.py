@@ -8,43 +8,30 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
+from evidence.instances import ROUNDING
 from evidence.statement import Sides, statement
+from subspace_lib.bounds import singular_value
 from subspace_lib.projectors import row_basis, row_projector
 
-ROUNDING = 1e-9
 DRAWS = 100  # rotations averaged in one instance of Proposition 19.2
-
-
-def _norm(A: Tensor) -> Tensor:
-    return make.norm(A)
-
-
-def _square(A: Tensor) -> Tensor:
-    return A.square().sum((-2, -1))
 
 
 def _worst(*sides: tuple[Tensor, Tensor]) -> Sides:
     """Several conclusions about one instance as the largest left/right, against 1."""
-    ratio = torch.stack([left / (right + ROUNDING) for left, right in sides]).amax(0)
-    return Sides(ratio, torch.ones_like(ratio))
+    return make.ratios(*(left / (right + ROUNDING) for left, right in sides))
 
 
 def _rows(seed: int, purpose: str, count: int, k: int, n: int) -> Tensor:
     return make.orthonormal(seed, purpose, count, n, k).mT
 
 
-def _share(R: Tensor, V: Tensor) -> Tensor:
-    return _square(R @ V.mT) / R.shape[-2]
-
-
 def _reading(R: Tensor, V: Tensor, D: Tensor, larger: Tensor) -> Sides:
     """Least squares, mean against maximum, and what a linear layer cannot add."""
-    k, share = R.shape[-2], _share(R, V)
-    best = _square(R - (R @ V.mT) @ V)
-    gamma = _norm(R - (R @ V.mT) @ V).square()
+    k, share = R.shape[-2], make.share(R, V)
+    best, gamma = make.square(make.outside(R, V)), make.norm(make.outside(R, V)).square()
     return _worst(
         ((best - k * (1 - share)).abs(), torch.zeros_like(share)),  # attained at D = RVᵀ
-        (k * (1 - share), _square(R - D @ V)),
+        (k * (1 - share), make.square(R - D @ V)),
         (gamma, k * (1 - share)),
         (1 - share, gamma),
         (share, larger),
@@ -67,26 +54,26 @@ def _readings(seed: int, count: int, activation: bool = False) -> Sides:
     Z = make.gaussian(seed, "W", count, h, p) @ Y
     V = row_basis(torch.relu(Z) if activation else Z, q)
     D = R @ V.mT + near * make.gaussian(seed, "D", count, k, q)
-    return _reading(R, V, D, _share(R, row_basis(Y, p)))
+    return _reading(R, V, D, make.share(R, row_basis(Y, p)))
 
 
 def _one_direction() -> Sides:
     """k = 1: the mean square sine is the largest."""
     R, V = make.matrix([[0.6, 0.8]]), make.matrix([[1, 0]])
-    return _reading(R[None], V[None], (R @ V.mT)[None], torch.ones(1, dtype=torch.float64))
+    return _reading(R[None], V[None], (R @ V.mT)[None], make.vector(1))
 
 
 def _long_rows() -> Sides:
     """R = (2, 0) is no orthonormal row: its part outside V = (0, 1) is 4, not 1."""
     R, V = make.matrix([[2, 0]]), make.matrix([[0, 1]])
-    return _reading(R[None], V[None], (R @ V.mT)[None], torch.ones(1, dtype=torch.float64))
+    return _reading(R[None], V[None], (R @ V.mT)[None], make.vector(1))
 
 
 def _activated() -> Sides:
     """Y = (1, −1) holds nothing of R = (1, 1)/√2, relu(Y) = (1, 0) half of it."""
     R, Y = make.matrix([[1, 1]]) / 2**0.5, make.matrix([[1, -1]])
     V = row_basis(torch.relu(Y), 1)
-    return _reading(R[None], V[None], (R @ V.mT)[None], _share(R, row_basis(Y, 1))[None])
+    return _reading(R[None], V[None], (R @ V.mT)[None], make.share(R, row_basis(Y, 1))[None])
 
 
 statement(
@@ -117,15 +104,11 @@ def _orders(Q: Tensor, orders: list[tuple[int, ...]]) -> Tensor:
 
 
 def _chance(P: Tensor, Q: Tensor, rotated: Tensor, orders: list[tuple[int, ...]]) -> Sides:
-    """Means over rotations Q' (DRAWS, ..., n, n) and over orders, against the two formulas.
-
-    Shares lie in [0, 1]: by Hoeffding's inequality (doi:10.1080/01621459.1963.10500830) the mean of
-    N of them is off by more than √(x/2N) with probability at most 2e^{−x}.
-    """
+    """Means over rotations Q' (DRAWS, ..., n, n) and over orders, against the two formulas."""
     n = P.shape[-1]
     k, q = (A.diagonal(dim1=-2, dim2=-1).sum(-1) for A in (P, Q))
     off = (_trace(P, rotated).mean(0) / k - q / n).abs()
-    luck = torch.full_like(off, (make.LUCK / (2 * len(rotated))) ** 0.5)
+    luck = torch.full_like(off, make.luck(len(rotated)))
     shuffled = _trace(P, _orders(Q, orders)).mean(0)
     return _worst((off, luck), ((shuffled - _after_shuffling(P, Q)).abs(), torch.zeros_like(off)))
 
@@ -176,15 +159,13 @@ def _sketch(Y: Tensor, S: Tensor, k: int, own_gap: bool = False) -> Sides:
     M = (G @ S.mT @ A) / d[..., None, :]
     U, inside, _ = torch.linalg.svd(M, full_matrices=False)
     U = U[..., :k]
-    spectrum = torch.linalg.svdvals(Y)
-    after = inside if own_gap else spectrum
-    rest = after[..., k] if k < after.shape[-1] else torch.zeros_like(spectrum[..., 0])
+    rest = singular_value(M if own_gap else Y, k + 1)
     usable = inside[..., k - 1] - rest > 1e-6
-    outside = _norm(U.mT @ (G - M @ M.mT) @ U).clamp(min=0)
-    E = Y - (Y @ Vh.mT) @ Vh
+    outside = make.norm(U.mT @ (G - M @ M.mT) @ U).clamp(min=0)
+    E = make.outside(Y, Vh)
     bound = outside.sqrt() / (inside[..., k - 1] - rest)
-    distance = _norm(row_projector(Y, k) - row_projector((Y @ Vh.mT) @ Vh, k))
-    agree = (outside - _norm(U.mT @ E).square()).abs() / _norm(G)
+    distance = make.norm(row_projector(Y, k) - row_projector(Y - E, k))
+    agree = (outside - make.norm(U.mT @ E).square()).abs() / make.norm(G)
     return _worst(
         (distance[usable], bound[usable] + 1e-6), (agree[usable], torch.zeros_like(agree)[usable])
     )
@@ -204,17 +185,15 @@ def _sketch_extremal() -> Sides:
     """Y = (1, x), seen through its first column only: tangent x for sine x."""
     x = 0.05
     Y = make.matrix([[1, x], [0, 0]])
-    return _known_space(Y, torch.tensor([[1.0, 0.0]]).double(), 1)
+    return _known_space(Y, make.matrix([[1, 0]]), 1)
 
 
 def _known_space(Y: Tensor, V: Tensor, k: int) -> Sides:
     """The bound for any Π = VᵀV: the proof asks nothing else of it."""
     B = (Y @ V.mT) @ V
     U, inside, _ = torch.linalg.svd(B)
-    spectrum = torch.linalg.svdvals(Y)
-    rest = float(spectrum[k]) if k < len(spectrum) else 0.0
-    bound = _norm(U[:, :k].mT @ (Y - B)) / (inside[k - 1] - rest)
-    return make.one(_norm(row_projector(Y, k) - row_projector(B, k)), bound)
+    bound = make.norm(U[:, :k].mT @ (Y - B)) / (inside[k - 1] - singular_value(Y, k + 1))
+    return make.one(make.norm(row_projector(Y, k) - row_projector(B, k)), bound)
 
 
 def _gap_of_the_sketch() -> Sides:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
+from evidence.instances import NEARLY
 from evidence.projector.statements import attack
 from evidence.statement import Sides, statement
 from subspace_lib.bounds import singular_value
@@ -92,7 +93,7 @@ def _leftover(seed: int, count: int) -> Sides:
     right = c.G @ c.S / c.sigma[..., None, :] ** 2 - (c.eye - c.Q) @ c.F0
     norm = (make.norm(c.G) - c.t**2).abs() / c.sigma[..., 0] ** 2
     broken = torch.maximum(make.largest(c.S - right), norm) > 1e-10 * (1 + c.tau)
-    return Sides(torch.where(broken, 2 * c.tau + 1, c.tangent), c.tau * make.NEARLY + 1e-12)
+    return Sides(torch.where(broken, 2 * c.tau + 1, c.tangent), c.tau * NEARLY + 1e-12)
 
 
 def _leftover_extremal() -> Sides:

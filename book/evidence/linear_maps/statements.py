@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
+from evidence.instances import NEARLY
 from evidence.statement import Sides, statement
 from subspace_lib.bounds import rounding_allowance, singular_value, wedin_bound
 from subspace_lib.projectors import projection_distance
@@ -168,7 +169,7 @@ def _eaten(W: Tensor, B: Tensor, clean: Tensor, r: int) -> Sides:
     """s_min(WB) s_r(X*) against s_r(WX*)."""
     left = singular_value(W @ B, r) * singular_value(clean, r)
     out = W @ clean
-    return Sides(left, singular_value(out, r) * make.NEARLY + rounding_allowance(out))
+    return Sides(left, singular_value(out, r) * NEARLY + rounding_allowance(out))
 
 
 def _gap_eaten(seed: int, count: int) -> Sides:
@@ -223,9 +224,8 @@ def _linear(clean: Tensor, W: Tensor, Z: Tensor, r: int, gap: Tensor | None = No
     same = projection_distance(clean, A, r, "spectral")
     allowed = 1e-9 + 1e-12 * make.norm(A) / singular_value(A, r)
     right = bound + allowed
-    return make.ratios(
-        spectral / right, frobenius / ((2 * r) ** 0.5 * right), same / allowed * 0.99
-    )
+    together = frobenius / ((2 * r) ** 0.5 * right)
+    return make.ratios(spectral / right, together, same / allowed * 0.99)
 
 
 def _linear_link(seed: int, count: int) -> Sides:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
+from evidence.instances import ROUNDING
 from evidence.statement import Sides, statement
 
 Point = tuple[Tensor, Tensor, Tensor]  # W (h, m), D (m, h), X (m, n)
@@ -60,7 +61,7 @@ def _scaled_gradient(point: Point, loss: Loss = _loss) -> tuple[Tensor, Tensor]:
     gW, gD = g[: W.numel()].view_as(W), g[W.numel() :].view_as(D)
     expected = -_direction(gW, gD, E)
     size = 1 + torch.linalg.vector_norm(H) * (1 + W.norm() + D.norm())
-    return (H @ _direction(W, D, E) - expected).norm() / size, torch.tensor(make.ROUNDING)
+    return (H @ _direction(W, D, E) - expected).norm() / size, torch.tensor(ROUNDING)
 
 
 statement(
@@ -96,7 +97,7 @@ def _one_unit(seed: int, count: int) -> list[Point]:
 
 def _zeros(H: Tensor) -> Tensor:
     values = torch.linalg.eigvalsh(H)
-    return (values.abs() <= make.ROUNDING * values.abs().max()).sum()
+    return (values.abs() <= ROUNDING * values.abs().max()).sum()
 
 
 def _alive(point: Point, dead: int = 1) -> tuple[Tensor, Tensor]:
@@ -135,7 +136,7 @@ def _mixed(point: Point) -> tuple[Tensor, Tensor]:
     W, D, _ = point
     _, H = _derivatives(point)
     A = make.gaussian(len(W), "A", len(W), len(W))
-    return (H @ _direction(W, D, A)).norm() / (1 + H.norm()), torch.tensor(make.ROUNDING)
+    return (H @ _direction(W, D, A)).norm() / (1 + H.norm()), torch.tensor(ROUNDING)
 
 
 def _with_negatives() -> Sides:
@@ -145,7 +146,7 @@ def _with_negatives() -> Sides:
     X = torch.tensor([[1.0, -1.0]], dtype=torch.float64)
     _, H = _derivatives((W, D, X))
     A = torch.tensor([[0.0, 1.0], [0.0, 0.0]], dtype=torch.float64)
-    return _stack([((H @ _direction(W, D, A)).norm(), torch.tensor(make.ROUNDING))])
+    return _stack([((H @ _direction(W, D, A)).norm(), torch.tensor(ROUNDING))])
 
 
 statement(
@@ -195,7 +196,7 @@ def _no_overshoot() -> Sides:
     """At dw = 1 the Hessian of (dw − 1)² has no negative eigenvalue."""
     one = make.eye(1)
     _, H = _derivatives((one, one, one))
-    negative = bool(torch.linalg.eigvalsh(H)[0] < -make.ROUNDING)
+    negative = bool(torch.linalg.eigvalsh(H)[0] < -ROUNDING)
     return make.flags(torch.tensor([not negative]))
 
 
@@ -218,7 +219,7 @@ def _readout(point: Point, also: str = "D") -> tuple[Tensor, Tensor]:
     cut = W.numel()
     part = H[cut:, cut:] if also == "D" else H[:cut, :cut]
     expected = 2 * torch.kron(eye, Y @ Y.mT)
-    return (part - expected).norm() / (1 + H.norm()), torch.tensor(make.ROUNDING)
+    return (part - expected).norm() / (1 + H.norm()), torch.tensor(ROUNDING)
 
 
 statement(

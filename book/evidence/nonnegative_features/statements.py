@@ -6,10 +6,9 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
+from evidence.instances import ROUNDING
 from evidence.statement import Sides, statement
 from subspace_lib.networks import FeedForward, Params
-
-ROUNDING = 1e-9
 
 
 def _states(m: int, q: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,8 +37,8 @@ def _one_direction(M: Tensor, X: Tensor, mu: Tensor, tau: Tensor, positive: bool
     eigen = torch.linalg.eigvalsh(M).flip(-1)
     s = torch.linalg.svdvals(X).square()
     k = min(s.shape[-1], eigen.shape[-1] - 1)
-    size = a.square().sum((-2, -1))
-    top = mu**2 * size + tau**2 * (X @ a.mT).square().sum((-2, -1)) / size
+    size = make.square(a)
+    top = mu**2 * size + tau**2 * make.square(X @ a.mT) / size
     slack = ROUNDING * eigen[:, 0]
     checks = [
         off / ROUNDING,
@@ -48,8 +47,7 @@ def _one_direction(M: Tensor, X: Tensor, mu: Tensor, tau: Tensor, positive: bool
     ]
     if positive:
         checks.append((mu / tau) ** 2 * eigen[:, 1] / (eigen[:, 0] + slack))
-    worst = torch.stack(checks).amax(0)
-    return Sides(worst, torch.full_like(worst, 1 + ROUNDING))
+    return make.ratios(*checks, slack=ROUNDING)
 
 
 def _one_direction_random(seed: int, count: int) -> Sides:
@@ -63,39 +61,40 @@ def _one_direction_random(seed: int, count: int) -> Sides:
     return _one_direction(_second_moment(rows, chances, X), X, mu, tau, bool(positive))
 
 
-def _number(value: float) -> Tensor:
-    return make.vector(value)
+ONE, HALF = make.vector(1), make.vector(0.5)
 
 
 def _plane(mu: float, tau: float, X: Tensor) -> Tensor:
     """E[(wX)ᵀ(wX)] for two independent entries μ ± τ."""
-    rows, chances = _states(2, _number(0.5))
+    rows, chances = _states(2, HALF)
     return _second_moment(mu + tau * rows, chances, X[None])
 
 
 def _identity_features() -> Sides:
     """X = I: λ_1 = τ² + 2μ² and λ_2 = τ² attain (18.2) and (18.3)."""
     eye = make.eye(2)
-    return _one_direction(_plane(1, 0.5, eye), eye[None], _number(1), _number(0.5), True)
+    return _one_direction(_plane(1, 0.5, eye), eye[None], ONE, HALF, True)
 
 
 def _centred_weights() -> Sides:
     """The same weights without their mean: nothing is inflated."""
     eye = make.eye(2)
-    return _one_direction(_plane(0, 0.5, eye), eye[None], _number(1), _number(0.5), True)
+    return _one_direction(_plane(0, 0.5, eye), eye[None], ONE, HALF, True)
 
 
 def _constant_row_sums() -> Sides:
     """Two entries μ ± τ of opposite signs: the direction 1 does not fluctuate, the other twice."""
     rows = make.matrix([[1.5, 0.5], [0.5, 1.5]])[None]
     chances, eye = torch.full((1, 2), 0.5).double(), make.eye(2)[None]
-    return _one_direction(_second_moment(rows, chances, eye), eye, _number(1), _number(0.5), True)
+    return _one_direction(
+        _second_moment(rows, chances, eye), eye, make.vector(1), make.vector(0.5), True
+    )
 
 
 def _features_of_both_signs() -> Sides:
     """Features that nearly cancel: Xᵀ1 is small, and (18.4) fails."""
     X = make.matrix([[1, 0.1], [-1, 0.1]])
-    return _one_direction(_plane(7, 1, X), X[None], _number(7), _number(1), True)
+    return _one_direction(_plane(7, 1, X), X[None], 7 * ONE, ONE, True)
 
 
 statement(
@@ -122,14 +121,14 @@ def _descent(Y: Tensor, D: Tensor, T: Tensor, rate: Tensor, steps: int) -> Sides
     after = torch.linalg.vector_norm((D @ Y - T) @ V, dim=-2)
     least = (1 - 2 * s / s[:, :1]).clamp(min=0) ** steps * before  # 0 where λ_j > λ_1/2
     size = torch.linalg.vector_norm(T, dim=(-2, -1))[:, None]
-    left = (least / (after + ROUNDING * size)).amax(-1)
-    return Sides(left, torch.full_like(left, 1 + ROUNDING))
+    return make.ratios((least / (after + ROUNDING * size)).amax(-1), slack=ROUNDING)
 
 
 def _descent_random(seed: int, count: int) -> Sides:
     p, n, c, steps = make.shape(seed, p=(2, 5), n=(2, 7), c=(1, 3), steps=(1, 12))
-    spectrum = make.log_uniform(seed, "spectrum", -1.5, 0, count, min(p, n))
-    Y = make.with_spectrum(seed, "Y", p, n, spectrum.sort(-1, descending=True).values)
+    Y = make.with_spectrum(
+        seed, "Y", p, n, make.spectrum(seed, "spectrum", -1.5, 0, count, min(p, n))
+    )
     D, T = make.gaussian(seed, "D", count, c, p), make.gaussian(seed, "T", count, c, n)
     rate = make.uniform(seed, "rate", 0, 2, count) / torch.linalg.svdvals(Y)[:, 0].square()
     return _descent(Y, D, T, rate, steps)
@@ -139,7 +138,7 @@ def _two_directions(rate: float) -> Sides:
     """λ_1 = 1 and λ_2 = 1/10; nothing is left to learn along the first."""
     Y = torch.diag(make.vector(1.0, 0.1).sqrt())[None]
     D, T = torch.zeros(1, 1, 2).double(), make.matrix([[0, 1]])[None]
-    return _descent(Y, D, T, _number(rate), 5)
+    return _descent(Y, D, T, make.vector(rate), 5)
 
 
 statement(
@@ -163,14 +162,14 @@ def _with_gradient(net: FeedForward, params: Params, X: Tensor, T: Tensor) -> li
 def _linear_network(net: FeedForward, params: Params, X: Tensor, T: Tensor) -> Sides:
     """A ReLU network against the same network without activations and their product."""
     plain = FeedForward(net.widths, activation="identity", bias=net.bias)
-    pairs = zip(_with_gradient(net, params, X, T), _with_gradient(plain, params, X, T), strict=True)
-    off = [(A - B).flatten(1).norm(dim=1) / (1 + B.flatten(1).norm(dim=1)) for A, B in pairs]
+    found, wanted = (_with_gradient(network, params, X, T) for network in (net, plain))
     if not net.bias:
         product = params["W1"]
         for i in range(2, net.depth + 2):
             product = params[f"W{i}"] @ product
-        off.append((net.output(params, X) - product @ X).flatten(1).norm(dim=1)
-                   / (1 + (product @ X).flatten(1).norm(dim=1)))  # fmt: skip
+        found, wanted = [*found, net.output(params, X)], [*wanted, product @ X]
+    pairs = ((A.flatten(1), B.flatten(1)) for A, B in zip(found, wanted, strict=True))
+    off = [(A - B).norm(dim=1) / (1 + B.norm(dim=1)) for A, B in pairs]
     return make.rounding(torch.stack(off).amax(0), ROUNDING)
 
 
@@ -193,7 +192,7 @@ def _positive_random(seed: int, count: int) -> Sides:
 def _one_unit(w: float, x: float) -> Sides:
     """One unit, one point: relu(w x)."""
     net = FeedForward((1, 1, 1))
-    one = torch.ones(1, 1, 1).double()
+    one = make.eye(1)[None]
     return _linear_network(net, {"W1": w * one, "W2": one}, x * one, 0 * one)
 
 

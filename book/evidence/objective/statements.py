@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
+from evidence.instances import ROUNDING
 from evidence.statement import Sides, statement
 from subspace_lib.bounds import singular_value
 from subspace_lib.projectors import row_basis, row_projector
@@ -55,7 +56,7 @@ def _linear(seed: int, count: int, relu: bool = False) -> Sides:
     reached = make.square(D @ (torch.relu(A) if relu else A) - L)
     attained = make.square(L @ torch.linalg.pinv(X) @ X - L)
     left = torch.maximum(least, attained - reached + least)  # attained = least
-    return Sides(left, reached + make.ROUNDING)
+    return Sides(left, reached + ROUNDING)
 
 
 def _linear_extremal() -> Sides:
@@ -71,7 +72,7 @@ def _with_relu() -> Sides:
     L, X = make.indicators([1, 1]), make.matrix([[1, -1]])
     Y = torch.relu(torch.cat([X, -X]))
     least = make.square(make.outside(L, row_basis(X, 1)))
-    return make.one(least, make.square(L @ torch.linalg.pinv(Y) @ Y - L) + make.ROUNDING)
+    return make.one(least, make.square(L @ torch.linalg.pinv(Y) @ Y - L) + ROUNDING)
 
 
 statement(
@@ -99,7 +100,7 @@ def _opposite(seed: int, count: int) -> Sides:
     labels = torch.arange(K).repeat_interleave(half).repeat(2)
     D, b = make.gaussian(seed, "D", count, K, m), make.gaussian(seed, "b", count, K)
     right = _right(D, b, torch.cat([A, -A], -1), labels)
-    return Sides(right, torch.full_like(right, (K + 1) / (2 * K) + make.ROUNDING))
+    return Sides(right, torch.full_like(right, (K + 1) / (2 * K) + ROUNDING))
 
 
 PLANE = make.matrix([[1, 0, -1, 0], [0, 1, 0, -1]])  # two classes, one axis each: x, y, −x, −y
@@ -138,7 +139,7 @@ statement(
 def _readable(D: Tensor, Y: Tensor, L: Tensor, q: int, error: Tensor | None = None) -> Sides:
     """‖L(I − P_q(Y))‖ against ‖DY − L‖ + ‖D‖ s_{q+1}(Y)."""
     E = make.norm(D @ Y - L) if error is None else error
-    allowed = E + make.norm(D) * singular_value(Y, q + 1) + make.ROUNDING
+    allowed = E + make.norm(D) * singular_value(Y, q + 1) + ROUNDING
     return Sides(make.norm(make.outside(L, row_basis(Y, q))), allowed)
 
 
@@ -184,7 +185,7 @@ def _collapse(M: Tensor, L: Tensor, rest: Tensor) -> Sides:
     gap = torch.linalg.svdvals(M)[..., K - 1] - size
     usable = gap > 0
     distance = make.norm(row_projector((M @ L + rest)[usable], K) - L.mT @ L)
-    return Sides(distance, (size / gap)[usable] + make.ROUNDING)
+    return Sides(distance, (size / gap)[usable] + ROUNDING)
 
 
 def _collapse_random(seed: int, count: int) -> Sides:
@@ -211,9 +212,8 @@ def _equal_means() -> Sides:
     M = make.matrix([[1, 1], [0, 0]])
     rest = 1e-3 * make.gaussian(0, "rest", 2, 4)
     distance = make.norm(row_projector(M @ L + rest, 2) - L.mT @ L)
-    return make.one(
-        distance, make.norm(rest) / (make.norm(M) - make.norm(rest))
-    )  # s_1 where s_K belongs
+    gap = make.norm(M) - make.norm(rest)  # s_1 where s_K belongs
+    return make.one(distance, make.norm(rest) / gap)
 
 
 statement(
@@ -229,12 +229,12 @@ statement(
 def _price(P: Tensor, Q: Tensor, L: Tensor, shares: Tensor) -> Sides:
     """Both lower bounds of the distance, and the share of P in Q, as left/right ≤ 1."""
     r, K = make.square(P), L.shape[-2]
-    spectral = (1 - shares).amax(-1).clamp(min=0).sqrt() / (make.norm(P - Q) + make.ROUNDING)
+    spectral = (1 - shares).amax(-1).clamp(min=0).sqrt() / (make.norm(P - Q) + ROUNDING)
     missing = (K - shares.sum(-1)).clamp(min=0)
-    fro = missing / (make.square(P - Q) / 2 + make.ROUNDING)
+    fro = missing / (make.square(P - Q) / 2 + ROUNDING)
     inside = (P @ Q).diagonal(dim1=-2, dim2=-1).sum(-1) / r
-    allowed = inside / (1 - missing / r + make.ROUNDING)
-    return make.ratios(spectral, fro, allowed, slack=make.ROUNDING)
+    allowed = inside / (1 - missing / r + ROUNDING)
+    return make.ratios(spectral, fro, allowed, slack=ROUNDING)
 
 
 def _blocks(seed: int, count: int) -> tuple[Tensor, Tensor, int]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
+from evidence.instances import NEARLY
 from evidence.random_relu.kernels import (
     TWO_PI,
     lost_angle,
@@ -111,7 +112,7 @@ def _ceiling(X: Tensor) -> Tensor:
 
 def _concentration(seed: int, count: int) -> Sides:
     X = data(seed, count)
-    return Sides(_variance(X), _ceiling(X) * make.NEARLY)
+    return Sides(_variance(X), _ceiling(X) * NEARLY)
 
 
 RAY = make.matrix([[1.0, 2.0, 0.5], [0.0, 0.0, 0.0]])
@@ -134,7 +135,7 @@ statement(
     "E‖(1/p)YᵀY − Φ‖_F² ≤ 5‖h‖⁴/(4p)",
     _concentration,
     {"Gaussian weights": _heavy_tails, "independent neurons": _copies},
-    lambda: make.one(_variance(RAY), _ceiling(RAY) * make.NEARLY),
+    lambda: make.one(_variance(RAY), _ceiling(RAY) * NEARLY),
 )
 
 

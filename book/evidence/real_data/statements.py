@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from scipy.sparse import csr_matrix
@@ -9,11 +11,10 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 from torch import Tensor
 
 from evidence import instances as make
+from evidence.instances import ROUNDING
 from evidence.statement import Sides, statement
 from subspace_lib.clustering import accuracy, cross_energy, single_linkage
 from subspace_lib.projectors import row_basis
-
-ROUNDING = 1e-9
 
 
 def cut(P: Tensor, n_clusters: int) -> float:
@@ -30,8 +31,7 @@ def _moved(P: Tensor, Q: Tensor, K: int, K_of_Q: int | None = None) -> Sides:
         cut(p, K) / 2 if accuracy(single_linkage(p, K), single_linkage(q, K_of_Q or K)) < 1 else 0.0
         for p, q in zip(P, Q, strict=True)
     ]
-    right = (P - Q).abs().amax((-2, -1))
-    return Sides(torch.tensor(left, dtype=torch.float64), right)
+    return Sides(make.vector(*left), make.largest(P - Q))
 
 
 def _symmetric(A: Tensor) -> Tensor:
@@ -79,8 +79,8 @@ def _angle(V: Tensor, labels: Tensor) -> Tensor:
 def _shared(V: Tensor, U: Tensor, labels: Tensor, others: Tensor | None = None) -> Sides:
     """tr(PQ) against √(rq) cos(φ_P − φ_Q), P = VᵀV and Q = UᵀU."""
     between = _angle(V, labels) - _angle(U, labels if others is None else others)
-    left = (V @ U.mT).square().sum((-2, -1))
-    return Sides(left, (V.shape[-2] * U.shape[-2]) ** 0.5 * between.cos() + ROUNDING)
+    room = (V.shape[-2] * U.shape[-2]) ** 0.5 * between.cos()
+    return Sides(make.square(V @ U.mT), room + ROUNDING)
 
 
 def _energy(seed: int, count: int) -> Sides:
@@ -103,9 +103,8 @@ PAIR = torch.tensor([0, 1])  # two classes of one point
 
 def _energy_extremal() -> Sides:
     """e₁ and a vector 0.1 away from it."""
-    angle = torch.tensor(0.1, dtype=torch.float64)
-    turned = torch.stack([angle.cos(), angle.sin()])[None, None]
-    return _shared(make.matrix([[1, 0]])[None], turned, PAIR)
+    turned = make.matrix([[math.cos(0.1), math.sin(0.1)]])
+    return _shared(make.matrix([[1, 0]])[None], turned[None], PAIR)
 
 
 def _no_projector() -> Sides:

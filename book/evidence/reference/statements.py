@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
-from evidence.instances import Chain
+from evidence.instances import NEARLY, Chain
 from evidence.statement import Sides, statement
 from evidence.theorem.statements import AMPLIFIED, E1, EYE, FULL, linear
 from subspace_lib.bounds import rounding_allowance, singular_value
@@ -39,7 +39,7 @@ def links(c: Chain) -> tuple[Tensor, Tensor]:
 def _shares(c: Chain, used: list[int], factor: float) -> Sides:
     """The smallest ε with every gap > factor · error/ε, against twice the true distance."""
     gaps, errors = links(c)
-    margin = factor * quotient(errors[used], gaps[used]).amax(0) * make.NEARLY
+    margin = factor * quotient(errors[used], gaps[used]).amax(0) * NEARLY
     keep = margin < math.inf
     return Sides(make.distance(c.S, c.Y, c.r)[keep], margin[keep] / 2 + 1e-12)
 
@@ -47,7 +47,7 @@ def _shares(c: Chain, used: list[int], factor: float) -> Sides:
 def _sum(c: Chain) -> Sides:
     """The sum of the two quotients, and what follows from it for equal shares."""
     gaps, errors = links(c)
-    parts = quotient(errors[1:], gaps[1:]) * make.NEARLY
+    parts = quotient(errors[1:], gaps[1:]) * NEARLY
     keep = parts.sum(0) < math.inf
     left = make.distance(c.S, c.Y, c.r)[keep]
     return make.worst((left, parts.sum(0)[keep] + 1e-12), (left, 2 * parts.amax(0)[keep] + 1e-12))
@@ -317,18 +317,18 @@ def _growing_q(seed: int, count: int) -> Sides:
     """s ≤ s_k(Y), hence s > t forces q ≥ k; τ and the sine do not grow with q."""
     Y, R, q = layers(seed, count)
     low = case(Y, R, q)
-    pairs = [(low.s, singular_value(Y, R.shape[-2]) * make.NEARLY)]
+    pairs = [(low.s, singular_value(Y, R.shape[-2]) * NEARLY)]
     for more in range(q + 1, min(Y.shape[-2:]) + 1):
         high = case(Y, R, more)
-        pairs.append((high.tau, low.tau * make.NEARLY + 1e-12))
-        pairs.append((make.norm(high.H), make.norm(low.H) * make.NEARLY + 1e-12))
+        pairs.append((high.tau, low.tau * NEARLY + 1e-12))
+        pairs.append((make.norm(high.H), make.norm(low.H) * NEARLY + 1e-12))
         low = high
     return make.worst(*pairs)
 
 
 def _growing_q_extremal() -> Sides:
     Y, R = make.matrix([[2, 0, 0], [0, 1, 0]])[None], make.matrix([[1, 0, 0], [0, 1, 0]])[None]
-    return Sides(case(Y, R, 2).s, singular_value(Y, 2) * make.NEARLY)
+    return Sides(case(Y, R, 2).s, singular_value(Y, 2) * NEARLY)
 
 
 def _stretched_value() -> Sides:

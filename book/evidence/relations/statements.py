@@ -8,19 +8,15 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
+from evidence.instances import ROUNDING
 from evidence.relations.measures import (
     neural_collapse,
     ridge_self_expression,
     sparse_self_expression,
 )
 from evidence.statement import Sides, statement
+from subspace_lib.bounds import singular_value
 from subspace_lib.projectors import row_basis, row_projector
-
-ROUNDING = 1e-9
-
-
-def _norm(A: Tensor) -> Tensor:
-    return make.norm(A)
 
 
 def _nuclear(A: Tensor) -> Tensor:
@@ -42,13 +38,10 @@ def _feasible(X: Tensor, rank: int, seed: int) -> Tensor:
     return P + N - P @ N
 
 
-# ---------------------------------------------------------------- Proposition 20.1
-
-
 def _carried_over(X: Tensor, G: Tensor, rank: int, seed: int) -> Sides:
     """C expresses the columns of GX by each other: does it express those of X?"""
     C = _feasible(G @ X, rank, seed)
-    return make.rounding(_norm(X @ C - X) / (_norm(X) * (1 + _norm(C))), ROUNDING)
+    return make.rounding(make.norm(X @ C - X) / (make.norm(X) * (1 + make.norm(C))), ROUNDING)
 
 
 def _injective(seed: int, count: int) -> Sides:
@@ -74,15 +67,13 @@ statement(
 )
 
 
-# ---------------------------------------------------------------- Theorem 20.2
-
-
 def _least(P: Tensor, C: Tensor) -> Sides:
     """‖P‖_* ≤ ‖C‖_*, and ‖C‖_F² = ‖P‖_F² + ‖C − P‖_F²."""
-    squares = torch.linalg.matrix_norm(C).square(), torch.linalg.matrix_norm(P).square()
-    off = (squares[0] - squares[1] - torch.linalg.matrix_norm(C - P).square()).abs()
+    squares = make.square(C), make.square(P)
+    off = (squares[0] - squares[1] - make.square(C - P)).abs()
     return make.join(
-        Sides(_nuclear(P), _nuclear(C) + ROUNDING), make.rounding(off / squares[0], ROUNDING)
+        Sides(_nuclear(P), _nuclear(C) + ROUNDING),
+        make.rounding(off / squares[0], ROUNDING),
     )
 
 
@@ -112,9 +103,6 @@ statement(
 )
 
 
-# ---------------------------------------------------------------- Proposition 20.3
-
-
 def _ridge(seed: int, count: int, wrong: int = 0) -> Sides:
     """‖C_λ − P_r(X)‖ against its formula, and at λ = s_r s_{r+1} against s_{r+1}/(s_r + s_{r+1}).
 
@@ -129,14 +117,10 @@ def _ridge(seed: int, count: int, wrong: int = 0) -> Sides:
     lam = make.log_uniform(seed, "lam", -2, 1, len(s))
     high, low = s[:, r - 1].square(), s[:, r].square()
     formula = torch.maximum(lam / (high + lam), low / (low + lam))
-    best = s[:, r - 1] * s[:, r]
-    return make.join(
-        make.rounding((_norm(ridge_self_expression(X, lam) - P) - formula).abs(), ROUNDING),
-        make.rounding(
-            (_norm(ridge_self_expression(X, best) - P) - s[:, r] / (s[:, r - 1] + s[:, r])).abs(),
-            ROUNDING,
-        ),
-    )
+    best, formula_best = s[:, r - 1] * s[:, r], s[:, r] / (s[:, r - 1] + s[:, r])
+    pairs = (lam, formula), (best, formula_best)
+    off = [(make.norm(ridge_self_expression(X, at) - P) - wanted).abs() for at, wanted in pairs]
+    return make.rounding(torch.cat(off), ROUNDING)
 
 
 statement(
@@ -147,9 +131,6 @@ statement(
     {"the rank of the gap": lambda: _ridge(0, 4, wrong=1)},
     form="identity",
 )
-
-
-# ---------------------------------------------------------------- Counterexample 20.4
 
 
 def _one_neighbour(angle: Tensor, share: Tensor) -> Sides:
@@ -165,12 +146,9 @@ def _one_neighbour(angle: Tensor, share: Tensor) -> Sides:
         nothing = torch.zeros_like(carried)
         wanted = torch.stack([carried, nothing, nothing])
         found = [sparse_self_expression(A, part)[:, 2] for A in (X, GX)]
-        moved = row_projector(X, 2) - row_projector(GX, 2)
-        off.append(
-            torch.stack(
-                [(found[0] - wanted).norm(), (found[1] - wanted[[1, 0, 2]]).norm(), _norm(moved)]
-            ).amax()
-        )
+        moved = make.norm(row_projector(X, 2) - row_projector(GX, 2))
+        apart = (found[0] - wanted).norm(), (found[1] - wanted[[1, 0, 2]]).norm(), moved
+        off.append(torch.stack(apart).amax())
     return make.rounding(torch.stack(off), ROUNDING)
 
 
@@ -195,36 +173,24 @@ statement(
 )
 
 
-# ---------------------------------------------------------------- Theorem 20.5
-
-
-def _indicators(counts: list[int]) -> Tensor:
-    """(K, n): the class indicators, of length 1."""
-    labels = make.labels(counts)
-    L = torch.nn.functional.one_hot(labels).mT.double()
-    return L / L.sum(1, keepdim=True).sqrt()
-
-
 def _kept(Y: Tensor, V: Tensor, L: Tensor, q: int, deviation: Tensor | None = None) -> Sides:
     """(a) σ_{K+1}(YVᵀ) against ‖E‖, (b) √tr(PQ) against √Σs_k + ‖E‖_F/s_q(Y)."""
-    E = Y - (Y @ L.mT) @ L if deviation is None else deviation
-    K = L.shape[-2]
-    heard = torch.linalg.svdvals(Y @ V.mT)
-    heard = heard[:, K] if heard.shape[-1] > K else torch.zeros_like(heard[:, 0])
+    E = make.outside(Y, L) if deviation is None else deviation
+    heard = singular_value(Y @ V.mT, L.shape[-2] + 1)
     inside = torch.linalg.matrix_norm(L @ V.mT)
     share = torch.linalg.matrix_norm(V @ row_basis(Y, q).mT)
     s_q = torch.linalg.svdvals(Y)[..., q - 1]
     return make.join(
-        Sides(heard, _norm(E) + ROUNDING),
+        Sides(heard, make.norm(E) + ROUNDING),
         Sides(share, inside + torch.linalg.matrix_norm(E) / s_q + ROUNDING),
     )
 
 
 def _kept_random(seed: int, count: int) -> Sides:
     K, p, r = make.shape(seed, K=(1, 3), p=(1, 8), r=(1, 4))
-    counts = make.shape(seed, **{f"n{k}": (2, 5) for k in range(K)})
+    counts = make.sizes(seed, "n", K, 2, 5)
     half, n = max(1, count // 2), sum(counts)
-    L = _indicators(counts)
+    L = make.indicators(counts)
     (q,) = make.shape(seed, q=(1, min(p, n)))  # beyond K only the deviations have directions
     V = make.orthonormal(seed, "V", half, n, min(r, n)).mT
     size = make.log_uniform(seed, "size", -3, 1, half, 1, 1)
@@ -234,14 +200,14 @@ def _kept_random(seed: int, count: int) -> Sides:
 
 def _kept_extremal() -> Sides:
     """Exact collapse: the row space of Y is the labels', and all of their share is kept."""
-    L = _indicators([3, 2])
+    L = make.indicators([3, 2])
     V = make.orthonormal(0, "V", 1, 5, 3).mT
     return _kept(make.matrix([[1, 0], [1, 1]])[None] @ L, V, L, 2)
 
 
 def _not_collapsed() -> Sides:
     """Y = V keeps all of the signal; its deviations are left out."""
-    L, V = _indicators([4, 4]), make.orthonormal(0, "V", 1, 8, 4).mT
+    L, V = make.indicators([4, 4]), make.orthonormal(0, "V", 1, 8, 4).mT
     return _kept(V, V, L, 4, deviation=torch.zeros(1, 4, 8, dtype=torch.float64))
 
 
@@ -255,26 +221,19 @@ statement(
 )
 
 
-# ---------------------------------------------------------------- Counterexample 20.6
-
-
 def _blind(seed: int, count: int, mix: bool = False) -> Sides:
     """NC1 of Y = [L; V(I − LᵀL)], and what of row(X*) is outside row(Y): both against 0."""
     K, r = make.shape(seed, K=(2, 4), r=(1, 3))
-    counts = make.shape(seed, **{f"n{k}": (r + 1, 6) for k in range(K)})
-    L = _indicators(counts)
+    counts = make.sizes(seed, "n", K, r + 1, 6)
+    L = make.indicators(counts)
     half, n = max(1, count // 2), sum(counts)
     V = make.orthonormal(seed, "V", half, n, r).mT
-    Y = torch.cat([L.expand(half, -1, -1), V - (V @ L.mT) @ L], 1)
+    Y = torch.cat([L.expand(half, -1, -1), make.outside(V, L)], 1)
     if mix:
         Y = make.gaussian(seed, "G", half, Y.shape[1], Y.shape[1]) @ Y
-    labels = make.labels(counts)
-    W = row_basis(Y, K + r)
-    outside = torch.linalg.matrix_norm(V - (V @ W.mT) @ W)
-    return make.join(
-        make.rounding(neural_collapse(Y, labels).variability, ROUNDING),
-        make.rounding(outside, ROUNDING),
-    )
+    variability = neural_collapse(Y, make.labels(counts)).variability
+    outside = torch.linalg.matrix_norm(make.outside(V, row_basis(Y, K + r)))
+    return make.join(make.rounding(variability, ROUNDING), make.rounding(outside, ROUNDING))
 
 
 statement(
@@ -285,9 +244,6 @@ statement(
     {"deviations orthogonal to the class means": lambda: _blind(0, 4, mix=True)},
     form="identity",
 )
-
-
-# ---------------------------------------------------------------- Proposition 20.7
 
 
 def _curvatures(W: Tensor, b: Tensor, D: Tensor, X: Tensor) -> list[Tensor]:
@@ -326,7 +282,9 @@ def _rescaled(
     new_loss, sharp = (values[len(c) :] for values in found[:2])
     left = torch.maximum(c.square() * lam_D, lam_W / c.square())
     Y, new_Y = torch.relu(W @ X + b[..., None]), torch.relu(turned @ X + lifted[..., None])
-    change = (new_loss - loss).abs() / (1 + loss) + _norm(new_Y - by * Y) / (1 + _norm(new_Y))
+    change = (new_loss - loss).abs() / (1 + loss) + make.norm(new_Y - by * Y) / (
+        1 + make.norm(new_Y)
+    )
     return Sides(left, sharp * (1 + ROUNDING) + ROUNDING), make.rounding(change, ROUNDING)
 
 
@@ -340,9 +298,8 @@ def _rescaled_random(seed: int, count: int) -> Sides:
 
 def _ones(c: float, both: bool = True) -> tuple[Sides, Sides]:
     """One positive number, one unit, no bias."""
-    one = torch.ones(1, 1, 1, dtype=torch.float64)
-    size = make.vector(c)
-    return _rescaled(one, torch.zeros(1, 1).double(), one, one, size, both)
+    one = make.eye(1)[None]
+    return _rescaled(one, 0 * make.eye(1), one, one, make.vector(c), both)
 
 
 def _rescaled_extremal() -> Sides:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
+from evidence.instances import ROUNDING
 from evidence.statement import Sides, statement
 from subspace_lib.bounds import singular_value, wedin_bound
 from subspace_lib.projectors import row_projector, sin_theta
@@ -46,19 +47,19 @@ def _other_rank(seed: int, P: Tensor, B: Tensor, r: int) -> Tensor:
 def _unequal_ranks() -> Sides:
     """Ranks 1 and 2: the distance is 1 although the smaller space lies in the larger."""
     P, Q = make.matrix([[1, 0], [0, 0]]), make.matrix([[1, 0], [0, 1]])
-    return make.one(make.norm(P - Q), make.ROUNDING)
+    return make.one(make.norm(P - Q), ROUNDING)
 
 
 def _oblique_ranks() -> Sides:
     """Oblique projectors of ranks 1 and 2 are further than 1 apart."""
     P, Q = make.matrix([[1, 1], [0, 0]]), make.matrix([[1, 0], [0, 1]])
-    return make.one((make.norm(P - Q) - 1).abs(), make.ROUNDING)
+    return make.one((make.norm(P - Q) - 1).abs(), ROUNDING)
 
 
 def _not_orthogonal() -> Sides:
     """Oblique projectors onto one line: no angle between the ranges, yet they differ."""
     P, Q = make.matrix([[1, 1], [0, 0]]), make.matrix([[1, 0], [0, 0]])
-    return make.one(make.norm(P - Q), make.ROUNDING)
+    return make.one(make.norm(P - Q), ROUNDING)
 
 
 statement(
@@ -211,7 +212,7 @@ def _unscaled() -> Sides:
     """Without the factor cos θ in front there is no equality."""
     A, B = make.turned(0.5)
     B = B / math.cos(0.5)
-    return make.one(make.norm(B - A) - sin_theta(A, B, 1)[0], make.ROUNDING)
+    return make.one(make.norm(B - A) - sin_theta(A, B, 1)[0], ROUNDING)
 
 
 statement(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
-from evidence.instances import Chain
+from evidence.instances import NEARLY, Chain
 from evidence.statement import Sides, statement
 from subspace_lib.bounds import depth_links, spectral_gap, theorem_3_1
 from subspace_lib.clustering import connectivity_margin, minimum_margin
@@ -26,7 +26,7 @@ def links(c: Chain) -> tuple[Tensor, Tensor]:
 def smallest_margin(gaps: Tensor, errors: Tensor, factor: float) -> Tensor:
     """The smallest ε for which every gap > (factor/ε) · its error; ∞ for a gap ≤ 0."""
     ratio = torch.where(gaps > 0, errors / gaps.clamp(min=1e-300), math.inf)
-    return factor * ratio.amax(0) * make.NEARLY
+    return factor * ratio.amax(0) * NEARLY
 
 
 def _theorem(seed: int, count: int) -> Sides:
@@ -204,7 +204,7 @@ def _scales(seed: int, count: int, sigma: Callable[[Tensor], Tensor] = torch.rel
     factor = (128 * r) ** 0.5 / make.log_uniform(seed, "margin", -3, 5, count)
     printed = after[0].amin(0) > factor * after[1].amax(0)
     gaps, errors = before
-    room = torch.stack([c * gaps[1], gaps[0]]) * make.NEARLY
+    room = torch.stack([c * gaps[1], gaps[0]]) * NEARLY
     inside = (factor * torch.stack([errors[0], c * errors[1]]) < room).all(0)
     return make.rounding(torch.maximum(deviation, (printed & ~inside).double()))
 
@@ -355,7 +355,7 @@ def _sharing(seed: int, count: int) -> Sides:
 def _both_ends(ratio: Tensor) -> Sides:
     L = len(ratio) / 2
     total, largest = 2 * ratio.sum(0), 4 * L * ratio.amax(0)
-    return Sides(torch.cat([total, largest]), torch.cat([largest, 2 * L * total]) * make.NEARLY)
+    return Sides(torch.cat([total, largest]), torch.cat([largest, 2 * L * total]) * NEARLY)
 
 
 def _one_link_only() -> Sides:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from evidence import instances as make
+from evidence.instances import ROUNDING
 from evidence.statement import Sides, statement
 from subspace_lib.bounds import singular_value
 from subspace_lib.projectors import row_basis, row_projector
@@ -43,12 +44,12 @@ def _rescaled(seed: int, count: int) -> Sides:
 def _rescaled_tanh() -> Sides:
     """tanh is not positively homogeneous."""
     a = torch.tensor(1.0, dtype=torch.float64)
-    return make.one((torch.tanh(2 * a) / 2 - torch.tanh(a)).abs(), make.ROUNDING)
+    return make.one((torch.tanh(2 * a) / 2 - torch.tanh(a)).abs(), ROUNDING)
 
 
 def _rescaled_negative() -> Sides:
     """c = −1 turns relu(a) into −relu(−a)."""
-    return make.one(abs(-max(-1.0, 0.0) - max(1.0, 0.0)), make.ROUNDING)
+    return make.one(abs(-max(-1.0, 0.0) - max(1.0, 0.0)), ROUNDING)
 
 
 statement(
@@ -80,7 +81,7 @@ def _no_second_scale() -> Sides:
     """At the full rank 2 the two networks have the same row space."""
     Y = make.matrix([[2, 0], [0, 1]])
     distance = make.norm(row_projector(Y, 2) - row_projector(Y.flip((-2, -1)), 2))
-    return make.one(abs(1 - float(distance)), make.ROUNDING)
+    return make.one(abs(1 - float(distance)), ROUNDING)
 
 
 statement(
@@ -154,7 +155,7 @@ def _linear(seed: int, count: int, optimal: bool = True) -> Sides:
 def _other_minimum() -> Sides:
     """W = diag(1, 9), X = diag(2, 1): a minimiser, not balanced, and P_1 is exchanged."""
     X, W = make.matrix([[2, 0], [0, 1]]), make.matrix([[1, 0], [0, 9]])
-    return make.one(make.norm(row_projector(W @ X, 1) - row_projector(X, 1)), make.ROUNDING)
+    return make.one(make.norm(row_projector(W @ X, 1) - row_projector(X, 1)), ROUNDING)
 
 
 statement(
@@ -188,8 +189,8 @@ def _symmetric(seed: int, count: int) -> Sides:
     gap, error = _third_link(A, Y, r)
     half = (make.square(Y - A) / make.square(A) - 0.5).abs()
     equal = (make.norm(Y) / error - 1).abs()
-    wrong = torch.maximum(half, equal) > make.ROUNDING
-    return Sides(torch.where(wrong, torch.inf, gap), error * (1 + make.ROUNDING))
+    wrong = torch.maximum(half, equal) > ROUNDING
+    return Sides(torch.where(wrong, torch.inf, gap), error * (1 + ROUNDING))
 
 
 def _symmetric_extremal() -> Sides:
