@@ -3,6 +3,13 @@
 Data flows one way: data → representation → row basis → gap and bound → certificate → verdict.
 Matrices hold one data point per column; leading axes are batch. At the top stand the names one
 meets first; everything else lives in the module that is named after its idea.
+
+>>> import torch
+>>> import subspace_lib as sl
+>>> data = sl.sample_union(ambient_dim=30, n_subspaces=3, subspace_dim=2,
+...                        points_per_subspace=20, seed=0)
+>>> noisy = sl.add_noise(data, variance=1e-3, seed=1)
+>>> P, R = sl.row_projector(data.X, rank=6), sl.row_basis(data.X, rank=6)
 """
 
 from importlib import import_module

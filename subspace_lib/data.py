@@ -109,6 +109,10 @@ def sample_union(
     subspaces are dependent, which chapter 2 needs.
 
     Raises TypeError or ValueError for sizes below 1, r_k > m, or lists of different length.
+
+    >>> sl.sample_union(ambient_dim=30, n_subspaces=3, subspace_dim=2,
+    ...                 points_per_subspace=20, trials=5, seed=0)
+    UnionOfSubspaces(X (5, 30, 60), subspace dims (2, 2, 2), clean)
     """
     m = check.positive_int(ambient_dim, "ambient_dim")
     dims, counts = _sizes(n_subspaces, subspace_dim, points_per_subspace)
@@ -150,6 +154,10 @@ def add_noise(
     "absolute": every entry of Z is N(0, variance), the convention printed in the paper; with
     its N(0, 1/m) coefficients, E‖x*_j‖² = r_k/m but E‖z_j‖² = m · variance.
     Adding noise twice replaces the first noise: X is always clean + one draw.
+
+    >>> Z = sl.add_noise(data, variance=0.1, seed=1).noise
+    >>> round(float(Z.square().sum() / data.X.square().sum()), 2)
+    0.1
     """
     check_data(data)
     variance = check.non_negative(variance, "variance")
@@ -200,6 +208,9 @@ def from_matrix(X: Any, labels: Any, rank: int, *, trial: int = 0) -> ObservedDa
 
     Raises ValueError for NaN, for labels that do not match the columns, and for a rank above the
     numerical rank of X, where P_r(X) would be arbitrary.
+
+    >>> sl.from_matrix(noisy.X, noisy.labels, rank=6)
+    ObservedData(X (30, 60), 3 classes, rank 6, 0.1% of ‖X‖² outside it)
     """
     A = check.matrix(X, "X").double()
     if A.ndim != 2:

@@ -36,7 +36,10 @@ def plot_projector(
     title: str = "",
     colorbar: bool = False,
 ) -> Axes:
-    """Heat map of P (n, n), clusters in order and marked, diverging colours centred on zero."""
+    """Heat map of P (n, n), clusters in order and marked, diverging colours centred on zero.
+
+    >>> ax = sl.figures.plot_projector(sl.row_projector(noisy.X, 6), data.labels)
+    """
     ax, P = _axes(ax), _numpy(P)
     if labels is not None:
         order = np.argsort(_numpy(labels), kind="stable")

@@ -79,6 +79,11 @@ def train(
 
     Raises ValueError or TypeError for arguments that do not fit, KeyboardInterrupt only before
     the first checkpoint is complete.
+
+    >>> network = sl.FeedForward((30, 16, 30))
+    >>> run = sl.train(network, noisy, trials=3, steps=50, optimizer="adam", lr=0.01)
+    >>> bool((run.loss[-1] < run.loss[0]).all())
+    True
     """
     _check_arguments(network, data, objective, optimizer, normalize, measure)
     config = {

@@ -48,6 +48,10 @@ class Trajectory:
     interrupted: Ctrl-C ended the run; what is here belongs to whole checkpoints.
     kept: the parameters at every checkpoint after ``keep=True``, otherwise those at the last.
     seconds_training, seconds_measuring: wall clock, apart.
+
+    >>> run = sl.train(sl.FeedForward((30, 8, 30)), noisy, trials=2, steps=20, checkpoints=3)
+    >>> run.steps.tolist(), run.loss.shape, tuple(run.params["W1"].shape)
+    ([0, 1, 20], (3, 2), (2, 8, 30))
     """
 
     config: dict[str, Any]

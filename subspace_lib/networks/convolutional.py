@@ -23,6 +23,10 @@ class Convolutional(Network):
     Observed per layer: "maps" (trials, channels · positions, n), the middle "position" and the
     "pooled" mean over the positions (trials, channels, n). readout: from the last layer's
     "flattened" maps or from their "pooled" mean.
+
+    >>> network = sl.networks.Convolutional(inputs=25, outputs=3, channels=(4, 8))
+    >>> network.output(network.init(seed=0), noisy.X[:25].float()).shape
+    torch.Size([1, 3, 60])
     """
 
     inputs: int

@@ -18,6 +18,10 @@ class FeedForward(Network):
     activation: "relu", "gelu", "silu", "tanh", "identity", "leaky_relu" (slope 0.01) or "abs".
     bias: in every layer, the last (a linear readout) included; the paper has none.
     Parameters: W1, b1, …; W_l is (trials, widths[l], widths[l−1]).
+
+    >>> network = sl.FeedForward((30, 16, 30))
+    >>> network.layers(network.init(trials=4, seed=0), noisy.X.float())[0].post.shape
+    torch.Size([4, 16, 60])
     """
 
     widths: tuple[int, ...]

@@ -24,6 +24,10 @@ class Recurrent(Network):
     (trials, steps · hidden, n). pre is the g belonging to them, the layer's WX before its ReLU; Y
     is not σ(pre) alone, since gates and memory come in.
     readout: linear, from the "last" state or from "all" states of the top layer.
+
+    >>> network = sl.networks.Recurrent(inputs=30, hidden=8, outputs=3, steps=5, depth=1)
+    >>> [layer.name for layer in network.layers(network.init(seed=0), noisy.X.float())]
+    ['lstm 1 last', 'lstm 1 all']
     """
 
     inputs: int

@@ -22,6 +22,10 @@ class Transformer(Network):
     Observed per block: "tokens" flattened (trials, width · tokens, n), the "first token" and the
     "pooled" mean over the tokens (trials, width, n), of the residual stream. There is no WX: pre is
     None. readout: linear after a last layer norm, from the "flattened" or "pooled" tokens.
+
+    >>> network = sl.networks.Transformer(inputs=30, outputs=3, tokens=5, width=8, blocks=1)
+    >>> [layer.name for layer in network.layers(network.init(seed=0), noisy.X.float())]
+    ['block 1 tokens', 'block 1 first token', 'block 1 pooled']
     """
 
     inputs: int
