@@ -58,9 +58,17 @@ def test_relu_does_not_see_the_scale_and_gelu_does(tiny):
 def test_the_nonlinearity_is_the_best_fit():
     net = sl.FeedForward((6, 5, 6))
     params = net.init(trials=2, seed=0)
-    layer = net.layers(params, sl.sample_union(
-        ambient_dim=6, n_subspaces=2, subspace_dim=2, points_per_subspace=9, trials=2, seed=0,
-    ).X.float())[0]  # fmt: skip
+    layer = net.layers(
+        params,
+        sl.sample_union(
+            ambient_dim=6,
+            n_subspaces=2,
+            subspace_dim=2,
+            points_per_subspace=9,
+            trials=2,
+            seed=0,
+        ).X.float(),
+    )[0]
     A, Y = layer.pre.double(), layer.post.double()
     for t in range(2):
         c = np.linspace(-1, 2, 3001)

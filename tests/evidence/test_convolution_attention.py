@@ -82,8 +82,12 @@ def test_the_numbers_are_the_library_s():
     for name, q in (("r", r), ("r1", r + 1), ("2r", 2 * r), ("all", 24)):
         share = lab.share_inside(V, sl.row_basis(Y, q))
         torch.testing.assert_close(found[f"share_{name}"], share)
-    for name, S, q in (("bound_r1", V, r + 1), ("bound_2r", V, 2 * r),
-                       ("affine_r1", R, r + 1), ("affine_4r", R, 24)):  # fmt: skip
+    for name, S, q in (
+        ("bound_r1", V, r + 1),
+        ("bound_2r", V, 2 * r),
+        ("affine_r1", R, r + 1),
+        ("affine_4r", R, 24),
+    ):
         exact = sl.reference_bound(Y, S, q).bound
         torch.testing.assert_close(found[name], exact, rtol=1e-6, atol=1e-8)
         Q = sl.row_basis(Y, q)

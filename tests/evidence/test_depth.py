@@ -27,8 +27,11 @@ def test_every_layer_of_every_point(tiny):
     for name in depth.FOLLOWED:
         assert tiny[name].shape == (9, 3, 5, 2), name
     always = set(depth.FOLLOWED) - {
-        "spectral_acc", "spectral_acc_r1", "certified_share", "certified_share_affine",
-    }  # fmt: skip
+        "spectral_acc",
+        "spectral_acc_r1",
+        "certified_share",
+        "certified_share_affine",
+    }
     for name in always - {"two_links_bound", "reference_bound", "reference_bound_affine"}:
         assert np.isfinite(tiny[name]).all(), name
     for name in ("spectral_acc", "certified_share_affine"):  # at both ends only

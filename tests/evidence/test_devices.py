@@ -7,10 +7,10 @@ from other_device import other_device
 from torch import nn
 
 import subspace_lib as sl
-from evidence.experiment import EXPERIMENTS
-from evidence.results import HALF
+from evidence.experiment import experiments
 from evidence.random_relu import kernels
 from evidence.relations import measures
+from evidence.results import HALF
 
 F64 = torch.float64
 NETWORKS = [
@@ -23,16 +23,22 @@ NETWORKS = [
 # Not here: the statements take no device's tensors, the image sets need files, and the half sizes
 # are the same when they are quick.
 SWEEPS = sorted(
-    name for name in EXPERIMENTS.keys() - {"statements", "real-data-hub"}
+    name
+    for name in experiments().keys() - {"statements", "real-data-hub"}
     if not name.endswith(HALF)
-)  # fmt: skip
+)
 
 
 def union(device="cpu"):
     clean = sl.sample_union(
-        ambient_dim=36, n_subspaces=2, subspace_dim=2, points_per_subspace=20, trials=3, seed=0,
+        ambient_dim=36,
+        n_subspaces=2,
+        subspace_dim=2,
+        points_per_subspace=20,
+        trials=3,
+        seed=0,
         device=device,
-    )  # fmt: skip
+    )
     return sl.add_noise(clean, 1e-3, seed=1)
 
 
@@ -64,9 +70,13 @@ def test_the_second_device_behaves_like_one():
 def test_training_and_every_diagnostic(net, objective):
     net = net if objective == "reconstruct" else net.with_outputs(2)
     options = {
-        "objective": objective, "steps": 6, "lr": 0.01, "normalize": "data", "optimizer": "adam",
+        "objective": objective,
+        "steps": 6,
+        "lr": 0.01,
+        "normalize": "data",
+        "optimizer": "adam",
         "progress": False,
-    }  # fmt: skip
+    }
 
     def measure(data):
         return sl.diagnostics.Diagnostics(data, certify=[0, 6])
@@ -85,7 +95,7 @@ def calls(device):
     PyTorch turns into a tensor of that device where the stand-in cannot see it.)"""
     data = union(device)
     g = np.random.default_rng(0)
-    W = torch.from_numpy(g.normal(size=(3, 12, 24))).to(device)
+    W = torch.from_numpy(g.normal(size=(3, 12, 36))).to(device)
     Y, X = torch.relu(W @ data.X), data.X
     R, y = sl.row_basis(data.clean, 4), data.labels
     P, noise = sl.row_projector(Y, 4), X - data.clean
@@ -139,7 +149,7 @@ def test_the_probe(exact):
 
     def scalars(device):
         torch.manual_seed(0)
-        model = nn.Sequential(nn.Linear(24, 12), nn.ReLU(), nn.Linear(12, 2)).double()
+        model = nn.Sequential(nn.Linear(36, 12), nn.ReLU(), nn.Linear(12, 2)).double()
         for module in model:
             for name, p in list(module.named_parameters()):
                 setattr(module, name, nn.Parameter(p.detach().to(device), requires_grad=False))
@@ -157,7 +167,7 @@ def test_the_probe(exact):
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_every_experiment(name):
-    experiment = EXPERIMENTS[name]
+    experiment = experiments()[name]
     points = experiment.settings(experiment.quick)
     point = points[len(points) // 2]
     expected = experiment.compute(experiment.quick, point, "cpu")

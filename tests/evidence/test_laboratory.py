@@ -28,30 +28,45 @@ def paper():
     return load_result("laboratory-paper")
 
 
-@pytest.mark.parametrize("controls", [
-    {"noise": 0.1}, {"noise": 0.1, "depth": 2, "bias": False},
-    {"noise": 0.5, "activation": "gelu", "optimizer": "gd", "init": "nonnegative-first"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "controls",
+    [
+        {"noise": 0.1},
+        {"noise": 0.1, "depth": 2, "bias": False},
+        {"noise": 0.5, "activation": "gelu", "optimizer": "gd", "init": "nonnegative-first"},
+    ],
+)
 def test_the_last_layer_is_measured_as_the_slow_way_does(controls):
     found = lab.train_setting(SHORT, **controls)
     point = {k: v[0] for k, v in lab.grid(SHORT).items()} | controls
     data, network = paper_data(SHORT, point["noise"]), lab.network_for(SHORT, point)
     run = sl.train(
-        network, data, steps=30, checkpoints=SHORT.marks, init=point["init"], seed=2,
-        optimizer=point["optimizer"], lr=SHORT.rate(point["optimizer"], point["bias"]),
-        normalize="data", progress=False, measure=sl.diagnostics.Diagnostics(data),
-    )  # fmt: skip
+        network,
+        data,
+        steps=30,
+        checkpoints=SHORT.marks,
+        init=point["init"],
+        seed=2,
+        optimizer=point["optimizer"],
+        lr=SHORT.rate(point["optimizer"], point["bias"]),
+        normalize="data",
+        progress=False,
+        measure=sl.diagnostics.Diagnostics(data),
+    )
     names = {
-        "share_r": "share_r", "share_r1": "share_r1", "distance": "clean_to_post_spectral",
+        "share_r": "share_r",
+        "share_r1": "share_r1",
+        "distance": "clean_to_post_spectral",
         "negative_share": "negative_share",
-    }  # fmt: skip
+    }
     for mine, theirs in names.items():
         np.testing.assert_allclose(found[mine], run[theirs][:, -1], atol=2e-3, err_msg=mine)
     np.testing.assert_allclose(found["loss"], run.loss, rtol=1e-3)
     ends = {
-        "certified": "certified_share", "certified_affine": "certified_share_affine",
+        "certified": "certified_share",
+        "certified_affine": "certified_share_affine",
         "accuracy": "spectral_acc_r1",
-    }  # fmt: skip
+    }
     for mine, theirs in ends.items():
         value = found[mine] if found[mine].ndim == 1 else found[mine][-1]
         np.testing.assert_allclose(value, run[theirs][-1, -1], atol=0.05, err_msg=mine)
@@ -130,11 +145,15 @@ def test_the_grid_is_complete_and_every_setting_is_one_of_its_own(stored):
     assert len(set(shown)) == len(stored.settings)
 
 
-@pytest.mark.parametrize("controls", [
-    {"noise": 0.1}, {"noise": 0.5, "bias": False, "activation": "identity"},
-    {"noise": 0.01, "depth": 5, "activation": "gelu"},
-    {"noise": 0.1, "optimizer": "gd", "bias": False, "depth": 2},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "controls",
+    [
+        {"noise": 0.1},
+        {"noise": 0.5, "bias": False, "activation": "identity"},
+        {"noise": 0.01, "depth": 5, "activation": "gelu"},
+        {"noise": 0.1, "optimizer": "gd", "bias": False, "depth": 2},
+    ],
+)
 def test_a_stored_setting_is_a_live_one(stored, controls):
     first = {name: values[0] for name, values in lab.grid(SMALL).items()}
     before, now = stored.at(**first | controls), lab.train_setting(SMALL, **controls)
@@ -153,9 +172,15 @@ def test_the_rate_is_the_best_of_its_neighbours(bias):
         for depth in SMALL.depth:
             network = lab.network_for(SMALL, {"depth": depth, "activation": "relu", "bias": bias})
             run = sl.train(
-                network, data, steps=SMALL.steps, lr=lr, normalize="data", seed=2,
-                progress=False, checkpoints=2,
-            )  # fmt: skip
+                network,
+                data,
+                steps=SMALL.steps,
+                lr=lr,
+                normalize="data",
+                seed=2,
+                progress=False,
+                checkpoints=2,
+            )
             total += float(np.median(np.nan_to_num(run.loss[-1], nan=np.inf)))
         return total
 

@@ -214,9 +214,14 @@ def test_an_optimum_is_flat_and_curved_upwards(
 ):
     ones = np.ones_like(small["loss"])
     changed(
-        stored, "nonnegative-hessian", gradient=gradient * ones, negatives=negatives * ones,
-        zeros=0 * ones, readout_gradient=readout * ones, readout_lowest=ones,
-    )  # fmt: skip
+        stored,
+        "nonnegative-hessian",
+        gradient=gradient * ones,
+        negatives=negatives * ones,
+        zeros=0 * ones,
+        readout_gradient=readout * ones,
+        readout_lowest=ones,
+    )
     assert evidence.judge("nonnegative-optimum", stored).verdict == verdict
 
 

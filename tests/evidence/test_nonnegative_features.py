@@ -17,9 +17,15 @@ from evidence.results import save
 EXPERIMENT = find("nonnegative-features")
 TINY = replace(EXPERIMENT.quick, trials=2, steps=6, marks=(0, 2, 6))
 BASE = {
-    "data": "wine", "scaling": "unit", "hidden": 1, "bias": True, "objective": "classify",
-    "optimizer": "adam", "init": "usual", "lr": 0.01,
-}  # fmt: skip
+    "data": "wine",
+    "scaling": "unit",
+    "hidden": 1,
+    "bias": True,
+    "objective": "classify",
+    "optimizer": "adam",
+    "init": "usual",
+    "lr": 0.01,
+}
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +42,11 @@ def test_points_are_distinct_and_complete(tiny):
     keys = [tuple(sorted(p.items())) for p in tiny.settings]
     assert len(set(keys)) == len(keys)
     for hidden, starts in ((1, len(lab.STARTS) - 1), (3, len(lab.STARTS))):
-        chosen = [p for p in tiny.settings if p["hidden"] == hidden and p["optimizer"] == "gd"
-                  and p["scaling"] == "unit"]  # fmt: skip
+        chosen = [
+            p
+            for p in tiny.settings
+            if p["hidden"] == hidden and p["optimizer"] == "gd" and p["scaling"] == "unit"
+        ]
         assert len(chosen) == starts
     for name in ("loss", "accuracy", "held_out"):
         assert tiny[name].shape == (len(keys), 3, 2)
@@ -169,9 +178,17 @@ def test_the_gradient_is_that_of_training(objective):
     net = sl.FeedForward((13, 8, 3 if objective == "classify" else 13), bias=True)
     first = lab.start(net, "usual", data.X, trials=2, seed=1)
     step = sl.train(
-        net, data, init=first, objective=objective, optimizer="gd", lr=1e-3, steps=1,
-        normalize="data", progress=False, dtype=torch.float64,
-    )  # fmt: skip
+        net,
+        data,
+        init=first,
+        objective=objective,
+        optimizer="gd",
+        lr=1e-3,
+        steps=1,
+        normalize="data",
+        progress=False,
+        dtype=torch.float64,
+    )
     moved = sum((step.params[k] - first[k].double()).flatten(1).square().sum(1) for k in first)
     found = lab.gradient_norm(net, first, data, objective)
     torch.testing.assert_close(found, moved.sqrt() / 1e-3, rtol=1e-5, atol=0)

@@ -15,13 +15,23 @@ from evidence.training import experiment as module
 
 EXPERIMENT, CERTIFICATES = find("autoencoder"), find("trained-certificates")
 TINY = replace(
-    EXPERIMENT.quick, trials=2, ambient_dim=20, points_per_subspace=10, hidden=8,
-    gd=(0, 2, 5), adam=(0, 2, 5), short=(0, 1, 30), certify=(0, 2),
-)  # fmt: skip
+    EXPERIMENT.quick,
+    trials=2,
+    ambient_dim=20,
+    points_per_subspace=10,
+    hidden=8,
+    gd=(0, 2, 5),
+    adam=(0, 2, 5),
+    short=(0, 1, 30),
+    certify=(0, 2),
+)
 IDS = (
-    "training-distance-falls", "training-condition-rises", "training-nonnegative-preactivations",
-    "training-no-regulariser", "closed-form-clustering",
-)  # fmt: skip
+    "training-distance-falls",
+    "training-condition-rises",
+    "training-nonnegative-preactivations",
+    "training-no-regulariser",
+    "closed-form-clustering",
+)
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +112,14 @@ def test_the_numbers_are_the_library_s(tiny):
     data = paper_data(TINY, 0.1)
     net = sl.FeedForward((20, 8, 20), bias=True)
     trained = sl.train(
-        net, data, optimizer="adam", lr=0.003, normalize="data", steps=5, seed=TINY.seed + 2,
-    )  # fmt: skip
+        net,
+        data,
+        optimizer="adam",
+        lr=0.003,
+        normalize="data",
+        steps=5,
+        seed=TINY.seed + 2,
+    )
     layer = net.layers({k: p.double() for k, p in trained.params.items()}, data.X)[0]
     found = tiny.at(**point)
     Y, r = layer.post, data.rank
@@ -192,9 +208,11 @@ def test_both_halves_of_non_negativity(stored, tiny):
 )
 def test_preservation_in_two_senses(stored, tiny, distance, share, verdict):
     changed(
-        stored, clean_to_post_max=curve(tiny, 1, distance), share_r1=curve(tiny, 0.5, share),
+        stored,
+        clean_to_post_max=curve(tiny, 1, distance),
+        share_r1=curve(tiny, 0.5, share),
         connectivity_margin=curve(tiny, 0.1, 0.1),
-    )  # fmt: skip
+    )
     assert evidence.judge("training-no-regulariser", stored).verdict == verdict
 
 
