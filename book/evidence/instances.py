@@ -14,6 +14,7 @@ from torch import Tensor
 
 from evidence.statement import Sides
 from subspace_lib import _random as rnd
+from subspace_lib.data import UnionOfSubspaces, sample_union
 
 ROUNDING = 1e-9  # what rounding may leave of an identity
 NEARLY = 1 + 1e-9  # what rounding may add to a ratio; also what makes an inequality strict
@@ -64,6 +65,19 @@ def sizes(seed: int, name: str, number: int, low: int, high: int) -> list[int]:
 def spectrum(seed: int, purpose: str, low: float, high: float, count: int, k: int) -> Tensor:
     """(count, k) singular values, 10 to the power of uniform numbers, in falling order."""
     return log_uniform(seed, purpose, low, high, count, k).sort(-1, descending=True).values
+
+
+def two_subspaces(
+    seed: int, count: int, m: int, dims: int | Sequence[int], points: int | Sequence[int]
+) -> UnionOfSubspaces:
+    return sample_union(
+        ambient_dim=m,
+        n_subspaces=2,
+        subspace_dim=dims,
+        points_per_subspace=points,
+        trials=count,
+        seed=seed,
+    )
 
 
 class Chain(NamedTuple):

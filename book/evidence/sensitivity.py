@@ -11,15 +11,16 @@ import numpy as np
 from evidence.results import Result
 
 Results = Mapping[str, Result]
+Settings = Sequence[Mapping[str, Any]]
 Verdict = Callable[[Results], str]
 GROUPS = {2: "halves", 10: "tenths"}  # numbers of groups → what one is called
 SMALLEST = 2  # trials in a group
 SIZES = (
-    "ambient_dim", "m", "width", "widths", "hidden", "depth", "n_subspaces", "subspace_dim",
-    "points_per_subspace", "points_per_cluster",
-)  # fmt: skip
+    *("ambient_dim", "m", "width", "widths", "hidden", "depth"),
+    *("n_subspaces", "subspace_dim", "points_per_subspace", "points_per_cluster"),
+)
 LISTED = 4  # more values of a setting than this are given as a range
-OTHER = ("first", "trials", "trial", "seed", "steps")  # keys of points that are no settings
+OTHER = ("first", "trials", "trial", "seed", "steps")  # keys of a setting that are no choice
 
 PROVED = "proved: no dependence on seed or size"
 COUNTEREXAMPLE = "settled by a counterexample: no dependence on seed or size"
@@ -69,10 +70,9 @@ def seeds(verdict: Verdict, results: Results, whole: str) -> str:
         if not any(groups.values()):
             continue
         found = [
-            verdict({key: results[key] if found is None else found[g]
-                     for key, found in groups.items()})
+            verdict({key: found[g] if found else results[key] for key, found in groups.items()})
             for g in range(count)
-        ]  # fmt: skip
+        ]
         same = found.count(whole)
         others = sorted({v for v in found if v != whole})
         parts.append(
@@ -89,24 +89,24 @@ def trials(result: Result) -> int:
     return int(found) if isinstance(found := result.config.get("trials"), int) else 0
 
 
-def values(points: Sequence[Mapping[str, Any]], key: str) -> list[Any]:
+def values(settings: Settings, key: str) -> list[Any]:
     """The different values of a setting, sorted."""
-    found = {p[key] for p in points if isinstance(p.get(key), (str, int, float))}
+    found = {p[key] for p in settings if isinstance(p.get(key), (str, int, float))}
     return sorted(found, key=lambda v: (isinstance(v, str), v))
 
 
-def varied(points: Sequence[Mapping[str, Any]]) -> str:
-    """The settings that differ among the points: "lr 0.001, 0.003; bias no, yes"."""
-    keys = [key for key in _keys(points) if len(values(points, key)) > 1]
-    return "; ".join(f"{_text(key)} {_range(values(points, key))}" for key in keys)
+def varied(settings: Settings) -> str:
+    """The settings that differ among them: "lr 0.001, 0.003; bias no, yes"."""
+    keys = [key for key in _keys(settings) if len(values(settings, key)) > 1]
+    return "; ".join(f"{_text(key)} {_range(values(settings, key))}" for key in keys)
 
 
-def tally(points: Sequence[Mapping[str, Any]], chosen: Sequence[int], good: Sequence[int]) -> str:
-    """In how many of the chosen points the claim is true, for each value of each setting.
+def tally(settings: Settings, chosen: Sequence[int], good: Sequence[int]) -> str:
+    """In how many of the chosen settings the claim is true, for each value of each setting.
 
-    chosen, good: indices of points; good is a part of chosen.
+    chosen, good: indices of settings; good is a part of chosen.
     """
-    among = [points[i] for i in chosen]
+    among = [settings[i] for i in chosen]
     if len(good) in (0, len(chosen)):
         return f"true in {'all' if good else 'none'} of {len(chosen)} settings ({varied(among)})"
     parts = []
@@ -115,7 +115,7 @@ def tally(points: Sequence[Mapping[str, Any]], chosen: Sequence[int], good: Sequ
         if not 1 < len(found) <= LISTED:
             continue
         shares = ", ".join(
-            f"{_value(v)} {_count(points, good, key, v)}/{_count(points, chosen, key, v)}"
+            f"{_value(v)} {_count(settings, good, key, v)}/{_count(settings, chosen, key, v)}"
             for v in found
         )
         parts.append(f"{_text(key)} {shares}")
@@ -123,10 +123,10 @@ def tally(points: Sequence[Mapping[str, Any]], chosen: Sequence[int], good: Sequ
 
 
 def sizes(verdict: Verdict, results: Results, whole: str, half: Results) -> str:
-    """What half the size says. Without it: "" where the points vary the size (``varied`` tells)."""
+    """What half the size says; without it "" where the settings vary the size (see ``varied``)."""
     if not half:
-        points = [p for result in results.values() for p in result.settings]
-        varies = any(len(values(points, key)) > 1 for key in SIZES)
+        settings = [p for result in results.values() for p in result.settings]
+        varies = any(len(values(settings, key)) > 1 for key in SIZES)
         return f"one size only ({own})" if (own := _size(results)) and not varies else ""
     found = verdict(half)
     says = "the same verdict" if found == whole else f"another verdict, {found},"
@@ -136,11 +136,9 @@ def sizes(verdict: Verdict, results: Results, whole: str, half: Results) -> str:
 
 def _size(results: Results) -> str:
     """The sizes in the configs: "ambient dim 400, hidden 80"."""
-    found = {
-        key: value for result in results.values() for key, value in result.config.items()
-        if key in ("hidden", "width", "ambient_dim", "m") and isinstance(value, int)
-    }  # fmt: skip
-    return ", ".join(f"{_text(key)} {value}" for key, value in sorted(found.items()))
+    known = {key: value for result in results.values() for key, value in result.config.items()}
+    found = ((key, known.get(key)) for key in ("ambient_dim", "hidden", "m", "width"))
+    return ", ".join(f"{_text(key)} {value}" for key, value in found if isinstance(value, int))
 
 
 def sensitivity(
@@ -152,24 +150,24 @@ def sensitivity(
     are no trials either (a proof), it is all there is to say. half: the same experiments at half
     the size, where they are stored.
     """
-    points = [p for result in results.values() for p in result.settings]
-    settings = said or (f"varied: {listed}" if (listed := varied(points)) else "")
+    settings = [p for result in results.values() for p in result.settings]
+    choices = said or (f"varied: {listed}" if (listed := varied(settings)) else "")
     tried = seeds(verdict, results, whole)
     if said and not tried:
         return said
-    parts = [tried or "seeds were not varied", settings or "no setting was varied"]
+    parts = [tried or "seeds were not varied", choices or "no setting was varied"]
     parts.append(sizes(verdict, results, whole, half or {}))
     return "; ".join(part for part in parts if part)
 
 
-def _keys(points: Sequence[Mapping[str, Any]]) -> list[str]:
+def _keys(settings: Settings) -> list[str]:
     """Settings in the order of their first appearance."""
-    found = dict.fromkeys(key for point in points for key in point)
+    found = dict.fromkeys(key for setting in settings for key in setting)
     return [key for key in found if key not in OTHER]
 
 
-def _count(points: Sequence[Mapping[str, Any]], chosen: Sequence[int], key: str, value: Any) -> int:
-    return sum(points[i].get(key) == value for i in chosen)
+def _count(settings: Settings, chosen: Sequence[int], key: str, value: Any) -> int:
+    return sum(settings[i].get(key) == value for i in chosen)
 
 
 def _text(key: str) -> str:

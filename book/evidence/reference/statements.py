@@ -15,7 +15,6 @@ from evidence.statement import Sides, statement
 from evidence.theorem.statements import AMPLIFIED, E1, EYE, FULL, linear
 from subspace_lib.bounds import rounding_allowance, singular_value
 from subspace_lib.clustering import connectivity_margin
-from subspace_lib.data import sample_union
 from subspace_lib.projectors import row_basis, row_projector
 from subspace_lib.reference import label_reference, one_step_bound, reference_bound
 
@@ -498,8 +497,7 @@ def _label_sides(X: Tensor, R: Tensor, labels: Tensor, dims: tuple[int, ...]) ->
 def _labels(seed: int, count: int) -> Sides:
     d, n, lift = make.shape(seed, d=(1, 2), n=(4, 7), lift=(2, 5))
     dims, m = (d, d + 1), 4 * d + 3
-    sizes = {"ambient_dim": m, "n_subspaces": 2, "points_per_subspace": [n, n + 1]}
-    data = sample_union(**sizes, subspace_dim=list(dims), trials=count, seed=seed)
+    data = make.two_subspaces(seed, count, m, dims, (n, n + 1))
     clean = label_reference(data.clean, data.labels, dims)
     sides = _label_sides(data.clean, clean, data.labels, dims)
     X = data.clean + 10.0**-lift * make.gaussian(seed, "Z", *data.clean.shape) / n

@@ -65,12 +65,10 @@ def sparse_self_expression(X: Tensor, penalty: float = 0.1) -> Tensor:
     for i in range(n):
         others = np.delete(np.arange(n), i)
         aims = G[others, i]
-        most = np.abs(aims).max()
-        if most > 0:
-            C[others, i] = lars_path_gram(
-                aims, G[np.ix_(others, others)], n_samples=1, alpha_min=penalty * most,
-                method="lasso", return_path=False, max_iter=10 * n,
-            )[2]  # fmt: skip
+        if (most := np.abs(aims).max()) > 0:
+            options = {"alpha_min": penalty * most, "return_path": False, "max_iter": 10 * n}
+            among = G[np.ix_(others, others)]
+            _, _, C[others, i] = lars_path_gram(aims, among, n_samples=1, method="lasso", **options)
     return torch.from_numpy(C).to(X)
 
 

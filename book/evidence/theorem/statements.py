@@ -13,7 +13,7 @@ from evidence.instances import NEARLY, Chain
 from evidence.statement import Sides, statement
 from subspace_lib.bounds import depth_links, spectral_gap, theorem_3_1
 from subspace_lib.clustering import connectivity_margin, minimum_margin
-from subspace_lib.data import add_noise, sample_union
+from subspace_lib.data import add_noise
 from subspace_lib.projectors import projection_distance, row_projector, sin_theta
 
 
@@ -83,8 +83,7 @@ statement(
 def union(seed: int, count: int) -> tuple[Chain, Tensor, Tensor]:
     """Small unions and noise of random size, the two margins (2, count), labels."""
     d, n, variance = make.shape(seed, d=(1, 2), n=(4, 7), v=(4, 12))
-    sizes = {"ambient_dim": 10, "n_subspaces": 2, "subspace_dim": d, "points_per_subspace": n}
-    data = sample_union(**sizes, trials=count, seed=seed)
+    data = make.two_subspaces(seed, count, 10, d, n)
     noisy = add_noise(data, 10.0**-variance, seed=seed)
     W = make.gaussian(seed, "W", count, 2 * d + 3, 10)
     bend = make.log_uniform(seed, "bend", -8, -3, count, 1, 1)
