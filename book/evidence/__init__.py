@@ -7,13 +7,14 @@ A folder bears its notebook's name and holds what the chapter states (``statemen
 from evidence.chapters import gather
 from evidence.claim import judge
 from evidence.datasets import known_datasets, load_dataset
-from evidence.experiment import find, run
+from evidence.experiment import experiments, find, run
 from evidence.results import load_result, results_folder
 from evidence.statement import find_statement
 from evidence.table import compare_sizes, ledger, statement_table
 
 __all__ = [
     "compare_sizes",
+    "experiments",
     "find",
     "find_statement",
     "gather",

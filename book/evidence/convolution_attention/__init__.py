@@ -1,5 +1,6 @@
 """Convolution and attention."""
 
 from evidence.convolution_attention import claims, experiment, statements
+from evidence.paper import paper_data
 
-__all__ = ["claims", "experiment", "statements"]
+__all__ = ["claims", "experiment", "paper_data", "statements"]

@@ -1,5 +1,6 @@
 """Depth."""
 
 from evidence.depth import claims, experiment, statements
+from evidence.paper import follow
 
-__all__ = ["claims", "experiment", "statements"]
+__all__ = ["claims", "experiment", "follow", "statements"]

@@ -1,5 +1,7 @@
 """Real data."""
 
+from evidence.datasets import TABLE
 from evidence.real_data import claims, experiment, statements
+from evidence.real_data.statements import cut
 
-__all__ = ["claims", "experiment", "statements"]
+__all__ = ["TABLE", "claims", "cut", "experiment", "statements"]

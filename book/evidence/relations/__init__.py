@@ -1,5 +1,16 @@
 """Relations."""
 
+from evidence.measures import indicators, share_inside
 from evidence.relations import claims, experiment, measures, statements
+from evidence.relations.claims import correlation, final
 
-__all__ = ["claims", "experiment", "measures", "statements"]
+__all__ = [
+    "claims",
+    "correlation",
+    "experiment",
+    "final",
+    "indicators",
+    "measures",
+    "share_inside",
+    "statements",
+]
