@@ -66,7 +66,7 @@ class Convolutional(Network):
         A = stacked(params, X).unflatten(1, (1, side, side))  # (T, 1 channel, side, side, n)
         seen: list[Layer] = []
         for i in range(1, len(self.channels) + 1):
-            pre = self._convolve(A, params[f"W{i}"], params[f"b{i}"])
+            pre = self.convolve(A, params[f"W{i}"], params[f"b{i}"])
             A = torch.relu(pre)  # (T, channels, side, side, n)
             middle = A.shape[2] // 2
             views = {
@@ -78,7 +78,7 @@ class Convolutional(Network):
         top = seen[-1 if self.readout == "pooled" else -3].post
         return seen, affine(params["W_out"], top, params["b_out"])
 
-    def _convolve(self, A: Tensor, W: Tensor, b: Tensor) -> Tensor:
+    def convolve(self, A: Tensor, W: Tensor, b: Tensor) -> Tensor:
         """All windows side by side, then one product per trial. A: (T, in, side, side, n)."""
         k, step, pad = self.kernel, self.stride, self.kernel // 2
         A = torch.nn.functional.pad(A, (0, 0, pad, pad, pad, pad))
