@@ -1,5 +1,3 @@
 """Activations."""
 
 from evidence.activations import claims, statements
-
-__all__ = ["claims", "statements"]

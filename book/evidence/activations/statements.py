@@ -171,16 +171,12 @@ def _absolute_value(seed: int, count: int) -> Sides:
     return _all_lost(make.gaussian(seed, "u", count, p, 1) @ make.matrix([[1, -1]]))
 
 
-def _unequal_pair() -> Sides:
-    return _all_lost(make.matrix([[1, -0.5]])[None])
-
-
 statement(
     "absolute-value-loses-all",
     "Counterexample 6.4",
     "‖P_1(|A|) − P_1(A)‖ = 1 and ‖|A|‖_F = ‖A‖_F for A = (1, −1)",
     _absolute_value,
-    {"entries of equal size": _unequal_pair},
+    {"entries of equal size": lambda: _all_lost(make.matrix([[1, -0.5]])[None])},
     form="identity",
 )
 
@@ -197,20 +193,19 @@ def _non_negative(seed: int, count: int) -> Sides:
     return _unchanged(X, make.gaussian(seed, "W", count, p, m).clamp(min=0))
 
 
-def _negative_weight() -> Sides:
-    return _unchanged(make.matrix([[1, 0], [0, 1]])[None], make.matrix([[1, -1]])[None])
-
-
-def _negative_datum() -> Sides:
-    return _unchanged(make.matrix([[1, -2], [0, 1]])[None], make.matrix([[1, 1]])[None])
-
-
 statement(
     "idle-relu",
     "Corollary 6.5",
     "X ≥ 0, W ≥ 0 ⇒ relu(WX) = WX",
     _non_negative,
-    {"W ≥ 0": _negative_weight, "X ≥ 0": _negative_datum},
+    {
+        "W ≥ 0": lambda: _unchanged(
+            make.matrix([[1, 0], [0, 1]])[None], make.matrix([[1, -1]])[None]
+        ),
+        "X ≥ 0": lambda: _unchanged(
+            make.matrix([[1, -2], [0, 1]])[None], make.matrix([[1, 1]])[None]
+        ),
+    },
     form="identity",
 )
 
@@ -269,10 +264,6 @@ def _draw(seed: int, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return w, x, make.gaussian(seed, "z", count, 40, m) * s[:, None, None], s
 
 
-def _negative_share(seed: int, count: int) -> Sides:
-    return _shares(*_draw(seed, count))
-
-
 def _one_sided_noise() -> Sides:
     w, x, z, s = _draw(0, 400)
     return _shares(w, x, z.abs(), s)
@@ -288,7 +279,7 @@ statement(
     "noise-against-positivity",
     "Proposition 6.7",
     "P(wᵀ(x + z) < 0) = Φ(−wᵀx/(s‖w‖)), as running counts",
-    _negative_share,
+    lambda seed, count: _shares(*_draw(seed, count)),
     {"symmetric Gaussian noise": _one_sided_noise, "independent coordinates": _common_noise},
     form="identity",
 )

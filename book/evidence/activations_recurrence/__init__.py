@@ -1,5 +1,3 @@
 """Other activations and recurrent layers."""
 
 from evidence.activations_recurrence import claims, experiment, statements
-
-__all__ = ["claims", "experiment", "statements"]

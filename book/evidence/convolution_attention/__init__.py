@@ -2,5 +2,3 @@
 
 from evidence.convolution_attention import claims, experiment, statements
 from evidence.paper import paper_data
-
-__all__ = ["claims", "experiment", "paper_data", "statements"]

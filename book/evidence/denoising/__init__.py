@@ -1,5 +1,3 @@
 """Denoising."""
 
 from evidence.denoising import claims, statements
-
-__all__ = ["claims", "statements"]

@@ -45,10 +45,6 @@ def _denoise(seed: int, count: int) -> Sides:
     return link(clean, Z, r, 128 * r)
 
 
-def _denoise_spectral(seed: int, count: int) -> Sides:
-    return link(*noisy(seed, count), 64)
-
-
 def _rotation(angle: float = 1e-2) -> tuple[Tensor, Tensor, int]:
     """Wedin with equality at a small angle, where the largest entry is nearly the sine."""
     A, B = make.turned(angle)
@@ -107,10 +103,6 @@ def too_large(Z: Tensor, r: int) -> Sides:
     return Sides(r**0.5 * make.norm(Z), torch.linalg.matrix_norm(Z))
 
 
-def _identity_of_size_101() -> Sides:
-    return too_large(make.eye(101)[None], 100)
-
-
 def _equal_but_small() -> Sides:
     """Three equal values, r = 2, and one that is larger: the inequality is true."""
     return too_large(torch.diag(make.vector(10, 1, 1, 1))[None], 2)
@@ -127,14 +119,14 @@ statement(
     "‖Z‖_F > √r ‖Z‖ when the largest singular value of Z occurs more than r times",
     _full_rank,
     {"the largest value": _equal_but_small, "more than r times": _low_rank},
-    _identity_of_size_101,
+    lambda: too_large(make.eye(101)[None], 100),
 )
 
 statement(
     "denoising-spectral",
     "Proposition 4.3",
     "δ₁ > 8 ‖Z‖/ε ⇒ ‖P_r(X) − P_r(X*)‖_max < ε/8",
-    _denoise_spectral,
+    lambda seed, count: link(*noisy(seed, count), 64),
     {
         "δ₁ = s_r(X*) − s_{r+1}(X), not the gap of X* alone": lambda: _exchange(64),
         "the constant 8, not 7.9": lambda: link(*_rotation(), 7.9**2),

@@ -2,5 +2,3 @@
 
 from evidence.depth import claims, experiment, statements
 from evidence.paper import follow
-
-__all__ = ["claims", "experiment", "follow", "statements"]

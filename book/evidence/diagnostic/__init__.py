@@ -1,5 +1,3 @@
 """The diagnostic on your own model."""
 
 from evidence.diagnostic import experiment, statements
-
-__all__ = ["experiment", "statements"]

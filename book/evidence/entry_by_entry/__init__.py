@@ -1,5 +1,3 @@
 """Entry by entry."""
 
 from evidence.entry_by_entry import claims, experiment, statements
-
-__all__ = ["claims", "experiment", "statements"]

@@ -95,17 +95,9 @@ def _misses_the_signal(seed: int, count: int) -> Sides:
     return _ranks(W, clean, r)
 
 
-def _outside_the_signal() -> Sides:
-    return _ranks(without(EYE[2, :3])[None], EYE[:3, :2][None], 2)
-
-
 def _square_signal() -> Sides:
     """m = r: then rank W = r − 1, which the paper's condition would notice."""
     return _ranks(without(EYE[0, :3])[None], EYE[:3, :3][None], 3)
-
-
-def _half_vector() -> Sides:
-    return _ranks(without(0.5 * EYE[0, :3])[None], EYE[:3, :2][None], 2)
 
 
 statement(
@@ -114,9 +106,9 @@ statement(
     "rank(I − uuᵀ) = m − 1 ≥ r and rank((I − uuᵀ)X*) = r − 1",
     _misses_the_signal,
     {
-        "u in the column space": _outside_the_signal,
+        "u in the column space": lambda: _ranks(without(EYE[2, :3])[None], EYE[:3, :2][None], 2),
         "m > r": _square_signal,
-        "a unit vector": _half_vector,
+        "a unit vector": lambda: _ranks(without(0.5 * EYE[0, :3])[None], EYE[:3, :2][None], 2),
     },
     form="identity",
 )
@@ -133,10 +125,6 @@ def _almost_every_layer(seed: int, count: int) -> Sides:
     shape = count, p, clean.shape[-2]
     W = make.uniform(seed, "W", -1, 1, *shape) if kind else make.gaussian(seed, "W", *shape)
     return _loses_rank(W, clean, r)
-
-
-def _narrow() -> Sides:
-    return _loses_rank(make.gaussian(0, "W", 5, 1, 4), EYE[:4, :2].expand(5, 4, 2), 2)
 
 
 def _sign_weights() -> Sides:
@@ -157,7 +145,9 @@ statement(
     "P(rank(WX*) = r) = 1 for p ≥ r and W with a density",
     _almost_every_layer,
     {
-        "p ≥ r": _narrow,
+        "p ≥ r": lambda: _loses_rank(
+            make.gaussian(0, "W", 5, 1, 4), EYE[:4, :2].expand(5, 4, 2), 2
+        ),
         "a density": _sign_weights,
         "weights independent of the data": _weights_that_know,
     },

@@ -1,5 +1,3 @@
 """Non-negative features."""
 
 from evidence.nonnegative_features import claims, experiment, statements
-
-__all__ = ["claims", "experiment", "statements"]

@@ -185,10 +185,6 @@ def _positive_network(seed: int, count: int) -> tuple[FeedForward, Params, Tenso
     return net, params, X, make.gaussian(seed, "T", count, 2, n)
 
 
-def _positive_random(seed: int, count: int) -> Sides:
-    return _linear_network(*_positive_network(seed, count))
-
-
 def _one_unit(w: float, x: float) -> Sides:
     """One unit, one point: relu(w x)."""
     net = FeedForward((1, 1, 1))
@@ -200,7 +196,7 @@ statement(
     "positive-network-is-linear",
     "Proposition 18.3",
     "X ≥ 0, hidden weights and biases ≥ 0: the network is affine, and so is its training step",
-    _positive_random,
+    lambda seed, count: _linear_network(*_positive_network(seed, count)),
     {
         "non-negative weights": lambda: _one_unit(-1.0, 1.0),
         "non-negative features": lambda: _one_unit(1.0, -1.0),

@@ -1,5 +1,3 @@
 """Reconstruct or classify?"""
 
 from evidence.objective import claims, experiment, statements
-
-__all__ = ["claims", "experiment", "statements"]

@@ -1,5 +1,3 @@
 """The projector encodes the clustering."""
 
 from evidence.projector import claims, statements
-
-__all__ = ["claims", "statements"]

@@ -445,10 +445,6 @@ def _zeros_inside() -> Sides:
     return _prices(make.eye(2)[None], 2)[0]
 
 
-def _single_point() -> Sides:
-    return _prices(torch.ones(1, 1, 1, dtype=torch.float64), 1)[1]
-
-
 def _scaled_projector() -> Sides:
     first, second = _prices(torch.ones(1, 2, 2, dtype=torch.float64), 1)
     return make.join(first, second)
@@ -461,7 +457,7 @@ statement(
     _price,
     {
         "no zero entry": _zeros_inside,
-        "a cluster of two or more": _single_point,
+        "a cluster of two or more": lambda: _prices(torch.ones(1, 1, 1, dtype=torch.float64), 1)[1],
         "P is a projector": _scaled_projector,
     },
     _price_extremal,

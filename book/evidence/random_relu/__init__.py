@@ -1,5 +1,3 @@
 """What a random ReLU layer does."""
 
 from evidence.random_relu import claims, experiment, kernels, statements
-
-__all__ = ["claims", "experiment", "kernels", "statements"]

@@ -287,14 +287,6 @@ def _stays(X: Tensor, less: int = 0) -> Sides:
     return make.rounding(sine[clear], 1e-6)
 
 
-def _contained(seed: int, count: int) -> Sides:
-    return _stays(_symmetric(seed, count))
-
-
-def _one_direction_less() -> Sides:
-    return _stays(_symmetric(1, 20, least=2), less=1)
-
-
 def _no_opposites() -> Sides:
     """Half of the opposites left out."""
     X = _symmetric(1, 20, least=2)
@@ -305,8 +297,11 @@ statement(
     "odd-and-even",
     "Proposition 10.7",
     "with each point its opposite: row(X) lies in the leading r + N directions, exactly",
-    _contained,
-    {"opposite points": _no_opposites, "all N directions": _one_direction_less},
+    lambda seed, count: _stays(_symmetric(seed, count)),
+    {
+        "opposite points": _no_opposites,
+        "all N directions": lambda: _stays(_symmetric(1, 20, least=2), less=1),
+    },
     form="identity",
 )
 
@@ -464,10 +459,6 @@ def _signs(seed: int, count: int) -> Sides:
     return Sides(0.05 * a.prod(-1), left_over)
 
 
-def _gaussian_again() -> Sides:
-    return make.one(0.05, abs(float(relu_kernel(EYE)[0, 1]) - 1 / TWO_PI))
-
-
 def _spread_points() -> Sides:
     """Orthogonal points spread over ten coordinates: sums of signs are nearly Gaussian."""
     half = make.matrix([[1, 1], [1, -1]])
@@ -480,6 +471,11 @@ statement(
     "Counterexample 10.11",
     "weights ±1, orthogonal points a e_1, b e_2: |Φ_12 − h_1h_2/(2π)| > h_1h_2/20",
     _signs,
-    {"weights that are not Gaussian": _gaussian_again, "points on few axes": _spread_points},
+    {
+        "weights that are not Gaussian": lambda: make.one(
+            0.05, abs(float(relu_kernel(EYE)[0, 1]) - 1 / TWO_PI)
+        ),
+        "points on few axes": _spread_points,
+    },
     loose="the statement is that an equality fails; by how much is a fixed number, ¼ − 1/(2π)",
 )

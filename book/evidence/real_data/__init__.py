@@ -3,5 +3,3 @@
 from evidence.datasets import TABLE
 from evidence.real_data import claims, experiment, statements
 from evidence.real_data.statements import cut
-
-__all__ = ["TABLE", "claims", "cut", "experiment", "statements"]

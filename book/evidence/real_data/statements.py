@@ -57,16 +57,12 @@ def _linkage_extremal() -> Sides:
     return _moved(LINE[None], Q[None], 2)
 
 
-def _other_number() -> Sides:
-    return _moved(LINE[None], LINE[None], 2, 1)
-
-
 statement(
     "same-linkage",
     "Proposition 17.1",
     "single linkage on |P| and |Q| differs only if ‖P − Q‖_max ≥ half the cut of |P|",
     _linkage,
-    {"same number of clusters": _other_number},
+    {"same number of clusters": lambda: _moved(LINE[None], LINE[None], 2, 1)},
     _linkage_extremal,
 )
 

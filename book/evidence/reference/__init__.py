@@ -1,5 +1,3 @@
 """One reference for any layer."""
 
 from evidence.reference import claims, experiment, statements
-
-__all__ = ["claims", "experiment", "statements"]

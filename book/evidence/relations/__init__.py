@@ -3,14 +3,3 @@
 from evidence.measures import indicators, share_inside
 from evidence.relations import claims, experiment, measures, statements
 from evidence.relations.claims import correlation, final
-
-__all__ = [
-    "claims",
-    "correlation",
-    "experiment",
-    "final",
-    "indicators",
-    "measures",
-    "share_inside",
-    "statements",
-]

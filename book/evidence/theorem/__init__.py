@@ -1,5 +1,3 @@
 """The theorem."""
 
 from evidence.theorem import claims, experiment, statements
-
-__all__ = ["claims", "experiment", "statements"]

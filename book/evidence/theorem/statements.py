@@ -132,10 +132,6 @@ def _too_few_points() -> Sides:
     return _clean_clusters(EYE, [0, 0], 2)
 
 
-def _without_absolute_values() -> Sides:
-    return _clean_clusters(FLIP, [0, 0], 1, signed=True)
-
-
 def _condition_dropped() -> Sides:
     """Noise that turns the row space: the links fail, and the clusters are lost."""
     clean = make.matrix([[1, 1, 0, 0], [0, 0, 1, 1]])
@@ -153,7 +149,7 @@ statement(
     {
         "independent subspaces": _lines,
         "connected blocks": _too_few_points,
-        "absolute values": _without_absolute_values,
+        "absolute values": lambda: _clean_clusters(FLIP, [0, 0], 1, signed=True),
         "the links": _condition_dropped,
     },
     form="identity",
@@ -208,16 +204,12 @@ def _scales(seed: int, count: int, sigma: Callable[[Tensor], Tensor] = torch.rel
     return make.rounding(torch.maximum(deviation, (printed & ~inside).double()))
 
 
-def _not_homogeneous() -> Sides:
-    return _scales(0, 20, torch.tanh)
-
-
 statement(
     "scale-of-weights",
     "Proposition 7.4",
     "cW: δ₂, δ₃, ‖WZ‖, ‖Y − WX‖ scale with c; printed ⇒ κ‖Z‖/δ₂ < c < δ₁/(κ‖WZ‖)",
     _scales,
-    {"σ positively homogeneous": _not_homogeneous},
+    {"σ positively homogeneous": lambda: _scales(0, 20, torch.tanh)},
     form="identity",
 )
 
@@ -233,16 +225,12 @@ def _harmless(seed: int, count: int, low: float = 1.0) -> Sides:
     return make.rounding(torch.maximum(sin_theta(S, Y, r)[:, 0], own.double()), 1e-8)
 
 
-def _little_noise() -> Sides:
-    return _harmless(0, 20, 1e-9)
-
-
 statement(
     "harmless-noise",
     "Counterexample 7.5",
     "Z = tX*, t ≥ ε/√(2⁷r): P(Y) = P(X*), and the first link fails",
     _harmless,
-    {"t ≥ ε/√(2⁷r)": _little_noise},
+    {"t ≥ ε/√(2⁷r)": lambda: _harmless(0, 20, 1e-9)},
     form="identity",
 )
 
@@ -286,16 +274,16 @@ def _two_ranks(seed: int, count: int) -> Sides:
     return make.flags(rank != 2)
 
 
-def _one_sign() -> Sides:
-    return make.flags(make.count_rank(torch.relu(make.matrix([[1], [2]]) @ FLIP))[None] != 2)
-
-
 statement(
     "second-layer-unclean",
     "Counterexample 7.7",
     "X* = xᵀ, W = w, both with entries of both signs: rank relu(WX*) = 2 > 1",
     _two_ranks,
-    {"both signs": _one_sign},
+    {
+        "both signs": lambda: make.flags(
+            make.count_rank(torch.relu(make.matrix([[1], [2]]) @ FLIP))[None] != 2
+        )
+    },
     form="identity",
 )
 
@@ -362,15 +350,11 @@ def _one_link_only() -> Sides:
     return _both_ends(make.matrix([[1], [0], [0], [0]]))
 
 
-def _negative_gap() -> Sides:
-    return _both_ends(make.matrix([[1], [-1]]))
-
-
 statement(
     "equal-shares",
     "Proposition 7.9",
     "ε_sum ≤ ε_share ≤ 2L ε_sum, with ε_sum = 2Σρ and ε_share = 4L max ρ",
     _sharing,
-    {"positive gaps": _negative_gap},
+    {"positive gaps": lambda: _both_ends(make.matrix([[1], [-1]]))},
     _one_link_only,
 )

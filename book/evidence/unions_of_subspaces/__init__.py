@@ -1,5 +1,3 @@
 """Unions of subspaces."""
 
 from evidence.unions_of_subspaces import claims, statements
-
-__all__ = ["claims", "statements"]

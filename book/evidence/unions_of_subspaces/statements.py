@@ -113,10 +113,6 @@ def _random_subspaces(seed: int, count: int) -> Sides:
     return make.flags(make.count_rank(bases(seed, count, m, sizes), 1e-13) < sum(sizes))
 
 
-def _too_narrow() -> Sides:
-    return make.flags(make.count_rank(bases(0, 20, 3, [2, 2])) < 4)
-
-
 def _signs() -> Sides:
     """Entries ±1 have no density: two such lines in a plane coincide half of the time."""
     U = torch.sign(make.gaussian(0, "signs", 100, 2, 2))
@@ -135,7 +131,7 @@ statement(
     "P(rank U = r) = 1 for Gaussian bases and r ≤ m",
     _random_subspaces,
     {
-        "r ≤ m": _too_narrow,
+        "r ≤ m": lambda: make.flags(make.count_rank(bases(0, 20, 3, [2, 2])) < 4),
         "a density (Gaussian)": _signs,
         "independent bases": _copied_subspace,
     },
