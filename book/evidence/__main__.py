@@ -11,6 +11,7 @@ number  files, chapters, statements and what mentions them, in the order of the 
 
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 
 # command → the module whose ``main`` takes what follows it
 ROOMS = {
@@ -35,4 +36,7 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a sign that the terminal lacks becomes "?"
+            stream.reconfigure(errors="replace")
     sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,7 @@
 """Sweeps: what is interrupted resumes, any executor gives the same, a wrong command says so."""
 
 import os
+import subprocess
 import sys
 import time
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
@@ -14,7 +15,7 @@ from toy import CALLS, Config, interrupted_at, same, squares
 
 from evidence import command
 from evidence.experiment import EXPERIMENTS, Parts, experiment, experiments, find, register, run
-from evidence.results import HALF, load_result, save
+from evidence.results import COMMITTED, HALF, load_result, save
 from evidence.theorem.experiment import Config as TheoremConfig
 
 SETTING = TheoremConfig(
@@ -257,6 +258,18 @@ def test_list_names_every_experiment(toy, tmp_path, monkeypatch, capsys):
     assert rows["headline"] == rows["depth"] == ["–", "–", "–"]
     assert any("depth.npz is damaged" in line for line in lines)
     assert "All stored results: 15 minutes" in last
+
+
+@pytest.mark.slow
+def test_a_terminal_without_greek_letters_gets_question_marks():
+    done = subprocess.run(
+        [sys.executable, "-m", "evidence", "list"],
+        env=os.environ | {"PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"},
+        cwd=COMMITTED.parent,
+        capture_output=True,
+    )
+    assert done.returncode == 0
+    assert b"How often ? > ? holds" in done.stdout
 
 
 def test_run_stores_and_tidies(toy, tmp_path, capsys):
