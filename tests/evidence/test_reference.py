@@ -6,6 +6,7 @@ import pytest
 
 import evidence
 import subspace_lib as sl
+from evidence.reference import claims
 from evidence.reference import experiment as reference
 
 
@@ -40,13 +41,10 @@ def test_the_depth_experiment_agrees_with_the_corollary_and_is_rigorous():
 
 
 def test_the_verdict_on_depth_follows_the_numbers():
-    claim = evidence.CLAIMS["depth-needs-epsilon-over-L"]
     run = evidence.load_result("reference-depth")
 
     def verdict(**arrays):
-        return claim.judge(
-            {"reference-depth": replace(run, arrays={**run.arrays, **arrays})}
-        ).verdict
+        return claims.judge(replace(run, arrays={**run.arrays, **arrays})).verdict
 
     assert verdict() == "fails"
     assert verdict(bound=0 * run["truth"]) == "holds"  # violated
