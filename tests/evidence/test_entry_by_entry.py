@@ -125,7 +125,7 @@ def fake(tmp_path, printed):
     score = np.where(np.array(levels) <= -1, 0.5, np.inf)
     scores = np.tile(score[None, None, None, :, None], (1, 6, 12, 1, 1))
     scores[:, :, 0] = np.where(np.array(levels) <= printed, 0.5, np.inf)[None, None, :, None]
-    config = {"log_variance": levels}
+    config = {"trials": 1, "log_variance": levels}
     save(Result("headline", config, [{"first": 0, "trials": 1}], {"scores": scores}), tmp_path)
     return evidence.judge("condition-reach", tmp_path)
 

@@ -220,6 +220,7 @@ def judged(tmp_path, tiny, share=0.5, scores=0.5, hub=True, one=None):
     save(run, tmp_path)
     n = len(tiny.settings)
     ran = {"ran": np.array([hub and one is None] * n)}
+    ran |= dict.fromkeys(("card", "reason"), np.array([""] * n))
     save(replace(run, name="real-data-hub", arrays=arrays | ran), tmp_path)
     return [evidence.judge(c, tmp_path) for c in ("real-data-preserve", "real-data-scores")]
 
