@@ -21,10 +21,15 @@ def tiny():
     return run(EXPERIMENT, TINY)
 
 
+@pytest.fixture(scope="module")
+def recurrent():
+    return run(RECURRENT, TINY_RECURRENT)
+
+
 @pytest.fixture
-def stored(tmp_path, tiny):
+def stored(tmp_path, tiny, recurrent):
     save(tiny, tmp_path)
-    save(run(RECURRENT, TINY_RECURRENT), tmp_path)
+    save(recurrent, tmp_path)
     return tmp_path
 
 

@@ -65,6 +65,7 @@ def test_the_second_device_behaves_like_one():
         assert there[torch.tensor([0, 2])].cpu().tolist() == [0, 2]  # an index may come from here
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["reconstruct", "classify"])
 @pytest.mark.parametrize("net", NETWORKS, ids=lambda net: type(net).__name__)
 def test_training_and_every_diagnostic(net, objective):
@@ -165,6 +166,7 @@ def test_the_probe(exact):
     same(found, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SWEEPS)
 def test_every_experiment(name):
     experiment = experiments()[name]

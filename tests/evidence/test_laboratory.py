@@ -162,6 +162,7 @@ def test_a_stored_setting_is_a_live_one(stored, controls):
         assert np.abs(off).max() <= tolerance, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bias", [True, False])
 def test_the_rate_is_the_best_of_its_neighbours(bias):
     """The rule of the docstring: the smallest loss in the end, summed over the depths."""
