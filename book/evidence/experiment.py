@@ -25,6 +25,8 @@ from evidence.results import HALF, Result
 
 Setting = dict[str, Any]
 Compute = Callable[[Any, Setting, str], Mapping[str, np.ndarray]]
+CLOCKS = {"wall": "seconds", "cpu": "cpu_seconds"}  # what was timed → array, (settings,)
+REST = "*"  # in ``axes``: every array that is not named
 
 
 def nothing_more(arrays: Mapping[str, np.ndarray]) -> None:
@@ -72,8 +74,6 @@ class Experiment:
 
 
 EXPERIMENTS: dict[str, Experiment] = {}  # by name; complete once the chapters are gathered
-CLOCKS = {"wall": "seconds", "cpu": "cpu_seconds"}  # what was timed → array, (settings,)
-REST = "*"  # in ``axes``: every array that is not named
 
 
 def experiment(

@@ -71,7 +71,7 @@ CONTROLS = ("noise", "init", "activation", "bias", "optimizer", "depth")
 
 
 def grid(config: Config) -> dict[str, list[Any]]:
-    """Control → its values, in the order of the points."""
+    """Control → its values, in the order of the settings."""
     return {name: list(getattr(config, name)) for name in CONTROLS}
 
 
@@ -199,7 +199,7 @@ def train_setting(
 def at_the_end(arrays: Mapping[str, np.ndarray], name: str = "share_r1") -> np.ndarray:
     """A followed quantity after training, the median over trials; a diverged trial counts as 0.
 
-    arrays: a result or one of its points; (…, checkpoints, trials) → (…).
+    arrays: a result or one of its settings; (…, checkpoints, trials) → (…).
     """
     return np.median(np.nan_to_num(arrays[name][..., -1, :], nan=0.0), axis=-1)
 
@@ -219,12 +219,12 @@ def main_effects(
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """Control → mean at each of its values, and control → its share of the variance on the grid.
 
-    values: one per point of the full grid, in the order of ``points``. The means are orthogonal, so
-    the shares add up to at most 1; the rest are interactions. Raises ValueError for other sizes.
+    values: one per setting of the full grid, in the order of ``settings``. The means are orthogonal,
+    so the shares add up to at most 1; the rest are interactions. Raises ValueError for other sizes.
     """
     shape = tuple(len(v) for v in axes.values())
     if values.size != int(np.prod(shape)):
-        raise ValueError(f"values must have one entry per point of {shape}, got {values.size}")
+        raise ValueError(f"values must have one entry per setting of {shape}, got {values.size}")
     cube = values.reshape(shape)
     means = {
         name: cube.mean(axis=tuple(j for j in range(cube.ndim) if j != i))

@@ -135,7 +135,7 @@ def recurrent_settings(config: RecurrentConfig) -> list[Setting]:
     """Reconstruction at every scale; classification, and all states read out, at the larger ones.
 
     Biases of an Adam network move by its rate per step: at scale 1, with entries of 0.005, they are
-    too coarse, and the loss stays near 1. The point is kept to show it.
+    too coarse, and the loss stays near 1. The setting is kept to show it.
     """
     low, *larger = config.scales
     grid = [("reconstruct", "last", s) for s in (low, *larger)]

@@ -224,7 +224,7 @@ def _control(
 def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarray]:
     """MEASURED (marks, ROWS, trials), PER_RUN (marks, trials), names (ROWS,), diverged (trials,).
 
-    Trials that a point does not have are NaN, and so are rows that its network does not have.
+    Trials that a setting does not have are NaN, and so are rows that its network does not have.
     """
     control = setting["objective"] == "none"
     names, rows = (_control if control else _trained)(config, setting, device)

@@ -233,7 +233,7 @@ def raw_scores(X: Tensor, V: Tensor, labels: Tensor, ranks: tuple[int, int]) -> 
     }
 
 
-# ---------------------------------------------------------------------------- one point
+# ---------------------------------------------------------------------------- one setting
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,7 @@ class Prepared:
     card: str
 
 
-@lru_cache(maxsize=1)  # points come grouped by data and scaling
+@lru_cache(maxsize=1)  # settings come grouped by data and scaling
 def prepared(config: Config, name: str, scaling: str) -> Prepared:
     data = find_data(name, config.limit, config.side, config.seed)
     return prepare(config, data, scaling)

@@ -48,7 +48,7 @@ class Config(PaperConfig):
     steps: int = 3000
     checkpoints: int = 7
     marks: tuple[int, ...] = (0, 10, 30, 100, 300, 1000, 3000)
-    variance: float = 0.1  # each point has its own
+    variance: float = 0.1  # each setting has its own
     lanczos: int = 15
     penalty: float = 0.1
 
