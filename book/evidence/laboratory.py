@@ -219,8 +219,9 @@ def main_effects(
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """Control → mean at each of its values, and control → its share of the variance on the grid.
 
-    values: one per setting of the full grid, in the order of ``settings``. The means are orthogonal,
-    so the shares add up to at most 1; the rest are interactions. Raises ValueError for other sizes.
+    values: one per setting of the full grid, in the order of ``settings``. The means are
+    orthogonal, so the shares add up to at most 1; the rest are interactions. Raises ValueError for
+    other sizes.
     """
     shape = tuple(len(v) for v in axes.values())
     if values.size != int(np.prod(shape)):

@@ -112,7 +112,7 @@ def test_main_effects_split_the_variance():
     assert sum(shares.values()) == pytest.approx(1)  # no interaction
     crossed = np.array([1.0, -1.0, -1.0, 1.0])
     assert lab.main_effects(crossed, {"a": [0, 1], "b": [0, 1]})[1] == {"a": 0, "b": 0}
-    with pytest.raises(ValueError, match="one entry per point"):
+    with pytest.raises(ValueError, match="one entry per setting"):
         lab.main_effects(crossed, axes)
 
 
@@ -127,7 +127,7 @@ def test_interactions_are_what_the_main_effects_leave():
     two = {"a": [0, 1], "b": [0, 1, 2]}
     shares = [*lab.main_effects(values, two)[1].values(), *lab.interactions(values, two).values()]
     assert sum(shares) == pytest.approx(1)  # with two controls nothing else is left
-    with pytest.raises(ValueError, match="one entry per point"):
+    with pytest.raises(ValueError, match="one entry per setting"):
         lab.interactions(values, axes)
 
 
