@@ -1,7 +1,7 @@
 """Perturbation bounds for row spaces, each evaluated as a certificate.
 
 A certificate keeps the terms of its bound and derives its verdict from them. A gap that is not
-positive is a verdict ("vacuous", bound = ∞), never an exception.
+positive is a verdict ("no gap", bound = ∞), never an exception.
 """
 
 from __future__ import annotations
@@ -14,29 +14,17 @@ from torch import Tensor
 
 from subspace_lib import _checks as check
 from subspace_lib.certificate import INF, Certificate
+from subspace_lib.rowspace import (
+    nth,
+    rounding_allowance,
+    rounding_unit,
+    singular_value,
+    singular_values,
+    top_norm,
+)
 
 Pair = tuple[Tensor, Tensor]
 WEDIN_FORMS = ("spectral", "fro", "one-sided")
-
-
-def rounding_allowance(*matrices: Tensor) -> Tensor:
-    """Absolute error that floating point may leave in a singular value or a norm.
-
-    10 · max(m, n) · eps · the largest spectral norm involved: backward stability of the SVD.
-    """
-    scale = torch.stack(torch.broadcast_tensors(*(_top(A) for A in matrices))).amax(0)
-    size = max(max(A.shape[-2:]) for A in matrices)
-    return 10 * size * torch.finfo(matrices[0].dtype).eps * scale
-
-
-def _top(A: Tensor) -> Tensor:
-    return torch.linalg.matrix_norm(A, 2)
-
-
-def singular_value(A: Tensor, index: int) -> Tensor:
-    """s_index(A), counted from 1, with s_j := 0 beyond min(m, n). A: (..., m, n) → (...)."""
-    s = torch.linalg.svdvals(A)
-    return s[..., index - 1] if index <= s.shape[-1] else torch.zeros_like(s[..., 0])
 
 
 @check.numpy_in_numpy_out
@@ -73,12 +61,12 @@ def wedin_bound(A: Tensor, B: Tensor, rank: int, form: str = "spectral") -> Cert
     gap = spectral_gap(A, B, r)
     if form == "one-sided":
         U, _, Vh = torch.linalg.svd(A, full_matrices=False)
-        right = _top(E @ Vh[..., :r, :].mT)
-        left = _top(E.mT @ U[..., :r])
+        right = top_norm(E @ Vh[..., :r, :].mT)
+        left = top_norm(E.mT @ U[..., :r])
         terms = {"‖E V₁‖": right, "‖Eᵀ U₁‖": left}
         error = torch.maximum(right, left)
     else:
-        error = _top(E)
+        error = top_norm(E)
         terms = {"‖E‖": error}
     factor = r**0.5 if form == "fro" else 1.0
     quantity = "‖sin Θ‖_F" if form == "fro" else "‖sin Θ‖"
@@ -94,28 +82,22 @@ def divide(numerator: Tensor, gap: Tensor) -> Tensor:
 
 
 def link_terms(
-    leading: Tensor, trailing: Tensor, error: Tensor, rank: int, size: int, product: Tensor | None
-) -> tuple[Tensor, Tensor]:
+    leading: Tensor, trailing: Tensor, error: Tensor, rank: int, unit: float, product: Tensor | None
+) -> Pair:
     """One link A → B: its gap s_r(A) − s_{r+1}(B) less rounding, its error ‖B − A‖ plus rounding.
 
     leading, trailing: singular values of A and B (..., k), largest first. error: ‖B − A‖ (...).
-    size: the longest side of the matrices. product: ‖W‖ ‖X‖ where they were multiplied out as W X,
-    because a W that cancels leaves a small product with the rounding of the large one.
+    unit: the ``rounding_unit``. product: ‖W‖ ‖X‖ where they were multiplied out as W X, because a
+    W that cancels leaves a small product with the rounding of the large one.
     """
     scale = torch.maximum(leading[..., 0], trailing[..., 0])
-    scale = scale if product is None else torch.maximum(scale, product)
-    slack = 10 * size * torch.finfo(scale.dtype).eps * scale
-    gap = _value(leading, rank) - _value(trailing, rank + 1)
-    return gap - slack, error + slack
-
-
-def _value(s: Tensor, index: int) -> Tensor:
-    return s[..., index - 1] if index <= s.shape[-1] else torch.zeros_like(s[..., 0])
+    slack = unit * (scale if product is None else torch.maximum(scale, product))
+    return nth(leading, rank) - nth(trailing, rank + 1) - slack, error + slack
 
 
 def _link(A: Tensor, B: Tensor, E: Tensor, r: int, product: Tensor | None = None) -> Pair:
-    s, t = torch.linalg.svdvals(A), torch.linalg.svdvals(B)
-    return link_terms(s, t, _top(E), r, max(*A.shape[-2:], *B.shape[-2:]), product)
+    unit = rounding_unit(max(*A.shape[-2:], *B.shape[-2:]), torch.finfo(E.dtype).eps)
+    return link_terms(singular_values(A), singular_values(B), top_norm(E), r, unit, product)
 
 
 def kappa(rank: int, margin: Tensor) -> Tensor:
@@ -144,6 +126,17 @@ def _weights(W: Any, X: Tensor, name: str = "W") -> Tensor:
             f"{tuple(W.shape)}; rows are neurons"
         )
     return W
+
+
+def layer_weights(S: Tensor, W: Any, Y: Any) -> Pair:
+    W, Y = check.matrix(W, "W"), check.matrix(Y, "Y")
+    check.same_columns(S, Y, ("clean", "Y"))
+    if W.shape[-1] != S.shape[-2] or W.shape[-2] != Y.shape[-2]:
+        raise ValueError(
+            f"W must be ({Y.shape[-2]}, {S.shape[-2]}) to map clean {tuple(S.shape)} to Y "
+            f"{tuple(Y.shape)}, got {tuple(W.shape)}; pass the weights that produced Y"
+        )
+    return W, Y
 
 
 def lemma_4_1(clean: Tensor, noise: Tensor, rank: int, margin: Tensor | float) -> Certificate:
@@ -204,7 +197,7 @@ def lemma_4_3(WX: Tensor, Y: Tensor, rank: int, margin: Tensor | float) -> Certi
 def _mixing_link(S: Tensor, Z: Tensor, W: Tensor, r: int) -> Pair:
     """WX* → WX."""
     X = S + Z
-    return _link(W @ S, W @ X, W @ Z, r, _top(W) * torch.maximum(_top(S), _top(X)))
+    return _link(W @ S, W @ X, W @ Z, r, top_norm(W) * torch.maximum(top_norm(S), top_norm(X)))
 
 
 def _stacked(*links: Pair) -> Pair:
@@ -246,16 +239,10 @@ def theorem_3_1(
     """
     check.one_of(form, CHAIN_FORMS, "form")
     S, Z = _signal(clean, noise)
-    W, Y = check.matrix(W, "W"), check.matrix(Y, "Y")
-    check.same_columns(S, Y, ("clean", "Y"))
-    if W.shape[-1] != S.shape[-2] or W.shape[-2] != Y.shape[-2]:
-        raise ValueError(
-            f"W must be ({Y.shape[-2]}, {S.shape[-2]}) to map clean {tuple(S.shape)} to Y "
-            f"{tuple(Y.shape)}, got {tuple(W.shape)}; pass the weights that produced Y"
-        )
+    W, Y = layer_weights(S, W, Y)
     r, epsilon = check.rank_within(rank, S, "clean"), positive_margin(margin, S)
     X, WX = S + Z, W @ (S + Z)
-    bent = _link(Y, WX, Y - WX, r, _top(W) * _top(X))
+    bent = _link(Y, WX, Y - WX, r, top_norm(W) * top_norm(X))
     gaps, errors = _stacked(_link(S, X, Z, r), _mixing_link(S, Z, W, r), bent)
     return chain_verdict(gaps, errors, r, epsilon, form)
 
@@ -345,7 +332,7 @@ def depth_links(S: Tensor, Z: Tensor, layers: Sequence[Pair], r: int) -> Pair:
         W, Y = _weights(weights, signal, f"W_{number}"), check.matrix(output, f"Y_{number}")
         WX = W @ (signal + rest)
         check.same_shape(WX, Y, (f"W_{number} Y_{number - 1}", f"Y_{number}"))
-        bent = _link(Y, WX, Y - WX, r, _top(W) * _top(signal + rest))
+        bent = _link(Y, WX, Y - WX, r, top_norm(W) * top_norm(signal + rest))
         links += [_mixing_link(signal, rest, W, r), bent]
         signal = truncate(Y, r)
         rest = Y - signal

@@ -20,7 +20,8 @@ class Certificate:
     gap: the spectral gap. threshold: what the gap must exceed for the statement to apply.
     bound: on the distance named in ``quantity``; ∞ where the gap is not positive.
     terms: the named numbers that went in.
-    holds: gap > threshold. verdict: "holds", "fails" or, for a gap ≤ 0, "vacuous".
+    holds: gap > threshold. verdict: "certifies" where it holds, "no gap" for a gap ≤ 0, "silent"
+    in between: the statement is true and says nothing.
     """
 
     statement: str
@@ -52,7 +53,7 @@ class Certificate:
     def summary(self) -> str:
         if self.gap.ndim == 0:
             return str(self.verdict)
-        return f"holds in {int(self.holds.sum())} of {self.holds.numel()}"
+        return f"certifies in {int(self.holds.sum())} of {self.holds.numel()}"
 
     def __repr__(self) -> str:
         rows = [*self.rows(), ("verdict", self.summary())]
@@ -97,4 +98,4 @@ def _shown(value: Tensor) -> str:
 def _words(gap: Tensor, holds: Tensor) -> Any:
     if gap.ndim:
         return [_words(g, h) for g, h in zip(gap, holds, strict=True)]
-    return "vacuous" if gap <= 0 else "holds" if holds else "fails"
+    return "no gap" if gap <= 0 else "certifies" if holds else "silent"

@@ -1,32 +1,45 @@
-"""From a projector to clusters: margins, thresholds, components, scores."""
+"""From a projector to clusters: margins, spanning trees, linkage, spectral clustering, scores.
+
+A similarity is |Q_ij| of a symmetric matrix Q (n, n), or |v_i · v_j| of the columns of a factor
+V (r, n), with which the n×n matrix is never formed.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from scipy.sparse import csr_matrix, diags
+from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import LinearOperator, eigsh
+from sklearn.cluster import KMeans
 from torch import Tensor
 
 from subspace_lib import _checks as check
 
+NEIGHBORS = 20  # of a point in the graph of spectral clustering
+TILE_ENTRIES = 1 << 23  # similarities held at once: 32 MB in float32, whatever n is
+# A weak link between all points keeps the graph connected, so that its leading eigenvectors are
+# determined; at a thousandth of the mean degree no cluster notices.
+WEAK_LINK = 1e-3
+LANCZOS = 60  # vectors: one pass mostly suffices, and every restart costs as much as half of it
+
 
 @check.numpy_in_numpy_out
-def minimum_margin(P: Tensor, labels: Any, zero: float = 1e-12) -> Tensor:
+def minimum_margin(P: Tensor, labels: Any) -> Tensor:
     """ε_min: the smallest non-zero |P_ij| with i and j in one cluster (the paper's ε).
 
-    P: (..., n, n), labels: (n,). Entries up to ``zero`` count as exact zeros. Returns (...).
+    P: (..., n, n), labels: (n,). Entries up to 1e-12 count as exact zeros. Returns (...).
     The diagonal counts. For random data this is the minimum of about n²/(2K) numbers: tiny.
     """
     P = check.square(P, "P")
     y = torch.from_numpy(check.label_vector(labels, P.shape[-1])).to(P.device)
     size = P.abs()
-    usable = (y[:, None] == y[None, :]) & (size > zero)
-    return size.masked_fill(~usable, float("inf")).amin((-2, -1))
+    usable = (y[:, None] == y[None, :]) & (size > 1e-12)
+    return size.masked_fill(~usable, math.inf).amin((-2, -1))
 
 
 @check.numpy_in_numpy_out
@@ -39,24 +52,190 @@ def connectivity_margin(P: Tensor, labels: Any) -> Tensor:
     P: (..., n, n), labels: (n,). Returns (...); 0 where a block is not connected.
     """
     P = check.square(P, "P")
-    y = check.label_vector(labels, P.shape[-1])
-    size = P.detach().abs().cpu().double().numpy().reshape(-1, *P.shape[-2:])
-    margins = [
-        min(_weakest_edge(block[np.ix_(y == k, y == k)]) for k in range(y.max() + 1))
-        for block in size
+    edges, _ = cluster_trees(P.detach().abs(), check.label_vector(labels, P.shape[-1]))
+    return weakest_edge(edges)
+
+
+def weakest_edge(edges: Tensor) -> Tensor:
+    """Smallest edge of ``cluster_trees``, ∞ where no cluster has one: (..., n − 1) → (...)."""
+    edges = torch.where(edges < 0, math.inf, edges)
+    return torch.nn.functional.pad(edges, (0, 1), value=math.inf).amin(-1)
+
+
+def cluster_trees(W: Tensor, y: np.ndarray) -> tuple[Tensor, Tensor]:
+    """``spanning_trees`` of the clusters one after the other, with an edge −1 in between.
+
+    W: (..., n, n) ≥ 0. edges: (..., n − 1) and order: (..., n) as in ``spanning_trees``.
+    """
+    edges, order, counts = [], [], np.bincount(y)
+    for m in np.unique(counts[counts > 0]):  # clusters of one size at once
+        members = [np.flatnonzero(y == k) for k in np.flatnonzero(counts == m)]
+        mine = torch.from_numpy(np.stack(members)).to(W.device)
+        own, visits = spanning_trees(W[..., mine[:, :, None], mine[:, None, :]])
+        edges.append(torch.nn.functional.pad(own, (1, 0), value=-1.0).flatten(-2))
+        order.append(mine.expand_as(visits).gather(-1, visits).flatten(-2))
+    return torch.cat(edges, -1)[..., 1:], torch.cat(order, -1)
+
+
+def spanning_trees(A: Tensor, factor: bool = False) -> tuple[Tensor, Tensor]:
+    """Maximum spanning trees of similarities A (..., n, n), or |AᵀA| for a factor A (..., r, n).
+
+    Prim's algorithm on all at once; of a factor it forms one row of similarities at a time.
+    edges: (..., n − 1) and order: (..., n), in the order in which the points are reached, from
+    point 0. An edge ≤ c is taken only when no edge > c leaves the tree, so the components of the
+    graph of the edges > c are the runs of ``order`` between the edges ≤ c.
+    """
+    shape, n, A = A.shape[:-2], A.shape[-1], A.reshape(-1, *A.shape[-2:])
+    rows = (A.mT if factor else A).flatten(0, 1)
+    order = torch.arange(len(A), device=A.device)[:, None].repeat(1, n) * n
+    start, edges = order[:, 0].clone(), A.new_empty(len(A), n)
+    reach = torch.full_like(A[:, 0], -math.inf)
+    taken = torch.zeros_like(reach)  # −∞ at the points already in the tree
+    row = torch.empty_like(reach)  # one for all steps: fresh ones fragment the heap to GBs
+    for i in range(1, n):
+        taken.view(-1).index_fill_(0, order[:, i - 1], -math.inf)
+        here = rows.index_select(0, order[:, i - 1])
+        here = torch.bmm(here[:, None], A, out=row[:, None]).abs_()[:, 0] if factor else here
+        torch.maximum(reach, here, out=reach).add_(taken)
+        edges[:, i], j = reach.max(-1)
+        order[:, i] += j
+    points = order - start[:, None]
+    return edges[:, 1:].reshape(*shape, n - 1), points.reshape(*shape, n)
+
+
+def linkage_clusters(A: Tensor, n_clusters: int, factor: bool = True) -> Tensor:
+    """Single linkage: the K − 1 weakest edges of the maximum spanning tree are cut.
+
+    A: (batch, r, n) factors of the similarities |AᵀA|; factor=False: (batch, n, n) similarities.
+    Returns (batch, n) labels, numbered in the order of their first points.
+    """
+    (edges, order), n = spanning_trees(A, factor), A.shape[-1]
+    weakest = edges.argsort(dim=1, stable=True)[:, : n_clusters - 1]
+    cut = torch.zeros_like(order).scatter_(1, weakest + 1, 1)
+    run = torch.zeros_like(order).scatter_(1, order, cut.cumsum(1))
+    first, points = torch.full_like(order[:, :n_clusters], n), torch.arange(n, device=A.device)
+    first = first.scatter_reduce(1, run, points.expand_as(run), "amin")
+    return first.argsort(1).argsort(1).gather(1, run)
+
+
+def single_linkage(Q: Tensor, n_clusters: int) -> Any:
+    """K clusters without a threshold: cut the K − 1 weakest edges of the maximum spanning tree.
+
+    Q: (..., n, n) symmetric; similarity is |Q|. Returns (..., n) int64, of Q's kind.
+    """
+    A = check.square(Q, "Q")
+    n = A.shape[-1]
+    K = check.positive_int(n_clusters, "n_clusters")
+    if n < K:
+        raise ValueError(f"n_clusters must be at most the number of points {n}, got {K}")
+    found = linkage_clusters(A.detach().abs().reshape(-1, n, n), K, factor=False)
+    found = found.reshape(A.shape[:-1])
+    return found if isinstance(Q, Tensor) else found.numpy()
+
+
+def cluster_by_threshold(Q: Tensor, threshold: float) -> Any:
+    """Connected components of the graph {|Q_ij| > threshold}, as labels 0, 1, …
+
+    Q: (..., n, n) symmetric. Returns (..., n) int64, of Q's kind (array or tensor).
+    """
+    A = check.square(Q, "Q")
+    threshold = check.non_negative(threshold, "threshold")
+    size = A.detach().abs().cpu().numpy()
+    parts = [
+        connected_components(csr_matrix(block > threshold), directed=False)[1]
+        for block in size.reshape(-1, *A.shape[-2:])
     ]
-    return torch.tensor(margins, dtype=P.dtype, device=P.device).reshape(P.shape[:-2])
+    found = np.stack(parts).astype(np.int64).reshape(A.shape[:-1])
+    return torch.from_numpy(found).to(A.device) if isinstance(Q, Tensor) else found
 
 
-def _weakest_edge(weights: np.ndarray) -> float:
-    """Smallest edge on a maximum spanning tree; 0 if disconnected, ∞ for a single point."""
-    n = len(weights)
-    if n == 1:
-        return float("inf")
-    # Negated weights turn SciPy's minimum tree into the maximum one. Zeros are no edges, and on a
-    # disconnected graph SciPy returns a forest without a word: count the edges.
-    tree = minimum_spanning_tree(csr_matrix(-np.triu(weights, 1)))
-    return float(-tree.data.max()) if tree.nnz == n - 1 else 0.0
+def largest_similarities(
+    F: np.ndarray, G: np.ndarray, k: int, skip_self: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values and column indices of the k largest entries in each row of |F Gᵀ|, in tiles.
+
+    skip_self leaves out the diagonal (F is G). Single precision: which of two neighbours that
+    agree to 1e-7 comes first does not matter here.
+    """
+    left, right = torch.from_numpy(F).float(), torch.from_numpy(G).float()
+    n, rows = len(F), min(len(F), max(1, TILE_ENTRIES // len(G)))
+    values, columns = np.empty((n, k)), np.empty((n, k), dtype=np.int64)
+    buffer = torch.empty(rows, len(G))  # one for all tiles: fresh ones fragment the heap to GBs
+    for start in range(0, n, rows):
+        part = left[start : start + rows]
+        tile = torch.mm(part, right.mT, out=buffer[: len(part)]).abs_()
+        if skip_self:
+            i = torch.arange(len(part))
+            tile[i, start + i] = -1
+        top = tile.topk(k, dim=1)
+        values[start : start + rows] = top.values.numpy()
+        columns[start : start + rows] = top.indices.numpy()
+    return values, columns
+
+
+def neighbour_graph(F: np.ndarray, n_neighbors: int) -> csr_matrix:
+    """Sparse symmetric graph of each row's n_neighbors largest |f_i · f_j|, j ≠ i; F: (n, rank).
+
+    An edge that both ends chose counts twice.
+    """
+    n = len(F)
+    k = min(n_neighbors, n - 1)
+    weights, columns = largest_similarities(F, F, k, skip_self=True)
+    graph = csr_matrix((weights.ravel(), columns.ravel(), np.arange(n + 1) * k), shape=(n, n))
+    return graph + graph.T
+
+
+def unit_rows(F: np.ndarray) -> np.ndarray:
+    """Rows of length one; a zero row, a dead point, stays zero."""
+    length = np.linalg.norm(F, axis=1, keepdims=True)
+    return np.divide(F, length, out=np.zeros_like(F), where=length > 0)
+
+
+def spectral_labels(graph: csr_matrix, n_clusters: int, random: np.random.RandomState) -> Any:
+    """Normalised spectral clustering of a sparse graph of similarities: (n,) int64.
+
+    k-means on the rows of the K leading eigenvectors of D^(−1/2) (graph + a weak link) D^(−1/2).
+    Source: von Luxburg (2007), doi:10.1007/s11222-007-9033-z.
+    """
+    if not graph.sum():  # every point is dead
+        return np.zeros(graph.shape[0], dtype=np.int64)
+    n_parts, parts = connected_components(graph, directed=False)
+    if n_parts == n_clusters:  # clean data: the components are the answer, without rounding
+        return parts.astype(np.int64)
+    rows = unit_rows(_leading_vectors(graph, n_clusters, random))
+    seed = random.randint(np.iinfo(np.int32).max)
+    found = KMeans(n_clusters, n_init=10, random_state=seed).fit_predict(rows)
+    return found.astype(np.int64)
+
+
+def _leading_vectors(graph: csr_matrix, count: int, random: np.random.RandomState) -> np.ndarray:
+    n = graph.shape[0]
+    degree = np.asarray(graph.sum(1)).ravel()
+    link = WEAK_LINK * degree.mean()
+    scale = 1 / np.sqrt(np.maximum(degree + link, np.finfo(float).tiny))
+    graph = diags(scale) @ graph @ diags(scale)
+    shared = np.sqrt(link / n) * scale  # the weak link as a matrix of rank one
+
+    def multiply(x: np.ndarray) -> np.ndarray:
+        return graph @ x + shared * (shared @ x)
+
+    if n <= max(3 * count, 50):  # too small for Lanczos
+        dense = graph.toarray() + np.outer(shared, shared)
+        return np.linalg.eigh(dense)[1][:, -count:]
+    operator = LinearOperator((n, n), matvec=multiply, dtype=np.float64)
+    start = random.standard_normal(n)
+    basis = min(n, max(2 * count + 1, LANCZOS))
+    return eigsh(operator, k=count, ncv=basis, tol=1e-10, which="LA", v0=start)[1]
+
+
+def spectral_clusters(V: Tensor, n_clusters: int) -> Tensor:
+    """Spectral clustering of |VᵀV|, as ``ProjectorClustering`` does it with random_state=0.
+
+    V: (batch, q, n) → labels (batch, n).
+    """
+    graphs = [neighbour_graph(unit_rows(F), NEIGHBORS) for F in V.mT.cpu().numpy()]
+    found = [spectral_labels(g, n_clusters, np.random.RandomState(0)) for g in graphs]
+    return torch.from_numpy(np.stack(found)).to(V.device)
 
 
 def cross_energy(V: Tensor, labels: Tensor) -> Tensor:
@@ -71,68 +250,47 @@ def cross_energy(V: Tensor, labels: Tensor) -> Tensor:
     return 1 - within / (V @ V.mT).square().sum((-2, -1))
 
 
-def cluster_by_threshold(Q: Tensor, threshold: float) -> Any:
-    """Connected components of the graph {|Q_ij| > threshold}, as labels 0, 1, …
+def batched_scores(true: Tensor, found: Tensor, n_clusters: int) -> dict[str, Tensor]:
+    """``clustering_scores`` of labels found (batch, n) against true ones (n,), all < n_clusters."""
+    pair = true * n_clusters + found
+    table = torch.zeros(len(found), n_clusters**2, dtype=torch.float64, device=found.device)
+    table.scatter_add_(1, pair, torch.ones_like(pair).double())
+    table = table.unflatten(1, (n_clusters, n_clusters))
+    n, rows, columns, cells = float(len(true)), table.sum(-1), table.sum(-2), table.flatten(-2)
+    matched = [t[linear_sum_assignment(t, maximize=True)].sum() for t in table.cpu().numpy()]
 
-    Q: (..., n, n) symmetric. Returns (..., n) int64, of Q's kind (array or tensor).
-    """
-    A = check.square(Q, "Q")
-    threshold = check.non_negative(threshold, "threshold")
-    size = A.detach().abs().cpu().numpy()
-    found = [
-        connected_components(csr_matrix(block > threshold), directed=False)[1]
-        for block in size.reshape(-1, *A.shape[-2:])
-    ]
-    return _labels_like(Q, np.stack(found), A)
+    def entropy(counts: Tensor) -> Tensor:
+        """Summed in falling order, so that equal partitions have equal entropies to the bit."""
+        share = counts.sort(descending=True).values / n
+        return -torch.special.xlogy(share, share).cumsum(-1)[..., -1]
 
+    def pairs(counts: Tensor) -> Tensor:
+        return (counts * (counts - 1) / 2).sum(-1)
 
-def single_linkage(Q: Tensor, n_clusters: int) -> Any:
-    """K clusters without a threshold: cut the K − 1 weakest edges of the maximum spanning tree.
-
-    Q: (..., n, n) symmetric; similarity is |Q|. Returns (..., n) int64, of Q's kind.
-    """
-    A = check.square(Q, "Q")
-    n = A.shape[-1]
-    K = check.positive_int(n_clusters, "n_clusters")
-    if n < K:
-        raise ValueError(f"n_clusters must be at most the number of points {n}, got {K}")
-    size = A.detach().abs().cpu().double().numpy().reshape(-1, n, n)
-    return _labels_like(Q, np.stack([_cut_tree(block, K) for block in size]), A)
-
-
-def _cut_tree(similarity: np.ndarray, n_clusters: int) -> np.ndarray:
-    # Shifted by −1 − max, every edge is present (non-zero) and the strongest is the smallest.
-    weights = np.triu(similarity.max() + 1 - similarity, 1)
-    tree = minimum_spanning_tree(csr_matrix(weights)).tocoo()
-    keep = np.argsort(tree.data, kind="stable")[: len(similarity) - n_clusters]
-    forest = csr_matrix((np.ones(len(keep)), (tree.row[keep], tree.col[keep])), similarity.shape)
-    return connected_components(forest, directed=False)[1]
-
-
-def _labels_like(Q: Any, found: np.ndarray, A: Tensor) -> Any:
-    found = found.astype(np.int64).reshape(*A.shape[:-2], A.shape[-1])
-    return torch.from_numpy(found).to(A.device) if isinstance(Q, Tensor) else found
-
-
-def accuracy(true: Any, found: Any) -> float:
-    """Share of points that agree under the best matching of cluster names (Hungarian method)."""
-    y, z = _two_labelings(true, found)
-    table = np.zeros((y.max() + 1, z.max() + 1), dtype=np.int64)
-    np.add.at(table, (y, z), 1)
-    rows, columns = linear_sum_assignment(table, maximize=True)
-    return float(table[rows, columns].sum() / len(y))
-
-
-def clustering_scores(true: Any, found: Any) -> dict[str, float]:
-    """ACC, NMI and ARI of two labelings (n,): 1 means equal up to names."""
-    y, z = _two_labelings(true, found)
+    size = (entropy(rows) + entropy(columns)) / 2
+    mutual = (2 * size - entropy(cells)).clamp(min=0)
+    chance = pairs(rows) * pairs(columns) / max(n * (n - 1) / 2, 1)
+    most = (pairs(rows) + pairs(columns)) / 2
+    same = torch.ones_like(mutual)  # one cluster on both sides
     return {
-        "acc": accuracy(y, z),
-        "nmi": float(normalized_mutual_info_score(y, z)),
-        "ari": float(adjusted_rand_score(y, z)),
+        "acc": torch.tensor(np.array(matched) / n, dtype=torch.float64, device=found.device),
+        "nmi": torch.where(size > 0, mutual / size, same),
+        "ari": torch.where(most > chance, (pairs(cells) - chance) / (most - chance), same),
     }
 
 
-def _two_labelings(true: Any, found: Any) -> tuple[np.ndarray, np.ndarray]:
+def clustering_scores(true: Any, found: Any) -> dict[str, float]:
+    """ACC, NMI and ARI of two labelings (n,): 1 means equal up to names.
+
+    ACC: share of points that agree under the best matching of cluster names (Hungarian method).
+    NMI: mutual information over the mean of the entropies; ARI: Rand index adjusted for chance.
+    """
     n = len(true)
-    return check.label_vector(true, n, "true"), check.label_vector(found, n, "found")
+    y, z = check.label_vector(true, n, "true"), check.label_vector(found, n, "found")
+    scores = batched_scores(torch.from_numpy(y), torch.from_numpy(z)[None], max(*y, *z) + 1)
+    return {name: float(value[0]) for name, value in scores.items()}
+
+
+def accuracy(true: Any, found: Any) -> float:
+    """ACC alone, see ``clustering_scores``."""
+    return clustering_scores(true, found)["acc"]

@@ -5,6 +5,7 @@ Notation as in ``reference``: R (k, n) orthonormal rows, P = RᵀR, Q = P_k(Y).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,8 @@ from torch import Tensor
 
 from subspace_lib import _checks as check
 from subspace_lib.certificate import INF, Certificate
-from subspace_lib.reference import _Parts, _parts
+from subspace_lib.clustering import cluster_trees, weakest_edge
+from subspace_lib.reference import Comparison, compare_checked
 
 
 @dataclass(frozen=True)
@@ -26,18 +28,17 @@ class _Entries:
     upper: Tensor
 
 
-def _entries(Y: Any, R: Any, values: Tensor | None = None) -> tuple[_Entries, _Parts]:
-    parts, _ = _parts(Y, R, None, values)
-    V, F0 = parts.V, parts.F0
-    s = (parts.s - parts.slack).clamp(min=torch.finfo(V.dtype).tiny)[..., None]
-    sine, t = parts.sine.clamp(max=1)[..., None], (parts.t + parts.slack)[..., None]
+def _entries(found: Comparison) -> _Entries:
+    V, F0, slack, bound = found.V, found.F0, found.slack[..., None], found.sine[..., None]
+    s = (found.s[..., None] - slack).clamp(min=torch.finfo(V.dtype).tiny)
+    sine, t = bound.clamp(max=1), found.t[..., None] + slack
     # The fixed-point equation gains the three errors of ``_tangent``, each at most slack/s, and
     # (I − P) − FVᵀ passes them on to row j with a factor of at most 1 + γ_j.
-    x, ratio, rounding = (t / s) ** 2, t / s**2, 3 * parts.slack[..., None] / s
-    e = torch.linalg.vector_norm(parts.E, dim=-2) + parts.slack[..., None]
+    x, ratio, rounding = (t / s) ** 2, t / s**2, 3 * slack / s
+    e = torch.linalg.vector_norm(found.E, dim=-2) + slack
     f = torch.linalg.vector_norm(F0, dim=-1) + rounding
     room = 1 - x * sine**2 - rounding
-    vacuous = ((parts.tau == INF)[..., None] | (room <= 0))[..., None]
+    vacuous = ((bound == INF) | (room <= 0))[..., None]
     gamma = (f + ratio * sine * e) / torch.where(room > 0, room, 1.0)
     eta = (1 + x) * sine**2 * gamma + ratio * sine * e + rounding * (1 + gamma)
     p = torch.linalg.vector_norm(V, dim=-1)  # √P_ii
@@ -56,7 +57,7 @@ def _entries(Y: Any, R: Any, values: Tensor | None = None) -> tuple[_Entries, _P
     if vacuous.any():
         lower, upper = torch.where(vacuous, 0.0, lower), torch.where(vacuous, INF, upper)
     lower, upper = torch.minimum(lower, lower.mT), torch.maximum(upper, upper.mT)  # rounding
-    return _Entries(linear, remainder, direct, lower, upper), parts
+    return _Entries(linear, remainder, direct, lower, upper)
 
 
 def _sum_of_outer(*pairs: tuple[Tensor, Tensor]) -> Tensor:
@@ -78,17 +79,22 @@ def entrywise_bound(Y: Tensor, R: Tensor) -> Certificate:
     Y: (..., p, n), R: (..., k, n) with orthonormal rows. ∞ where s ≤ t. Computed in float64.
     Raises ValueError for R without orthonormal rows or mismatched columns.
     """
-    entries, parts = _entries(Y, R)
+    found = compare_checked(Y, R)
+    entries = _entries(found)
     second = entries.linear.abs() + entries.remainder
-    bound = torch.minimum(entries.direct, second)
     terms = {
-        "σ_k(YRᵀ)": parts.s * parts.scale, "s_{k+1}(Y)": parts.t * parts.scale,
-        "sin θ": parts.sine, "A": entries.direct, "B": second,
-        "centre": parts.V @ parts.V.mT + entries.linear, "remainder": entries.remainder,
-        "lower": entries.lower, "upper": entries.upper,
-    }  # fmt: skip
-    quantity = "|Q − P| entry by entry"
-    return Certificate("Entrywise bound", quantity, parts.gap, parts.threshold, bound, terms)
+        "σ_k(YRᵀ)": found.s * found.scale,
+        "s_{k+1}(Y)": found.t * found.scale,
+        "sin θ": found.sine,
+        "A": entries.direct,
+        "B": second,
+        "centre": found.V @ found.V.mT + entries.linear,
+        "remainder": entries.remainder,
+        "lower": entries.lower,
+        "upper": entries.upper,
+    }
+    quantity, bound = "|Q − P| entry by entry", torch.minimum(entries.direct, second)
+    return Certificate("Entrywise bound", quantity, found.gap, found.threshold, bound, terms)
 
 
 @dataclass(frozen=True, repr=False)
@@ -125,51 +131,54 @@ def certify_clusters(
     faster.
     Y: (..., p, n), R: (..., k, n), labels: (n,). Raises as ``entrywise_bound``.
     """
-    entries, parts = _entries(Y, R)
-    n = entries.lower.shape[-1]
-    y = check.label_vector(labels, n)
-    across = torch.from_numpy(y[:, None] != y[None, :]).to(entries.lower.device)
-    threshold = torch.where(across, entries.upper, 0.0).amax((-2, -1))
-    lower, upper = (A.cpu().numpy().reshape(-1, n, n) for A in (entries.lower, entries.upper))
-    gap = torch.from_numpy(_weakest_edges(lower, y)).to(threshold).reshape(threshold.shape)
-    holds = (gap > 0) & (gap > threshold)
-    certified = holds[..., None].expand(*holds.shape, n)
-    middle = threshold + (gap.clamp(max=2 * threshold + 1) - threshold) / 2  # gap may be infinite
-    used = torch.where(holds, middle, float("nan"))
-    if share and not holds.all():
-        found = [
-            (np.ones(n, dtype=bool), np.nan) if done else _certified_points(low, up, y)
-            for low, up, done in zip(lower, upper, holds.flatten().tolist(), strict=True)
-        ]
-        kept = torch.from_numpy(np.stack([points for points, _ in found])).to(gap.device)
-        certified = kept.reshape(*holds.shape, n)
-        c = torch.tensor([c for _, c in found]).to(gap).reshape(holds.shape)
-        used = torch.where(holds, middle, c)
+    found = compare_checked(Y, R)
+    entries = _entries(found)
+    y = check.label_vector(labels, entries.lower.shape[-1])
+    gap, threshold, certified, used = _decide(entries, y, share)
     bound = torch.minimum(entries.direct, entries.linear.abs() + entries.remainder)
     terms = {
-        "sin θ": parts.sine,
+        "sin θ": found.sine,
         "largest |Q − P|": bound.amax((-2, -1)),
         "largest remainder": entries.remainder.amax((-2, -1)),
     }
+    statement, quantity = "Cluster certificate", "components of {|Q| > c}"
     return ClusterCertificate(
-        "Cluster certificate", "components of {|Q| > c}", gap, threshold, parts.sine, terms,
-        certified, used,
-    )  # fmt: skip
+        statement, quantity, gap, threshold, found.sine, terms, certified, used
+    )
 
 
-def certified_share(Y: Tensor, R: Tensor, labels: Any, values: Tensor | None = None) -> Tensor:
-    """``certify_clusters(Y, R, labels).certified_share`` (...), without what it does not need.
+def certified_share(found: Comparison, labels: Any) -> Tensor:
+    """``certify_clusters(Y, R, labels).certified_share`` (...) for ``found = compare(Y, R, k)``."""
+    entries = _entries(found)
+    y = check.label_vector(labels, entries.lower.shape[-1])
+    if not any(_conceivable(low, up, y) for low, up in _trials(entries.lower, entries.upper)):
+        return torch.zeros_like(found.s)
+    return _decide(entries, y, True)[2].double().mean(-1)
 
-    values: (..., j) the leading singular values of Y, more than R has rows, where they are known.
-    """
-    y = check.label_vector(labels, Y.shape[-1])
-    n = len(y)
-    if y.max() + 1 == n:  # no cluster has an edge to look at
-        return certify_clusters(Y, R, y).certified_share
-    entries, _ = _entries(Y, R, values)
-    lower, upper = (A.cpu().numpy().reshape(-1, n, n) for A in (entries.lower, entries.upper))
-    found = [_certified_points(low, up, y)[0].mean() for low, up in zip(lower, upper, strict=True)]
-    return torch.tensor(found, dtype=torch.float64).to(Y.device).reshape(entries.lower.shape[:-2])
+
+def _decide(entries: _Entries, y: np.ndarray, share: bool) -> tuple[Tensor, ...]:
+    """gap, threshold, certified and used of a ``ClusterCertificate``."""
+    lower, upper = entries.lower.detach(), entries.upper.detach()
+    across = torch.from_numpy(y[:, None] != y[None, :]).to(lower.device)
+    threshold = torch.where(across, upper, 0.0).amax((-2, -1))
+    edges, order = cluster_trees(lower, y)
+    gap = weakest_edge(edges)
+    holds = (gap > 0) & (gap > threshold)
+    certified = holds[..., None].expand(*holds.shape, len(y)).clone()
+    middle = threshold + (gap.clamp(max=2 * threshold + 1) - threshold) / 2  # gap may be infinite
+    used = torch.where(holds, middle, float("nan"))
+    if share and not holds.all():
+        trees = _trials(lower, upper, edges[..., None, :], order[..., None, :])
+        for i, (low, up, (tree,), (visits,)) in enumerate(trees):
+            if not holds.flatten()[i]:
+                points, used.view(-1)[i] = _certified_points(low, up, tree, visits, y)
+                certified.view(-1, len(y))[i] = torch.from_numpy(points)
+    return gap, threshold, certified, used
+
+
+def _trials(*batches: Tensor) -> Iterator[tuple[np.ndarray, ...]]:
+    """The matrices of one trial after the other, as arrays."""
+    return zip(*(A.reshape(-1, *A.shape[-2:]).cpu().numpy() for A in batches), strict=True)
 
 
 @check.numpy_in_numpy_out
@@ -181,64 +190,28 @@ def entrywise_margin(P: Tensor, labels: Any) -> Tensor:
     P: (..., n, n) symmetric, labels: (n,). Returns (...); negative where P itself leaks too much.
     """
     P = check.square(P, "P")
-    n, size = P.shape[-1], P.detach().abs()
-    y = check.label_vector(labels, n)
+    y, size = check.label_vector(labels, P.shape[-1]), P.detach().abs()
     across = torch.from_numpy(y[:, None] != y[None, :]).to(P.device)
     leak = size.masked_fill(~across, 0).amax((-2, -1))
-    weakest = _weakest_edges(size.cpu().double().numpy().reshape(-1, n, n), y)
-    return torch.from_numpy(weakest).to(leak).reshape(leak.shape) - leak
-
-
-def _weakest_edges(weights: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """``connectivity_margin`` of every matrix (batch, n, n) at once: Prim's algorithm, batched."""
-    weakest = np.full(len(weights), INF)
-    for mine in _classes(y):
-        edges, _ = _spanning_trees(weights[:, mine[:, None], mine])
-        weakest = np.minimum(weakest, edges.min(-1, initial=INF))
-    return weakest
-
-
-def _spanning_trees(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Maximum spanning trees of complete graphs (batch, m, m), weights not negative, by Prim.
-
-    edges: (batch, m − 1) and order: (batch, m), in the order in which the points are reached. An
-    edge ≤ c is taken only when no edge > c leaves the tree, so the components of the graph of
-    the edges > c are the runs of ``order`` between the edges ≤ c.
-    """
-    batch, m = np.arange(len(weights)), weights.shape[-1]
-    reach, edges = weights[:, 0].copy(), np.empty((len(weights), m - 1))
-    order = np.zeros((len(weights), m), dtype=np.int64)
-    reach[:, 0] = -INF  # marks the points already in the tree
-    taken = np.zeros_like(reach)
-    taken[:, 0] = -INF
-    for i in range(m - 1):
-        order[:, i + 1] = j = reach.argmax(-1)
-        edges[:, i] = reach[batch, j]
-        taken[batch, j] = -INF
-        reach = np.maximum(reach, weights[batch, j]) + taken
-    return edges, order
+    return weakest_edge(cluster_trees(size, y)[0]) - leak
 
 
 COARSE, FINE = 10, 6  # thresholds tried over all edges, and again around the best of them
 
 
 def _certified_points(
-    lower: np.ndarray, upper: np.ndarray, y: np.ndarray
+    lower: np.ndarray, upper: np.ndarray, tree: np.ndarray, order: np.ndarray, y: np.ndarray
 ) -> tuple[np.ndarray, float]:
     """The largest set found, and its threshold: a coarse search over c, then a finer one.
 
+    tree, order: ``cluster_trees`` of lower.
     Only thresholds just below an edge of the clusters' spanning trees matter: between two of them
     nothing is gained inside the clusters, and a larger c excludes more edges across.
     """
     nothing = np.zeros(len(y), dtype=bool), float("nan")
     if not np.isfinite(upper).all() or not _conceivable(lower, upper, y):
         return nothing
-    trees = []
-    for mine in _classes(y):
-        (own,), (order,) = _spanning_trees(lower[None][:, mine[:, None], mine])
-        trees.append((own, mine[order]))
-    edges = np.unique(np.concatenate([own for own, _ in trees]))
-    edges = edges[edges > 0]
+    edges = np.unique(tree[tree > 0])
     if len(edges) == 0:
         return nothing
     tried: dict[int, np.ndarray] = {}
@@ -247,7 +220,7 @@ def _certified_points(
     def size(i: int) -> int:
         if i not in tried:
             c = np.nextafter(edges[i], 0)
-            main = _main_components(trees, c, y)
+            main = _main_components(tree, order, c, y)
             tried[i] = _kept(main, (lower > c) & inside, (upper > c) & across, y)
         return int(tried[i].sum())
 
@@ -261,8 +234,8 @@ def _certified_points(
         return nothing
     # However the set was found, the two conditions are evaluated afresh for it.
     alive = np.flatnonzero(tried[best])
-    weakest = float(_weakest_edges(lower[None][:, alive[:, None], alive], y[alive])[0])
     among = np.ix_(alive, alive)
+    weakest = float(weakest_edge(cluster_trees(torch.from_numpy(lower[among]), y[alive])[0]))
     possible = float(upper[among][across[among]].max(initial=0))
     c = min(possible + (weakest - possible) / 2, np.nextafter(weakest, 0))
     return (tried[best], c) if possible <= c < weakest else nothing
@@ -273,7 +246,7 @@ def _conceivable(lower: np.ndarray, upper: np.ndarray, y: np.ndarray) -> bool:
 
     A certified set has both, so that False rules every set out, at the cost of one look.
     """
-    classes = _classes(y)
+    classes = [np.flatnonzero(y == k) for k in range(y.max() + 1)]
     certain, harmless = INF, 0.0
     for k, mine in enumerate(classes):
         block = lower[np.ix_(mine, mine)]
@@ -284,18 +257,13 @@ def _conceivable(lower: np.ndarray, upper: np.ndarray, y: np.ndarray) -> bool:
     return certain > harmless
 
 
-def _classes(y: np.ndarray) -> list[np.ndarray]:
-    return [np.flatnonzero(y == k) for k in range(y.max() + 1)]
-
-
-def _main_components(
-    trees: list[tuple[np.ndarray, np.ndarray]], c: float, y: np.ndarray
-) -> np.ndarray:
+def _main_components(tree: np.ndarray, order: np.ndarray, c: float, y: np.ndarray) -> np.ndarray:
     """In each cluster the largest group connected by edges > c: mask (n,)."""
     chosen = np.zeros(len(y), dtype=bool)
-    for edges, order in trees:
-        cuts = np.concatenate([[0], 1 + np.flatnonzero(edges <= c), [len(order)]])
-        longest = int(np.diff(cuts).argmax())
+    cuts = np.concatenate([[0], 1 + np.flatnonzero(tree <= c), [len(order)]])
+    size, cluster = np.diff(cuts), y[order[cuts[:-1]]]
+    for k in range(y.max() + 1):
+        longest = int(np.where(cluster == k, size, 0).argmax())
         chosen[order[cuts[longest] : cuts[longest + 1]]] = True
     return chosen
 

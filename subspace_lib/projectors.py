@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from subspace_lib import _checks as check
-
-TILE = 1024  # columns of a tile of P − Q: 8 MB in float64, whatever n is
-NORMS = ("max", "spectral", "fro")
+from subspace_lib import rowspace
+from subspace_lib.rowspace import NORMS, sines, singular_values
 
 
 @check.numpy_in_numpy_out
@@ -27,22 +26,14 @@ def row_basis(A: Tensor, rank: int) -> Tensor:
     """
     A = check.matrix(A, "A")
     r = check.rank_within(rank, A)
-    m, n = A.shape[-2:]
-    if n > 2 * m:  # Aᵀ = Q R, so A = Rᵀ Qᵀ and the small matrix Rᵀ has the singular values
-        Q, R = torch.linalg.qr(A.mT)
-        _, s, Vh = torch.linalg.svd(R.mT, full_matrices=False)
-        V = Vh[..., :r, :] @ Q.mT
-    else:
-        _, s, Vh = torch.linalg.svd(A, full_matrices=False)
-        V = Vh[..., :r, :]
-    tolerance = max(m, n) * torch.finfo(A.dtype).eps * s[..., :1]
-    if (s[..., r - 1 : r] <= tolerance).any():
+    space = rowspace.factor(A, r)
+    if (space.rank < r).any():
         raise ValueError(
             f"rank must not exceed the numerical rank of A, got rank {r} with s_{r}(A) = "
-            f"{float(s[..., r - 1].min()):.2g}: its row space has fewer than {r} dimensions; "
+            f"{float(space.value(r).min()):.2g}: its row space has fewer than {r} dimensions; "
             f"numerical_rank(A) suggests one"
         )
-    return V
+    return space.V
 
 
 @check.numpy_in_numpy_out
@@ -55,16 +46,14 @@ def row_projector(A: Tensor, rank: int) -> Tensor:
     return V.swapaxes(-1, -2) @ V  # numpy 1.26 has no .mT
 
 
-def numerical_rank(A: Tensor, rtol: float | None = None) -> int | Tensor:
-    """Number of singular values above rtol · s_1; rtol defaults to max(m, n) · eps.
+def numerical_rank(A: Tensor) -> int | Tensor:
+    """Number of singular values above max(m, n) · eps · s_1.
 
     A: (..., m, n). Returns an int, or an integer tensor for a batch. It suggests a rank for exact
     data; for noisy data, where every singular value is positive, the rank is the caller's choice.
     """
     A = check.matrix(A, "A")
-    s = torch.linalg.svdvals(A)
-    tolerance = max(A.shape[-2:]) * torch.finfo(A.dtype).eps if rtol is None else rtol
-    count = (s > tolerance * s[..., :1]).sum(-1)
+    count = rowspace.rank_of(singular_values(A), max(A.shape[-2:]), torch.finfo(A.dtype).eps)
     return int(count) if count.ndim == 0 else count
 
 
@@ -76,8 +65,7 @@ def sin_theta(A: Tensor, B: Tensor, rank: int) -> Tensor:
     cannot see angles below 1e-8. A: (..., m, n), B: (..., p, n). Returns (..., rank) in [0, 1].
     Source: Björck and Golub (1973), doi:10.2307/2005662.
     """
-    V, U = _two_bases(A, B, rank, rank)
-    return _sines(V, U)
+    return sines(*_two_bases(A, B, rank, rank))
 
 
 @check.numpy_in_numpy_out
@@ -88,9 +76,9 @@ def principal_angles(A: Tensor, B: Tensor, rank: int) -> Tensor:
     the other is good. A: (..., m, n), B: (..., p, n). Returns (..., rank) in [0, π/2].
     """
     V, U = _two_bases(A, B, rank, rank)
-    cosines = torch.linalg.svdvals(V @ U.mT).clamp(max=1).flip(-1)
-    sines = _sines(V, U)
-    return torch.where(sines < cosines, torch.asin(sines), torch.acos(cosines))
+    cosine = singular_values(V @ U.mT).clamp(max=1).flip(-1)
+    sine = sines(V, U)
+    return torch.where(sine < cosine, torch.asin(sine), torch.acos(cosine))
 
 
 @check.numpy_in_numpy_out
@@ -103,11 +91,7 @@ def projection_distance(A: Tensor, B: Tensor, rank: int, norm: str = "max") -> T
     Raises ValueError for another norm, mismatched columns, or a bad rank.
     """
     check.one_of(norm, NORMS, "norm")
-    V, U = _two_bases(A, B, rank, rank)
-    if norm == "max":
-        return _max_entry(V, U)
-    sines = _sines(V, U)
-    return sines[..., 0] if norm == "spectral" else 2**0.5 * torch.linalg.vector_norm(sines, dim=-1)
+    return rowspace.distance(*_two_bases(A, B, rank, rank), norm)
 
 
 @check.numpy_in_numpy_out
@@ -124,8 +108,7 @@ def containment_distance(A: Tensor, B: Tensor, rank: int, larger_rank: int) -> T
             f"larger_rank must be at least rank = {rank}, got {larger_rank}: "
             f"a space cannot lie inside a smaller one"
         )
-    V, U = _two_bases(A, B, rank, larger_rank)
-    return _sines(V, U)[..., 0]
+    return rowspace.largest_sine(*_two_bases(A, B, rank, larger_rank))
 
 
 def _two_bases(A: Tensor, B: Tensor, rank_A: int, rank_B: int) -> tuple[Tensor, Tensor]:
@@ -134,27 +117,3 @@ def _two_bases(A: Tensor, B: Tensor, rank_A: int, rank_B: int) -> tuple[Tensor, 
     check.rank_within(rank_A, A)
     check.rank_within(rank_B, B, "B")
     return row_basis(A, rank_A), row_basis(B, rank_B).to(A.dtype)
-
-
-def _sines(V: Tensor, U: Tensor) -> Tensor:
-    """Singular values of V(I − UᵀU), largest first; the second pass removes rounding along U."""
-    residual = V - (V @ U.mT) @ U
-    residual = residual - (residual @ U.mT) @ U
-    if residual.shape[-1] > 2 * residual.shape[-2]:
-        residual = torch.linalg.qr(residual.mT, mode="r").R
-    return torch.linalg.svdvals(residual).clamp(max=1)
-
-
-def _max_entry(V: Tensor, U: Tensor) -> Tensor:
-    """max |VᵀV − UᵀU| over tiles of the upper triangle (the difference is symmetric)."""
-    n = V.shape[-1]
-    largest = torch.zeros(torch.broadcast_shapes(V.shape[:-2], U.shape[:-2])).to(V)
-    batch = max(1, largest.numel())
-    tile = max(64, int(TILE / batch**0.5))
-    for i in range(0, n, tile):
-        Vi, Ui = V[..., i : i + tile].mT, U[..., i : i + tile].mT
-        for j in range(i, n, tile):
-            difference = Vi @ V[..., j : j + tile] - Ui @ U[..., j : j + tile]
-            entry = difference.abs_().amax((-2, -1))
-            largest = torch.maximum(largest, entry)
-    return largest

@@ -8,7 +8,7 @@ F₀ = EᵀUΣ⁻¹, Q = P_q(Y), s = σ_k and t = s_{q+1}(Y).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -16,32 +16,46 @@ import torch
 from torch import Tensor
 
 from subspace_lib import _checks as check
-from subspace_lib.bounds import divide, rounding_allowance, singular_value
+from subspace_lib.bounds import divide, layer_weights
 from subspace_lib.certificate import INF, Certificate
 from subspace_lib.projectors import row_basis
+from subspace_lib.rowspace import (
+    balanced,
+    nth,
+    outside,
+    rounding_allowance,
+    rounding_unit,
+    singular_value,
+    singular_values,
+    top_norm,
+)
 
 EPS = torch.finfo(torch.float64).eps
+STEPS = 40  # of the golden-section search
 
 
 @dataclass(frozen=True)
-class _Parts:
-    """The quantities above, in units of ``scale`` (a power of two near the largest entry of Y).
+class Comparison:
+    """Y against R: the quantities above, in units of ``scale`` (a power of two, see ``balanced``).
 
-    In these units nothing over- or underflows; F₀, V and τ do not depend on the units.
-    tau = (‖F₀‖ + rounding)/(1 − t²/s²) bounds the tangent of the largest angle; ``sine`` its sine.
+    In these units nothing over- or underflows; F₀, V and the bounds do not depend on the units.
+    values: (..., j) leading singular values of Y, q + 1 at least. slack: rounding in any of them.
     """
 
     U: Tensor
     sigma: Tensor
-    V: Tensor
-    F0: Tensor
-    E: Tensor
     s: Tensor
-    t: Tensor
+    V: Tensor
+    E: Tensor
+    F0: Tensor
+    values: Tensor
     slack: Tensor
-    tau: Tensor
-    sine: Tensor
     scale: Tensor
+    q: int
+
+    @property
+    def t(self) -> Tensor:
+        return nth(self.values, self.q + 1)
 
     @property
     def gap(self) -> Tensor:
@@ -50,6 +64,48 @@ class _Parts:
     @property
     def threshold(self) -> Tensor:
         return 2 * self.slack * self.scale
+
+    @property
+    def tangent(self) -> tuple[Tensor, Tensor]:
+        """Bound on the tangent of the largest angle, and its rounding: τ is their sum."""
+        return _tangent(top_norm(self.F0) * self.s, self.s, self.t, self.slack)
+
+    @property
+    def sine(self) -> Tensor:
+        return _sine(*self.tangent)
+
+    def __getitem__(self, i: int) -> Comparison:
+        """One trial of a batch."""
+        own: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        own |= {name: value[i] for name, value in own.items() if isinstance(value, Tensor)}
+        return Comparison(**own)
+
+
+def compare(Y: Tensor, R: Tensor, q: int, values: Tensor | None = None) -> Comparison:
+    """Y (..., p, n) and orthonormal rows R (..., k, n) in float64; values: where they are known."""
+    Y, scale = balanced(Y)
+    coordinates = Y @ R.mT
+    U, sigma, Oh = torch.linalg.svd(coordinates, full_matrices=False)
+    E = Y - coordinates @ R
+    E = E - (E @ R.mT) @ R  # the second pass removes what rounding left along R
+    # a quotient beyond the range of doubles is vacuous in any case
+    F0 = (E.mT @ U) / sigma.clamp(min=1e-150)[..., None, :]
+    values = singular_values(Y) if values is None else values / scale[..., None]
+    slack = rounding_unit(max(Y.shape[-2:]), EPS) * values[..., 0]
+    s = nth(sigma, R.shape[-2])
+    return Comparison(U, sigma, s, R.mT @ Oh.mT, E, F0, values, slack, scale, q)
+
+
+def compare_checked(Y: Any, R: Any, q: int | None = None) -> Comparison:
+    """``compare`` of what a caller passed; q: None for the number of rows of R."""
+    Y, R = check.matrix(Y, "Y"), check.matrix(R, "R")
+    check.same_columns(Y, R, ("Y", "R"))
+    R = _orthonormal(R.double())
+    k = R.shape[-2]
+    q = k if q is None else check.rank_within(q, Y, "Y", "q")
+    if q < k:
+        raise ValueError(f"q must be at least the number of rows of R = {k}, got {q}")
+    return compare(Y.double(), R, q)
 
 
 def _orthonormal(R: Tensor) -> Tensor:
@@ -85,45 +141,26 @@ def _tangent(length: Tensor, s: Tensor, t: Tensor, slack: Tensor) -> tuple[Tenso
     return slope, torch.where(open_, 3 * slack / low / share, infinite)
 
 
-def _parts(Y: Any, R: Any, q: int | None, values: Tensor | None = None) -> tuple[_Parts, int]:
-    """values: the leading singular values of Y, q + 1 at least, where they are known already."""
-    Y, R = check.matrix(Y, "Y"), check.matrix(R, "R")
-    check.same_columns(Y, R, ("Y", "R"))
-    R = _orthonormal(R.double())
-    k = R.shape[-2]
-    q = k if q is None else check.rank_within(q, Y, "Y", "q")
-    if q < k:
-        raise ValueError(f"q must be at least the number of rows of R = {k}, got {q}")
-    Y, scale = _balanced(Y.double())
-    coordinates = Y @ R.mT
-    U, sigma, Oh = torch.linalg.svd(coordinates, full_matrices=False)
-    E = Y - coordinates @ R
-    E = E - (E @ R.mT) @ R  # the second pass removes what rounding left along R
-    values = torch.linalg.svdvals(Y) if values is None else values / scale[..., None]
-    s, t = _entry(sigma, k), _entry(values, q + 1)
-    slack = 10 * max(Y.shape[-2:]) * EPS * values[..., 0]
-    # a quotient beyond the range of doubles is vacuous in any case
-    F0 = (E.mT @ U) / sigma.clamp(min=1e-150)[..., None, :]
-    size = torch.linalg.matrix_norm(F0, 2)
-    slope, offset = _tangent(size * s, s, t, slack)
-    tau = torch.where(slope < INF, slope + offset, slope)
-    parts = _Parts(U, sigma, R.mT @ Oh.mT, F0, E, s, t, slack, tau, _sine(slope, offset), scale)
-    return parts, k
+def sine_from_sums(G: Tensor | None, C: Tensor, energy: float, t: Tensor, size: int) -> Tensor:
+    """The reference bound from sums over the columns of Y (p, n): C = YRᵀ, G = YYᵀ and ‖Y‖_F².
 
-
-def _balanced(Y: Tensor) -> tuple[Tensor, Tensor]:
-    """Y divided, without any rounding, by the power of two above its largest entry."""
-    exponent = torch.frexp(Y.abs().amax((-2, -1))).exponent
-    exponent = exponent.to(Y.dtype)  # torch 2.2 takes 2 to an integer power in float32
-    half = exponent // 2  # in two steps: 2^-1074 itself has no reciprocal
-    Y = torch.ldexp(torch.ldexp(Y, -half[..., None, None]), (half - exponent)[..., None, None])
-    return Y, torch.ldexp(torch.ones_like(Y[..., 0, 0]), exponent)
-
-
-def _entry(values: Tensor, index: int) -> Tensor:
-    """The index-th of falling values (..., j), counted from 1; 0 beyond them."""
-    inside = index <= values.shape[-1]
-    return values[..., index - 1] if inside else torch.zeros_like(values[..., 0])
+    EEᵀ = G − CCᵀ is all it needs of E, and where p×p is too much (G = None) ‖E‖_F takes the place
+    of ‖EᵀU‖ and of every s_{q+1}. t: the s_{q+1}(Y), any number of them; size: max(p, n).
+    """
+    unit = rounding_unit(size, EPS)
+    squares = torch.tensor(unit * energy, dtype=torch.float64)  # may be wrong in YYᵀ or YPYᵀ
+    U, sigma, _ = torch.linalg.svd(C, full_matrices=False)
+    s = nth(sigma, C.shape[-1]) - unit * energy**0.5
+    if not s > 0:
+        return torch.full_like(t, INF)
+    if G is None:
+        length = ((energy - C.square().sum()).clamp(min=0) + squares).sqrt()
+        t = length.expand_as(t)
+    else:
+        W = U * (sigma[-1] / sigma)
+        length = (top_norm(W.mT @ (G - C @ C.mT) @ W) + squares).sqrt()
+        t = (t.square() + squares).sqrt()
+    return _sine(*_tangent(length, s, t, torch.zeros_like(s)))
 
 
 def reference_bound(Y: Tensor, R: Tensor, q: int | None = None) -> Certificate:
@@ -136,15 +173,16 @@ def reference_bound(Y: Tensor, R: Tensor, q: int | None = None) -> Certificate:
     Y's largest entry, with a rounding allowance of 10 · max(p, n) · eps · ‖Y‖ on s, t and E.
     Raises ValueError for R without orthonormal rows, q < k, or mismatched columns.
     """
-    parts, k = _parts(Y, R, q)
+    found = compare_checked(Y, R, q)
+    slope, offset = found.tangent
     terms = {
-        "σ_k(YRᵀ)": parts.s * parts.scale,
-        "s_{q+1}(Y)": parts.t * parts.scale,
-        "‖F₀‖": torch.linalg.matrix_norm(parts.F0, 2),
-        "τ": parts.tau,
+        "σ_k(YRᵀ)": found.s * found.scale,
+        "s_{q+1}(Y)": found.t * found.scale,
+        "‖F₀‖": top_norm(found.F0),
+        "τ": torch.where(slope < INF, slope + offset, slope),
     }
-    quantity = f"‖(I − P_q(Y))Rᵀ‖, k = {k}"
-    return Certificate("Reference bound", quantity, parts.gap, parts.threshold, parts.sine, terms)
+    quantity, bound = f"‖(I − P_q(Y))Rᵀ‖, k = {R.shape[-2]}", _sine(slope, offset)
+    return Certificate("Reference bound", quantity, found.gap, found.threshold, bound, terms)
 
 
 @dataclass(frozen=True, repr=False)
@@ -163,17 +201,16 @@ def direction_bounds(Y: Tensor, R: Tensor, q: int | None = None) -> DirectionCer
     Direction by direction, where σ_i > t; ∞ elsewhere: those directions may be lost. ``bound`` is
     on the sine ‖(I − Q)v_i‖. Y, R, q and errors as in ``reference_bound``; bound: (..., k).
     """
-    parts, k = _parts(Y, R, q)
-    t, slack = parts.t[..., None], parts.slack[..., None]
-    outside = torch.linalg.vector_norm(parts.E.mT @ parts.U, dim=-2)  # ‖Eᵀu_i‖
-    slope, offset = _tangent(outside, parts.sigma, t, slack)
-    scale = parts.scale[..., None]
-    gap, threshold = (parts.sigma - t) * scale, (2 * slack * scale).expand_as(slope)
-    terms = {"σ_i": parts.sigma * scale, "‖Eᵀu_i‖": outside * scale, "τ_i": slope}
+    found = compare_checked(Y, R, q)
+    t, slack, scale = (part[..., None] for part in (found.t, found.slack, found.scale))
+    length = torch.linalg.vector_norm(found.E.mT @ found.U, dim=-2)  # ‖Eᵀu_i‖
+    slope, offset = _tangent(length, found.sigma, t, slack)
+    gap, threshold = (found.sigma - t) * scale, (2 * slack * scale).expand_as(slope)
+    terms = {"σ_i": found.sigma * scale, "‖Eᵀu_i‖": length * scale, "τ_i": slope}
+    quantity, bound = f"‖(I − P_q(Y))v_i‖, k = {R.shape[-2]}", _sine(slope, offset)
     return DirectionCertificate(
-        "Direction bounds", f"‖(I − P_q(Y))v_i‖, k = {k}", gap, threshold, _sine(slope, offset),
-        terms, parts.V.mT,
-    )  # fmt: skip
+        "Direction bounds", quantity, gap, threshold, bound, terms, found.V.mT
+    )
 
 
 def affine_reference(clean: Tensor, rank: int) -> Tensor:
@@ -187,8 +224,7 @@ def affine_reference(clean: Tensor, rank: int) -> Tensor:
 
 def _with_ones(V: Tensor) -> Tensor:
     ones = torch.full_like(V[..., :1, :], V.shape[-1] ** -0.5)
-    h = ones - (ones @ V.mT) @ V
-    h = h - (h @ V.mT) @ V
+    h = outside(ones, V)
     size = torch.linalg.vector_norm(h, dim=-1, keepdim=True)
     if (size < V.shape[-1] * torch.finfo(V.dtype).eps ** 0.75).any():
         raise ValueError(
@@ -238,19 +274,16 @@ def one_step_bound(
     clean: (..., m, n) of rank r exactly, W: (..., p, m), Y: (..., p, n) → (...). Raises
     ValueError for shapes that do not fit or scale ≤ 0.
     """
-    S, W, Y = check.matrix(clean, "clean"), check.matrix(W, "W"), check.matrix(Y, "Y")
-    check.same_columns(S, Y, ("clean", "Y"))
-    if W.shape[-1] != S.shape[-2] or W.shape[-2] != Y.shape[-2]:
-        raise ValueError(
-            f"W must be ({Y.shape[-2]}, {S.shape[-2]}) to map clean {tuple(S.shape)} to Y "
-            f"{tuple(Y.shape)}, got {tuple(W.shape)}; pass the weights that produced Y"
-        )
-    r = check.rank_within(rank, S, "clean")
+    S = check.matrix(clean, "clean")
+    W, Y = layer_weights(S, W, Y)
+    r, unit = (
+        check.rank_within(rank, S, "clean"),
+        rounding_unit(max(S.shape[-2:]), torch.finfo(S.dtype).eps),
+    )
     S, W = S.double(), W.double()
     A, Y = torch.broadcast_tensors(W @ S, Y.double())
     # what rounding leaves in the product WX*, which may be far smaller than its factors
-    product = torch.linalg.matrix_norm(W, 2) * torch.linalg.matrix_norm(S)
-    slack = 10 * max(S.shape[-2:]) * EPS * product
+    slack = unit * top_norm(W) * torch.linalg.matrix_norm(S)
     if scale is None:  # near c = 1 the search sees half of the digits, least squares all of them
         fit = (A * Y).sum((-2, -1)) / A.square().sum((-2, -1)).clamp(min=1e-300)
         one, other = (_one_step(A, Y, r, c, slack) for c in (_best_scale(A, Y, r), fit.abs() + EPS))
@@ -270,23 +303,23 @@ def one_step_bound(
 def _one_step(A: Tensor, Y: Tensor, r: int, c: Tensor, slack: Tensor) -> tuple[Tensor, ...]:
     """Gap, threshold, bound, then the terms; ``slack`` is the error that A carries."""
     B = c[..., None, None] * A
-    error, slack = torch.linalg.matrix_norm(Y - B, 2), rounding_allowance(B, Y) + c * slack
+    error, slack = top_norm(Y - B), rounding_allowance(B, Y) + c * slack
     weakest, rest = singular_value(B, r), singular_value(Y, r + 1)
     gap = weakest - rest
     bound = divide(error + slack, gap - 2 * slack)
     return gap, error + 3 * slack, bound, c, weakest, rest, error
 
 
-def _best_scale(A: Tensor, Y: Tensor, r: int, steps: int = 40) -> Tensor:
+def _best_scale(A: Tensor, Y: Tensor, r: int) -> Tensor:
     """Golden-section search over u = 1/c of ‖uY − A‖/(s_r(A) − u s_{r+1}(Y)).
 
     The quotient of a convex function and a positive affine one has convex sublevel sets, so the
     search finds the minimum. A quotient below 1 forces u < 2‖A‖/‖Y‖. Norms come from p×p Gram
     matrices: half of the digits, enough to choose c.
     """
-    s, values = singular_value(A, r), torch.linalg.svdvals(Y)
-    rest, tiny = _entry(values, r + 1), torch.finfo(A.dtype).tiny
-    high = 2 * singular_value(A, 1) / values[..., 0].clamp(min=tiny)
+    signal, values, tiny = singular_values(A), singular_values(Y), torch.finfo(A.dtype).tiny
+    s, rest = nth(signal, r), nth(values, r + 1)
+    high = 2 * signal[..., 0] / values[..., 0].clamp(min=tiny)
     high = torch.where(rest > 0, torch.minimum(high, s / rest.clamp(min=tiny)), high)
     squares = A @ A.mT, A @ Y.mT, Y @ Y.mT
 
@@ -297,7 +330,7 @@ def _best_scale(A: Tensor, Y: Tensor, r: int, steps: int = 40) -> Tensor:
         return divide(size, s - u * rest)
 
     golden, low = (5**0.5 - 1) / 2, torch.zeros_like(high)
-    for _ in range(steps):
+    for _ in range(STEPS):
         left, right = high - golden * (high - low), low + golden * (high - low)
         better = quotient(left) <= quotient(right)
         low, high = torch.where(better, low, left), torch.where(better, right, high)

@@ -19,8 +19,9 @@ from torch import Tensor
 from evidence.experiment import Setting, experiment
 from evidence.measures import spectral_accuracy
 from evidence.paper import PaperConfig, follow, names, paper_data, single
-from subspace_lib import diagnostics as measure
+from subspace_lib import rowspace
 from subspace_lib.data import UnionOfSubspaces
+from subspace_lib.diagnostics import diagnose
 from subspace_lib.entrywise import certify_clusters
 from subspace_lib.networks import FeedForward, Params
 from subspace_lib.projectors import row_basis
@@ -86,12 +87,12 @@ def describe(pre: Tensor, Y: Tensor, clean: Tensor, labels: Tensor, rank: int) -
     share_r, share_r1: of P(X*) inside the top r, r + 1 directions of Y. distance: ‖P(X*) − P_r(Y)‖.
     accuracy: spectral clustering of |P_{r+1}(Y)|.
     """
-    V = measure.factor(Y, rank + 1).V
+    V = rowspace.factor(Y, rank + 1, gram=True).V
     weight = (clean @ V.mT).square().sum(-2) / rank
     return {
         "share_r": weight[:, :rank].sum(-1),
         "share_r1": weight.sum(-1),
-        "distance": measure.distance(clean, V[:, :rank])["spectral"],
+        "distance": rowspace.distance(clean, V[:, :rank], "spectral"),
         "negative_share": (pre < 0).double().mean((-2, -1)),
         "accuracy": spectral_accuracy(V, labels),
     }
@@ -107,7 +108,7 @@ def conclude(network: FeedForward, params: Params, data: UnionOfSubspaces) -> di
     Y = network.layers(params, data.X)[-1].post
     found = {
         "printed_ratio": torch.as_tensor(
-            measure.diagnose(network, params, data, groups=("chain",))[1]["printed_ratio"][0]
+            diagnose(network, params, data, groups=("chain",))[1]["printed_ratio"][0]
         ),
         "dead_units": (Y.abs().amax(-1) == 0).double().mean(-1),
     }
@@ -122,7 +123,7 @@ def conclude(network: FeedForward, params: Params, data: UnionOfSubspaces) -> di
 
 def picture(Y: Tensor, rank: int, every: int) -> np.ndarray:
     """|P_r(Y)| at every ``every``-th point as bytes, PICTURE_MAX the largest. Y: (p, n)."""
-    V = measure.factor(Y[None], rank).V[0, :, ::every]
+    V = rowspace.factor(Y[None], rank, gram=True).V[0, :, ::every]
     return ((V.mT @ V).abs() / PICTURE_MAX).clamp(max=1).mul(255).round().byte().cpu().numpy()
 
 

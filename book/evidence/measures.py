@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from subspace_lib import diagnostics as measure
+from subspace_lib import clustering
 
 
 def indicators(labels: Tensor) -> Tensor:
@@ -26,17 +26,17 @@ def shares(R: Tensor, V: Tensor) -> Tensor:
 
 def accuracy(labels: Tensor, found: Tensor) -> Tensor:
     """Share of the points in the right cluster, for clusterings found (c, n): (c,)."""
-    return measure.scores(labels, found, int(labels.max()) + 1)["acc"]
+    return clustering.batched_scores(labels, found, int(labels.max()) + 1)["acc"]
 
 
 def spectral_accuracy(V: Tensor, labels: Tensor) -> Tensor:
     """Accuracy of spectral clustering of |VᵀV|, the number of clusters known: (c,)."""
-    return accuracy(labels, measure.spectral_clusters(V, int(labels.max()) + 1))
+    return accuracy(labels, clustering.spectral_clusters(V, int(labels.max()) + 1))
 
 
 def linkage_accuracy(V: Tensor, labels: Tensor) -> Tensor:
     """Accuracy of single linkage on |VᵀV|, the number of clusters known: (c,)."""
-    return accuracy(labels, measure.single_linkage_labels(V, int(labels.max()) + 1))
+    return accuracy(labels, clustering.linkage_clusters(V, int(labels.max()) + 1))
 
 
 CLUSTERINGS = {"spectral": spectral_accuracy, "linkage": linkage_accuracy}

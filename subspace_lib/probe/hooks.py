@@ -215,7 +215,7 @@ class LayerProbe:
         angles, to be compared with chance_q = q/n (a random space) and shuffled_q (this very layer,
         averaged over all orders of the samples: higher where layer and reference both hold the
         constant vector), and above all with an untrained model. bound: reference bound on the sine
-        (containment_bound_q: on containment_q), verdict "holds" or "vacuous" (bound = inf).
+        (containment_bound_q: on containment_q), verdict "certifies", or "no gap" (bound = inf).
         acc, nmi, ari: ``ProjectorClustering`` of the layer at ``rank``, if labels were given.
         s_1, s_rank, s_next and spectrum: singular values of Y.
         Raises ValueError if fewer samples came than the reference has columns.
@@ -249,7 +249,7 @@ class LayerProbe:
         """
         flat: dict[str, float] = {}
         for row in self.table():
-            values = {**row, "certified": row["verdict"] == "holds"}
+            values = {**row, "certified": row["verdict"] == "certifies"}
             for key, value in values.items():
                 if isinstance(value, (bool, int, float)) and value == value:
                     flat[f"{row['layer'] or 'model'}/{key}"] = float(value)
@@ -259,7 +259,7 @@ class LayerProbe:
         """Share, largest sine with its bound, containment and accuracy, layer by layer.
 
         Dashed black: the share that shuffled samples would have. Hollow markers: from a sketch. A
-        vacuous bound is drawn at 1, the trivial one. Returns the axes.
+        bound that says nothing is drawn at 1. Returns the axes.
         """
         return plot_table(self.table(), self.rank, self.larger_ranks, ax)
 

@@ -7,7 +7,7 @@ R: (k, n) orthonormal rows, P = RᵀR. Exact sums over the batches: G = YYᵀ (p
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,12 @@ from torch import Tensor
 
 from subspace_lib.clustering import clustering_scores
 from subspace_lib.estimator import ProjectorClustering
-from subspace_lib.projectors import TILE, _sines
+from subspace_lib.reference import compare, sine_from_sums
+from subspace_lib.rowspace import distances, factor, nth, outside, rounding_unit, top_norm
 
 GRAM = 1024  # features up to which the p×p matrix YYᵀ is summed
 SMALL = 1 << 21  # entries up to which all of Y is kept anyway: 8 MB in single precision
 EPS = float(torch.finfo(torch.float64).eps)
-INF, NAN = float("inf"), float("nan")
 
 
 class LayerRecord:
@@ -46,6 +46,11 @@ class LayerRecord:
         self.S = sketch_rows(columns, width, seed)
         self.G = torch.zeros(p, p, dtype=torch.float64) if p <= GRAM else None
         self.kept = torch.zeros(width, n, dtype=torch.float64)
+
+    @property
+    def size(self) -> int:
+        """max(p, n), for rounding allowances."""
+        return max(self.features, self.kept.shape[1])
 
     @property
     def method(self) -> str:
@@ -92,29 +97,29 @@ def measure_layer(
     """One row of the probe's table."""
     k, n = R.shape
     V, spectrum, error = _leading_rows(record, max(k, *larger) if larger else k, k)
-    rank = min(k, len(V))
+    Q = V[:k]
     row: dict[str, Any] = {
-        "layer": record.name, "method": record.method, "features": record.features, "samples": n,
-        "rank": k, "layer_rank": int(_layer_rank(record, spectrum)),
-    }  # fmt: skip
-    Q = V[:rank]
-    sines = _sines(R, Q) if rank else torch.ones(k, dtype=R.dtype)
-    other = _sines(Q, R).square().sum() if rank else torch.tensor(0.0)
-    row["distance_max"] = largest_entry(R, Q)
-    row["distance_spectral"] = 1.0 if rank < k else float(sines.max())
-    row["distance_fro"] = math.sqrt(float(sines.square().sum() + other))
+        "layer": record.name,
+        "method": record.method,
+        "features": record.features,
+        "samples": n,
+        "rank": k,
+        "layer_rank": int(_layer_rank(record, spectrum)),
+    }
+    row |= {f"distance_{norm}": float(value) for norm, value in distances(R, Q).items()}
     for q in (k, *larger):
-        inside = _sines(R, V[:q]) if len(V) else torch.ones(k, dtype=R.dtype)
+        inside = outside(R, V[:q])
         if q > k:
-            row[f"containment_{q}"] = 1.0 if len(V[:q]) < k else float(inside.max())
+            row[f"containment_{q}"] = min(1.0, float(top_norm(inside)))
         row[f"share_{q}"] = 1 - float(inside.square().sum()) / k
         row[f"chance_{q}"] = min(q, n) / n
         row[f"shuffled_{q}"] = shuffled_share(R, V[:q])
-    row |= {f"s_{i}": _entry(spectrum, j) for i, j in (("1", 0), ("rank", k - 1), ("next", k))}
-    bound = reference_sine(record, R, spectrum)
-    row["bound"] = bound(k)
-    row["verdict"] = "holds" if row["bound"] < 1 else "vacuous"
-    row |= {f"containment_bound_{q}": bound(q) for q in larger}
+    row |= {f"s_{i}": float(nth(spectrum, j)) for i, j in (("1", 1), ("rank", k), ("next", k + 1))}
+    bound, *others = reference_sines(record, R, spectrum, [k, *larger]).tolist()
+    row |= {"bound": bound, "verdict": "certifies" if bound < 1 else "silent"}
+    row |= {f"containment_bound_{q}": value for q, value in zip(larger, others, strict=True)}
+    if bound == math.inf:
+        row["verdict"] = "no gap"
     row["sketch_error"] = error
     if labels is not None:
         row |= _scores(Q, labels, seed)
@@ -132,26 +137,22 @@ def shuffled_share(R: Tensor, V: Tensor) -> float:
     return (a * b + (k - a) * (len(V) - b) / max(n - 1, 1)) / k
 
 
-def _entry(spectrum: Tensor, index: int) -> float:
-    return float(spectrum[index]) if index < len(spectrum) else 0.0
-
-
 def _layer_rank(record: LayerRecord, spectrum: Tensor) -> int:
     """Singular values above the rounding of the layer's own precision (of a Gram matrix's)."""
-    size = max(record.features, record.kept.shape[1])
-    rtol = size**0.5 * torch.finfo(record.dtype).eps
+    rtol = record.size**0.5 * torch.finfo(record.dtype).eps
     if record.G is not None:
-        rtol = max(rtol, (size * EPS) ** 0.5)
+        rtol = max(rtol, (record.size * EPS) ** 0.5)
     return int((spectrum > rtol * spectrum[0]).sum())
 
 
 def _leading_rows(record: LayerRecord, count: int, k: int) -> tuple[Tensor, Tensor, float]:
     """Leading right singular vectors (≤ count, n), the singular values, and the sketch's error."""
     kept = record.kept.double()
-    V, s = _right_vectors(kept)
+    space = factor(kept, min(kept.shape))
+    V, s = space.V, space.s
     if record.S is None or record.G is None:
         found = min(count, _layer_rank(record, s))
-        return V[:found], s, 0.0 if record.exact else NAN
+        return V[:found], s, 0.0 if record.exact else math.nan
     # The sketch Z = SY fixes a space of rows; inside it Y is known through G: Y Vᵀ = G Sᵀ A D⁻¹
     # for Z = A D V. Its singular vectors there are better than those of Z.
     G, S = record.G, record.S.cpu()
@@ -164,67 +165,21 @@ def _leading_rows(record: LayerRecord, count: int, k: int) -> tuple[Tensor, Tens
     found = min(count, _layer_rank(record, spectrum), len(inside))
     # Wedin with A = Y P_Z and B = Y: (B − A)V₁ = 0, and (B − A)(B − A)ᵀ = G − MMᵀ
     lead = U[:, :k]
-    missing = torch.linalg.matrix_norm(lead.mT @ (G - M @ M.mT) @ lead, 2)
-    slack = _allowance(record) * (1 + 2 * float(s[0] / s[-1]))  # M was divided by s
-    gap = _entry(inside, k - 1) - math.sqrt(_entry(spectrum, k) ** 2 + slack)
+    missing = top_norm(lead.mT @ (G - M @ M.mT) @ lead)
+    divided = 1 + 2 * float(s[0] / s[-1])  # M was divided by s
+    slack = rounding_unit(record.size, EPS) * record.energy * divided
+    gap = float(nth(inside, k) - (nth(spectrum, k + 1) ** 2 + slack).sqrt())
     error = math.sqrt(float(missing) + slack) / gap if gap > 0 and found >= k else 1.0
     return (Wh @ V)[:found], spectrum, min(error, 1.0)
 
 
-def _right_vectors(Y: Tensor) -> tuple[Tensor, Tensor]:
-    """Right singular vectors as rows, and the singular values; by QR first where n ≫ p."""
-    if Y.shape[1] > 2 * Y.shape[0]:
-        Q, T = torch.linalg.qr(Y.mT)
-        _, s, Vh = torch.linalg.svd(T.mT, full_matrices=False)
-        return Vh @ Q.mT, s
-    _, s, Vh = torch.linalg.svd(Y, full_matrices=False)
-    return Vh, s
-
-
-def _allowance(record: LayerRecord) -> float:
-    """Rounding that sums over n samples may leave in YYᵀ or YPYᵀ: 10·max(p, n)·eps·‖Y‖_F²."""
-    return 10 * max(record.features, record.kept.shape[1]) * EPS * record.energy
-
-
-def reference_sine(record: LayerRecord, R: Tensor, spectrum: Tensor) -> Callable[[int], float]:
-    """q ↦ the reference bound τ/√(1 + τ²), τ = ‖F₀‖/(1 − t²/s²), t = s_{q+1}(Y).
-
-    As ``reference_bound``, from Y or, just as rigorous, from the exact sums: ‖F₀‖² is the norm of
-    Σ⁻¹UᵀEEᵀUΣ⁻¹. Without G, t ≤ ‖E‖_F and ‖EᵀU‖ ≤ ‖E‖_F take the place of what is not known.
-    """
-    if record.features < len(R):
-        return lambda q: INF
-    squares = _allowance(record)
-    C = record.kept.double() @ R.mT if record.exact else record.C
-    slack = squares / max(math.sqrt(record.energy), math.sqrt(EPS) * EPS)
-    U, sigma, _ = torch.linalg.svd(C, full_matrices=False)
-    s = float(sigma[-1]) - slack
-    if s <= 0:
-        return lambda q: INF
-    outside = max(record.energy - float(C.square().sum()), 0.0) + squares  # ‖E‖_F²
-    W = U / sigma
+def reference_sines(record: LayerRecord, R: Tensor, spectrum: Tensor, ranks: list[int]) -> Tensor:
+    """The reference bound at each of the ranks, from Y or, as rigorous, from the exact sums."""
     if record.exact:
-        E = record.kept.double() - C @ R
-        F0 = float(torch.linalg.matrix_norm(torch.linalg.qr(E.mT @ W, mode="r").R, 2)) + slack / s
-    elif record.G is not None:
-        small = W.mT @ (record.G - C @ C.mT) @ W * (sigma[-1] / s) ** 2
-        F0 = math.sqrt(float(torch.linalg.matrix_norm(small, 2)) + squares / s**2)
-    else:
-        F0 = math.sqrt(outside) / s
-
-    def bound(q: int) -> float:
-        if record.exact:
-            tail = (_entry(spectrum, q) + slack) ** 2
-        elif record.G is not None:
-            tail = _entry(spectrum, q) ** 2 + squares
-        else:
-            tail = outside
-        if tail >= s**2:
-            return INF
-        tau = F0 / (1 - tail / s**2)
-        return tau / math.sqrt(1 + tau**2)
-
-    return bound
+        found = compare(record.kept.double(), R, len(R), spectrum)
+        return torch.stack([replace(found, q=q).sine for q in ranks])
+    t = torch.stack([nth(spectrum, q + 1) for q in ranks])
+    return sine_from_sums(record.G, record.C, record.energy, t, record.size)
 
 
 def _scores(Q: Tensor, labels: np.ndarray, seed: int) -> dict[str, float]:
@@ -235,27 +190,3 @@ def _scores(Q: Tensor, labels: np.ndarray, seed: int) -> dict[str, float]:
         model = ProjectorClustering(classes, len(Q), random_state=seed)
         found = model.fit_predict(Q.mT.numpy())
     return clustering_scores(labels, found)
-
-
-def largest_entry(V: Tensor, U: Tensor) -> float:
-    """max |VᵀV − UᵀU| for orthonormal rows (k, n), (l, n); most tiles are ruled out unseen.
-
-    VᵀV − UᵀU = X D Xᵀ with at most k + l columns in X, so |entry ij| ≤ a_i a_j,
-    a_i² = Σ_l |D_l| X_il². Points in falling order of a, starting from the best diagonal entry.
-    """
-    F = torch.cat([V, U])
-    signs = torch.cat([torch.ones(len(V)), -torch.ones(len(U))]).to(F)
-    basis, T = torch.linalg.qr(F.mT)
-    values, W = torch.linalg.eigh((T * signs) @ T.mT)
-    X = basis @ W
-    a = (X.square() @ values.abs()).sqrt()
-    a, order = a.sort(descending=True)
-    X = X[order]
-    best = float((X.square() @ values).abs().max())
-    for i in range(0, len(X), TILE):
-        for j in range(i, len(X), TILE):
-            if float(a[i] * a[j]) <= best:
-                break
-            tile = (X[i : i + TILE] * values) @ X[j : j + TILE].mT
-            best = max(best, float(tile.abs_().max()))
-    return best

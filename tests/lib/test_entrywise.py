@@ -11,13 +11,9 @@ from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
 import subspace_lib as sl
-from subspace_lib.entrywise import (
-    _certified_points,
-    _entries,
-    _spanning_trees,
-    _weakest_edges,
-    certified_share,
-)
+from subspace_lib.clustering import cluster_trees
+from subspace_lib.entrywise import _certified_points, _entries, certified_share
+from subspace_lib.reference import compare, compare_checked
 
 F64 = torch.float64
 
@@ -59,14 +55,14 @@ def union(variance, trials=3, weights=20, seed=0, bias=0.0):
 def test_both_bounds_are_never_violated(case):
     Y, R = case
     cert = sl.entrywise.entrywise_bound(Y, R)
-    if cert.verdict != "holds":
+    if cert.verdict != "certifies":
         assert torch.isinf(cert.bound).all()
         return
     Q, P = sl.row_projector(Y, len(R)), R.T @ R
     assert ((Q - P).abs() <= cert.terms["A"]).all()
     assert ((Q - cert.terms["centre"]).abs() <= cert.terms["remainder"]).all()
     assert torch.equal(cert.bound, torch.minimum(cert.terms["A"], cert.terms["B"]))
-    entries, _ = _entries(Y, R)
+    entries = _entries(compare_checked(Y, R))
     assert (entries.lower <= Q.abs()).all()
     assert (Q.abs() <= entries.upper).all()
 
@@ -113,11 +109,11 @@ def test_negative_control_every_part_of_the_bound_is_needed(dropped):
     for seed in range(20):
         Y, R = layer(seed, 8, 5, 2, 0.3)
         cert = sl.entrywise.entrywise_bound(Y, R)
-        if cert.verdict != "holds":
+        if cert.verdict != "certifies":
             continue
         difference = sl.row_projector(Y, 2) - R.T @ R
         if dropped == "x":
-            F0 = _entries(Y, R)[1].F0
+            F0 = compare_checked(Y, R).F0
             weaker = (torch.linalg.matrix_norm(F0, 2) ** 2).expand_as(difference)
         elif dropped == "linear":
             root = (R.T @ R).diagonal().sqrt()
@@ -132,7 +128,7 @@ def test_negative_control_every_part_of_the_bound_is_needed(dropped):
 def test_without_a_gap_the_formula_would_be_wrong_and_the_bound_is_infinite():
     Y, R = np.diag([0.5, 1.0]), np.array([[1.0, 0.0]])
     cert = sl.entrywise.entrywise_bound(Y, R)
-    assert cert.verdict == "vacuous"
+    assert cert.verdict == "no gap"
     assert bool(
         torch.isinf(torch.as_tensor(cert.bound)).all()
     )  # F₀ = 0 here: γ = 0, while |Q − P| = 1
@@ -178,16 +174,6 @@ def test_units_do_not_matter(case, exponent):
         sl.entrywise.entrywise_bound(Y * 10**exponent, R),
     )
     torch.testing.assert_close(one.bound, other.bound, rtol=1e-6, atol=1e-9)
-
-
-@given(st.integers(0, 10**6), st.integers(1, 4), st.floats(0, 0.95))
-def test_weakest_edges_agree_with_the_connectivity_margin(seed, classes, zeros):
-    g = np.random.default_rng(seed)
-    A = g.uniform(size=(3, 12, 12)) * (g.uniform(size=(3, 12, 12)) > zeros)
-    A = np.maximum(A, A.swapaxes(-1, -2))
-    y = g.integers(0, classes, 12)
-    y = np.unique(y, return_inverse=True)[1]
-    assert _weakest_edges(A, y) == pytest.approx(sl.connectivity_margin(A, y))
 
 
 def recovered(Q, y, kept, c):
@@ -246,7 +232,8 @@ def test_kept_points_satisfy_the_conditions_and_never_beat_the_best_set(seed):
         found = connected_components((low > c) & ~across, directed=False)[0]
         return found == (sizes > 0).sum() and not (up[across] > c).any()
 
-    kept, c = _certified_points(lower, upper, y)
+    edges, order = cluster_trees(torch.from_numpy(lower), y)
+    kept, c = _certified_points(lower, upper, edges.numpy(), order.numpy(), y)
     assert fine(kept, c) or not kept.any()
     subsets = np.array([[(i >> j) & 1 for j in range(7)] for i in range(128)], dtype=bool)
     cuts = np.nextafter(np.unique(lower[lower > 0]), 0)
@@ -261,26 +248,11 @@ def test_the_share_alone_is_the_share_of_the_certificate(variance, singular_valu
     R = sl.row_basis(data.clean, 6)
     values = torch.linalg.svdvals(Y)[..., :9] if singular_values else None
     for y in (data.labels, torch.arange(60) % 3, torch.arange(60)):  # right, wrong, single points
-        found = certified_share(Y, R, y, values)
-        assert torch.equal(found, sl.certify_clusters(Y, R, y).certified_share)
+        found, whole = compare(Y, R, 6, values), sl.certify_clusters(Y, R, y).certified_share
+        torch.testing.assert_close(certified_share(found, y), whole)
+        torch.testing.assert_close(certified_share(found[1], y), whole[1])
     noise = torch.randn(3, 20, 60, generator=torch.Generator().manual_seed(0), dtype=F64)
-    assert (certified_share(noise, R, data.labels) == 0).all()
-
-
-@given(st.integers(0, 10**5), st.integers(1, 9))
-@settings(max_examples=30, deadline=None)
-def test_components_are_runs_of_the_spanning_tree(seed, m):
-    """For every threshold, ties among the weights included, against SciPy's components."""
-    weights = np.random.default_rng(seed).integers(0, 6, size=(3, m, m)) / 5
-    weights = np.maximum(weights, weights.transpose(0, 2, 1))
-    edges, order = _spanning_trees(weights)
-    for w, own, visits in zip(weights, edges, order, strict=True):
-        for c in np.unique(w):
-            _, expected = connected_components(w > c, directed=False)
-            found = np.empty(m, dtype=int)
-            found[visits] = np.concatenate([[0], (own <= c).cumsum()])
-            pairs = found[:, None] == found
-            assert np.array_equal(pairs, expected[:, None] == expected)
+    assert (certified_share(compare(noise, R, 6), data.labels) == 0).all()
 
 
 def test_the_share_falls_with_the_noise():

@@ -73,7 +73,7 @@ def test_numbers_equal_the_direct_computation():
         assert (row["s_rank"], row["s_next"]) == pytest.approx((float(s[5]), float(s[6])))
         found = sl.ProjectorClustering(3, 6, random_state=0).fit_predict(Y.mT.numpy())
         assert row["acc"] == pytest.approx(sl.clustering.accuracy(labels, found), abs=0.02)
-    assert table[0]["verdict"] == "holds"
+    assert table[0]["verdict"] == "certifies"
 
 
 def test_the_share_is_a_mean_squared_cosine():
@@ -146,11 +146,11 @@ def test_a_vacuous_bound_is_a_verdict_and_a_narrow_layer_cannot_hold_the_referen
     *_, relu, last = run(model, 0 * X + X, ["0", "1", "2"], rank=6, reference=clean).table()
     assert last["layer_rank"] == 4
     assert last["distance_spectral"] == last["containment_12"] == 1
-    assert (last["bound"], last["verdict"]) == (np.inf, "vacuous")
+    assert (last["bound"], last["verdict"]) == (np.inf, "no gap")
     assert relu["layer_rank"] > 6
     noise = torch.randn(X.shape, generator=torch.Generator().manual_seed(0), dtype=X.dtype)
     (row,) = run(nn.Sequential(nn.Identity()), noise, ["0"], rank=6, reference=clean).table()
-    assert row["verdict"] == "vacuous" or row["bound"] > 0.9
+    assert row["verdict"] == "no gap" or row["bound"] > 0.9
 
 
 @pytest.mark.parametrize("exact", [True, False])
@@ -174,7 +174,7 @@ def test_a_dead_layer():
     (row,) = run(model, X, ["1"], rank=6, reference=clean, labels=labels).table()
     assert row["layer_rank"] == 0
     assert row["distance_spectral"] == 1
-    assert row["verdict"] == "vacuous"
+    assert row["verdict"] == "no gap"
     assert row["acc"] == pytest.approx(1 / 3)
 
 
@@ -186,18 +186,6 @@ def test_orthonormal_rows_are_a_reference():
     ]
     values = [table[0]["distance_fro"] for table in tables]
     assert values == pytest.approx([values[0]] * 3)
-
-
-def test_the_largest_entry_against_the_full_matrix(monkeypatch):
-    monkeypatch.setattr(layers_module, "TILE", 7)
-    for seed in range(20):
-        g = torch.Generator().manual_seed(seed)
-        A, B = (torch.randn(3, 50, generator=g, dtype=torch.float64) for _ in range(2))
-        A = A * (torch.rand(50, generator=g, dtype=torch.float64) ** (seed % 4))
-        B = A + 10.0 ** (-seed % 5) * B
-        full = float((sl.row_projector(A, 3) - sl.row_projector(B, 3)).abs().max())
-        found = layers_module.largest_entry(sl.row_basis(A, 3), sl.row_basis(B, 3))
-        assert found == pytest.approx(full, abs=1e-12)
 
 
 class Shared(nn.Module):

@@ -9,7 +9,7 @@ from hypothesis import given
 from strategies import matrices, perturbed, with_spectrum
 
 import subspace_lib as sl
-from subspace_lib import projectors
+from subspace_lib import rowspace
 
 
 @given(matrices())
@@ -65,7 +65,7 @@ def test_tiles_and_long_matrices_agree_with_the_obvious_way(monkeypatch):
     B = A + 0.1 * torch.randn(2, 3, 5, 300, generator=g, dtype=torch.float64)
     V, W = (torch.linalg.svd(M, full_matrices=False).Vh[..., :4, :] for M in (A, B))
     obvious = (V.mT @ V - W.mT @ W).abs().amax((-2, -1))
-    monkeypatch.setattr(projectors, "TILE", 64)
+    monkeypatch.setattr(rowspace, "TILE", 64)
     distance = sl.projection_distance(A, B, 4)
     assert torch.allclose(distance, obvious, atol=1e-12)
     one = sl.projection_distance(A[1, 2], B[1, 2], 4)

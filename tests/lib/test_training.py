@@ -584,7 +584,7 @@ def test_any_function_of_the_network_and_a_checkpoint_measures():
 def test_batched_prim_is_single_linkage(seed, rank, clusters):
     g = torch.Generator().manual_seed(seed)
     V = torch.randn(3, rank, 14, generator=g, dtype=F64)
-    fast = dg.single_linkage_labels(V, clusters)
+    fast = sl.clustering.linkage_clusters(V, clusters)
     slow = sl.clustering.single_linkage(V.mT @ V, clusters)
     for a, b in zip(fast, slow, strict=True):
         assert sl.clustering.accuracy(a, b) == 1
@@ -595,7 +595,7 @@ def test_batched_prim_is_single_linkage(seed, rank, clusters):
 def test_batched_scores_are_those_of_scikit_learn(found):
     true = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2])
     batch = torch.tensor([found, [0] * 9])
-    fast = dg.scores(true, batch, 3)
+    fast = sl.clustering.batched_scores(true, batch, 3)
     for i in range(2):
         for name, value in sl.clustering.clustering_scores(true, batch[i]).items():
             assert float(fast[name][i]) == pytest.approx(value, abs=1e-12)

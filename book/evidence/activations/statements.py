@@ -11,8 +11,8 @@ from torch import Tensor
 from evidence import instances as make
 from evidence.instances import NEARLY
 from evidence.statement import Sides, statement
-from subspace_lib.bounds import singular_value
 from subspace_lib.projectors import projection_distance
+from subspace_lib.rowspace import singular_value
 
 SHAPES: tuple[Callable[[Tensor], Tensor], ...] = (
     torch.relu,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from evidence import instances as make
 from evidence.statement import Sides, statement
-from subspace_lib.bounds import singular_value
+from subspace_lib.rowspace import singular_value
 
 Activation = Callable[[Tensor], Tensor]
 HALF: tuple[tuple[Activation, float], ...] = (

@@ -28,10 +28,10 @@ from evidence.paper import (
     paper_data,
     single,
 )
-from subspace_lib import diagnostics as measure
+from subspace_lib import rowspace
 from subspace_lib.data import UnionOfSubspaces
 from subspace_lib.networks import Convolutional, FeedForward, Layer, Network, Transformer
-from subspace_lib.reference import affine_reference
+from subspace_lib.reference import affine_reference, compare
 from subspace_lib.trajectory import Checkpoint
 
 RATE, READY = 0.003, 0.9  # ``needed``: directions until nine tenths of P(X*) are inside
@@ -120,9 +120,9 @@ def describe(Y: Tensor, data: UnionOfSubspaces, clean: Tensor, cluster: bool) ->
     q, affine_q for R = row(X*) + 1ᵀ. Clusterings are NaN unless ``cluster``.
     """
     r, K, labels, n = data.rank, data.n_clusters, data.labels, Y.shape[-1]
-    space = measure.factor(Y, n)
+    space = rowspace.factor(Y, n, gram=True)
     V = space.V
-    found = {f"clean_to_post_{k}": v for k, v in measure.distance(clean, V[:, :r]).items()}
+    found = {f"clean_to_post_{k}": v for k, v in rowspace.distances(clean, V[:, :r]).items()}
     inside = shares(clean, V)
     sizes = dict(zip(SHARES, (r, r + 1, 2 * r, 4 * r, 8 * r, n), strict=True))
     found |= {f"share_{name}": inside[:, min(q, n) - 1] for name, q in sizes.items()}
@@ -134,7 +134,7 @@ def describe(Y: Tensor, data: UnionOfSubspaces, clean: Tensor, cluster: bool) ->
     for name, R, allowed in (("bound", clean, ("r1", "2r")), ("affine", both, ("r1", "2r", "4r"))):
         for size in allowed:
             q = min(sizes[size], n)
-            found[f"{name}_{size}"] = measure.reference_bound(Y, space, R, q)
+            found[f"{name}_{size}"] = compare(Y, R, q, space.s).sine
     found |= dict.fromkeys(FOUND, torch.full_like(found["labels_r1"], torch.nan))
     if cluster:
         for name, q in (("r", r), ("r1", r + 1), ("K", K)):
@@ -145,7 +145,7 @@ def describe(Y: Tensor, data: UnionOfSubspaces, clean: Tensor, cluster: bool) ->
 
 def _table(layers: Sequence[Layer], data: UnionOfSubspaces, cluster: bool) -> dict[str, np.ndarray]:
     """MEASURED, (ROWS, trials) each; rows without a layer are NaN."""
-    clean = measure.factor(data.clean, data.rank).V
+    clean = rowspace.factor(data.clean, data.rank, gram=True).V
     rows = [describe(layer.post.double(), data, clean, cluster) for layer in layers]
     found = {k: np.stack([row[k].cpu().numpy() for row in rows]) for k in MEASURED}
     return {k: _filled(v, 0, ROWS) for k, v in found.items()}

@@ -149,7 +149,7 @@ def read(model: nn.Module, data: Digits, config: Config, setting: Setting) -> di
 
 
 def _value(row: dict[str, Any], name: str) -> float:
-    return float(row["verdict"] == "holds") if name == "certified" else row.get(name, np.nan)
+    return float(row["verdict"] == "certifies") if name == "certified" else row.get(name, np.nan)
 
 
 @torch.no_grad()

@@ -10,8 +10,8 @@ from torch import Tensor
 from evidence import instances as make
 from evidence.instances import ROUNDING
 from evidence.statement import Sides, statement
-from subspace_lib.bounds import singular_value
 from subspace_lib.projectors import row_basis, row_projector
+from subspace_lib.rowspace import singular_value
 
 DRAWS = 100  # rotations averaged in one instance of Proposition 19.2
 

@@ -12,9 +12,9 @@ from evidence import instances as make
 from evidence.instances import NEARLY
 from evidence.projector.statements import attack
 from evidence.statement import Sides, statement
-from subspace_lib.bounds import singular_value
 from subspace_lib.entrywise import certify_clusters, entrywise_bound, entrywise_margin
 from subspace_lib.projectors import row_basis, row_projector
+from subspace_lib.rowspace import singular_value
 
 
 def near(seed: int, count: int) -> tuple[Tensor, Tensor]:

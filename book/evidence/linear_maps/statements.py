@@ -8,8 +8,9 @@ from torch import Tensor
 from evidence import instances as make
 from evidence.instances import NEARLY
 from evidence.statement import Sides, statement
-from subspace_lib.bounds import rounding_allowance, singular_value, wedin_bound
+from subspace_lib.bounds import wedin_bound
 from subspace_lib.projectors import projection_distance
+from subspace_lib.rowspace import rounding_allowance, singular_value
 
 EYE = make.eye(10)
 

@@ -22,7 +22,7 @@ from evidence.measures import spectral_accuracy
 from evidence.paper import names, single
 from subspace_lib import _checks as check
 from subspace_lib import _random as rnd
-from subspace_lib import diagnostics as measure
+from subspace_lib import rowspace
 from subspace_lib.data import ObservedData, from_matrix, stack
 from subspace_lib.networks import FeedForward, Params
 from subspace_lib.training import train
@@ -212,7 +212,7 @@ def describe(pre: Tensor, Y: Tensor, R: Tensor) -> dict[str, Tensor]:
     λ_1/λ_r, infinite where the rank is below r; share_r1: the share of P_r(X) in the top r + 1.
     """
     r = R.shape[-2]
-    space = measure.factor(Y, min(r + 1, *Y.shape[-2:]))
+    space = rowspace.factor(Y, min(r + 1, *Y.shape[-2:]), gram=True)
     G = Y @ Y.mT  # Σλ and Σλ² need no decomposition
     total = Y.square().sum((-2, -1))
     ratio = space.s[..., r - 1] / space.s[..., 0]  # NaN where all units are dead
@@ -220,7 +220,7 @@ def describe(pre: Tensor, Y: Tensor, R: Tensor) -> dict[str, Tensor]:
         "dead_share": (Y == 0).all(-1).double().mean(-1),
         "negative_share": (pre < 0).double().mean((-2, -1)),
         "participation": torch.where(total > 0, total**2 / G.square().sum((-2, -1)), 0.0),
-        "condition": torch.where(ratio > measure.EPS, ratio**-2, torch.inf),
+        "condition": torch.where(ratio > space.eps, ratio**-2, torch.inf),
         "share_r1": (space.V @ R.mT).square().sum((-2, -1)) / r,
     }
 
@@ -344,7 +344,10 @@ def _start_clusters(
     if setting["lr"] != rate or setting["objective"] != "classify":
         return {"clusters": nothing, "data_clusters": nothing}
     Y = network.layers({key: p.double() for key, p in params.items()}, data.X)[-1].post
-    spaces = {"clusters": measure.factor(Y, data.rank).V, "data_clusters": row_space(data)}
+    spaces = {
+        "clusters": rowspace.factor(Y, data.rank, gram=True).V,
+        "data_clusters": row_space(data),
+    }
     return {name: spectral_accuracy(V, data.labels).numpy() for name, V in spaces.items()}
 
 

@@ -22,7 +22,7 @@ from evidence.paper import (
     paper_data,
     single,
 )
-from subspace_lib import diagnostics as measure
+from subspace_lib import rowspace
 from subspace_lib.networks import FeedForward
 from subspace_lib.projectors import row_basis
 
@@ -71,7 +71,7 @@ def describe(
     V = torch.linalg.svd(Y, full_matrices=False).Vh
     s = torch.linalg.svdvals(Y)
     alive = V * (s > 1e-10 * s[:, :1])[..., None]
-    found = {f"clean_to_post_{k}": v for k, v in measure.distance(clean, V[:, :rank]).items()}
+    found = {f"clean_to_post_{k}": v for k, v in rowspace.distances(clean, V[:, :rank]).items()}
     for name, q in (("r", rank), ("r1", rank + 1), ("2r", 2 * rank)):
         found[f"share_{name}"] = share_inside(clean, V[:, :q])
     for name, B in (("K", V[:, :K]), ("r", V[:, :rank]), ("all", alive)):

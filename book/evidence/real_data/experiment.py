@@ -18,10 +18,11 @@ from evidence import paper
 from evidence.datasets import EMBEDDED, TABLE, Dataset, load_dataset
 from evidence.experiment import Setting, experiment
 from evidence.paper import names, single
-from subspace_lib import diagnostics as measure
+from subspace_lib import clustering, rowspace
 from subspace_lib._random import generator
 from subspace_lib.clustering import clustering_scores, cross_energy
 from subspace_lib.data import ObservedData, from_matrix, stack
+from subspace_lib.diagnostics import diagnose
 from subspace_lib.networks import FeedForward, Params
 
 DATA = "SUBSPACE_DATA"  # a folder with one folder per data set, named as ``load_dataset`` does
@@ -189,8 +190,8 @@ def cluster_scores(V: Tensor, labels: Tensor) -> Tensor:
     """(c, methods, scores) of single linkage and spectral clustering on |VᵀV|. V: (c, q, n)."""
     K = int(labels.max()) + 1
     rows = []
-    for method in (measure.single_linkage_labels, measure.spectral_clusters):
-        found = measure.scores(labels, method(V, K), K)
+    for method in (clustering.linkage_clusters, clustering.spectral_clusters):
+        found = clustering.batched_scores(labels, method(V, K), K)
         rows.append(torch.stack([found[name] for name in SCORES], -1))
     return torch.stack(rows, 1)
 
@@ -202,7 +203,7 @@ def describe(Y: Tensor, V: Tensor, labels: Tensor, ranks: tuple[int, int]) -> di
     spectral distance ‖P_r(X) − P_r(Y)‖. At the two ranks: distance in the largest entry,
     cross-class energy.
     """
-    U = measure.factor(Y, LARGEST + 1).V  # (L, 41, n), zero beyond the rank of Y
+    U = rowspace.factor(Y, LARGEST + 1, gram=True).V  # (L, 41, n), zero beyond the rank of Y
     weight = (U @ V.mT).square().cumsum(1).cumsum(2)  # [q − 1, r − 1] = ‖V_q V_rᵀ‖_F²
     grids = {k: torch.full((len(Y), len(GRID)), torch.nan, dtype=Y.dtype) for k in GRIDS}
     for j, r in enumerate(GRID):
@@ -210,10 +211,10 @@ def describe(Y: Tensor, V: Tensor, labels: Tensor, ranks: tuple[int, int]) -> di
             break
         for name, q in (("share_r", r), ("share_r1", r + 1)):
             grids[name][:, j] = weight[:, q - 1, r - 1] / r
-        grids["spectral"][:, j] = measure.distance(V[None, :r], U[:, :r])["spectral"]
+        grids["spectral"][:, j] = rowspace.distance(V[None, :r], U[:, :r], "spectral")
     two: dict[str, list[Tensor]] = {"max": [], "cross": [], "share": [], "share1": []}
     for r in ranks:
-        two["max"].append(measure.distance(V[None, :r], U[:, :r])["max"])
+        two["max"].append(rowspace.distance(V[None, :r], U[:, :r], "max"))
         two["cross"].append(cross_energy(U[:, :r], labels))
         two["share"].append(weight[:, r - 1, r - 1] / r)
         two["share1"].append(weight[:, r, r - 1] / r)
@@ -281,7 +282,7 @@ def _sides(split: Halves) -> list[tuple[Tensor, Tensor, Tensor]]:
     found = []
     for A, labels in ((split.train, split.train_labels), (split.test, split.test_labels)):
         X = torch.from_numpy(A)
-        V = measure.factor(X[None], min(LARGEST, *X.shape)).V[0]
+        V = rowspace.factor(X[None], min(LARGEST, *X.shape), gram=True).V[0]
         found.append((X, torch.from_numpy(labels), V))
     return found
 
@@ -318,7 +319,7 @@ def _layers(network: FeedForward, params: Params, X: Tensor) -> tuple[Tensor, Te
 
 def _clusters(Y: Tensor, labels: Tensor, ranks: tuple[int, int]) -> Tensor:
     """(layers, ranks, methods, scores)."""
-    U = measure.factor(Y, max(ranks)).V
+    U = rowspace.factor(Y, max(ranks), gram=True).V
     return torch.stack([cluster_scores(U[:, :r], labels) for r in ranks], 1)
 
 
@@ -341,9 +342,7 @@ def measured(config: Config, setting: Setting, ready: Prepared) -> dict[str, np.
     ]
     keys = rows[0][0]
     found = {k: np.stack([np.stack([row[k] for row in leg]) for leg in rows]) for k in keys}
-    _, deep = measure.diagnose(
-        network, legs[-1], ready.bundle, groups=("chain", "reference", "certified")
-    )
+    _, deep = diagnose(network, legs[-1], ready.bundle, groups=("chain", "reference", "certified"))
     found |= {name: deep[name] for name in DEEP} | ready.arrays
     found |= {name: deep[name][0] for name in ("minimum_margin", "connectivity_margin")}
     sizes = [len(ready.splits[0].train), *(X.shape[1] for X, _, _ in ready.sides[0])]

@@ -16,9 +16,8 @@ from evidence.experiment import Setting, experiment
 from evidence.measures import accuracy, indicators, share_inside
 from evidence.paper import PaperConfig, follow, held_out, names, paper_data, single
 from evidence.relations.measures import neural_collapse, sharpness, sparse_self_expression
-from subspace_lib import diagnostics as measure
+from subspace_lib import clustering, rowspace
 from subspace_lib.data import UnionOfSubspaces
-from subspace_lib.estimator import _spectral_labels
 from subspace_lib.networks import FeedForward, Params
 from subspace_lib.projectors import row_basis
 
@@ -118,7 +117,7 @@ def describe(Y: Tensor, V: Tensor, labels: Tensor) -> dict[str, Tensor]:
     collapse = neural_collapse(Y, labels)
     return {
         **{f"share_{k}": share_inside(V, W[:, :q]) for k, q in (("K", K), ("r", r), ("r1", r + 1))},
-        "spectral": measure.distance(V, W[:, :r])["spectral"],
+        "spectral": rowspace.distance(V, W[:, :r], "spectral"),
         "labels_K": share_inside(L, W[:, :K]),
         "allowed_K": (inside + rho).square() / r,
         "heard": signal[:, K] / torch.linalg.matrix_norm(E, 2),
@@ -168,14 +167,14 @@ def find_clusters(Y: Tensor, K: int, rank: int, penalty: float) -> dict[str, Ten
     graphs = [csr_matrix(C + C.T) for C in sparse]
     near = [KMeans(K, n_init=10, random_state=0).fit_predict(A.mT.cpu().numpy()) for A in Y]
     return {
-        "P_r": measure.spectral_clusters(V[:, :rank], K),
-        "P_K": measure.spectral_clusters(V[:, :K], K),
-        "ridge": measure.spectral_clusters(root[..., None] * V, K),
+        "P_r": clustering.spectral_clusters(V[:, :rank], K),
+        "P_K": clustering.spectral_clusters(V[:, :K], K),
+        "ridge": clustering.spectral_clusters(root[..., None] * V, K),
         "sparse": torch.from_numpy(
-            np.stack([_spectral_labels(g, K, np.random.RandomState(0)) for g in graphs])
+            np.stack([clustering.spectral_labels(g, K, np.random.RandomState(0)) for g in graphs])
         ).to(Y.device),
         "k-means": torch.from_numpy(np.stack(near).astype(np.int64)).to(Y.device),
-        "linkage": measure.single_linkage_labels(V[:, :rank], K),
+        "linkage": clustering.linkage_clusters(V[:, :rank], K),
     }
 
 

@@ -15,8 +15,8 @@ from evidence.relations.measures import (
     sparse_self_expression,
 )
 from evidence.statement import Sides, statement
-from subspace_lib.bounds import singular_value
 from subspace_lib.projectors import row_basis, row_projector
+from subspace_lib.rowspace import singular_value
 
 
 def _nuclear(A: Tensor) -> Tensor:

@@ -10,8 +10,9 @@ from torch import Tensor
 from evidence import instances as make
 from evidence.instances import ROUNDING
 from evidence.statement import Sides, statement
-from subspace_lib.bounds import singular_value, wedin_bound
+from subspace_lib.bounds import wedin_bound
 from subspace_lib.projectors import row_projector, sin_theta
+from subspace_lib.rowspace import singular_value
 
 
 def pair(seed: int, count: int) -> tuple[Tensor, Tensor, int]:

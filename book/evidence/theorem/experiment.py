@@ -22,6 +22,7 @@ from subspace_lib.clustering import accuracy, connectivity_margin, minimum_margi
 from subspace_lib.data import UnionOfSubspaces, add_noise, sample_union
 from subspace_lib.networks import ACTIVATIONS
 from subspace_lib.projectors import projection_distance, row_basis, row_projector
+from subspace_lib.rowspace import rounding_unit
 
 Grid = tuple[int, ...]
 
@@ -124,11 +125,12 @@ def _one_trial(config: Config, setting: Setting, trial: int) -> tuple[Any, ...]:
     WX = W @ data.X
     Y = ACTIVATIONS[setting["activation"]](WX)
     mixed, output = torch.linalg.svdvals(WX), torch.linalg.svdvals(Y)
-    size, product = max(data.X.shape), clean.weights * torch.maximum(X[0], clean.signal[0])
+    product = clean.weights * torch.maximum(X[0], clean.signal[0])
+    unit = rounding_unit(max(data.X.shape), torch.finfo(X.dtype).eps)
     links = (
-        link_terms(clean.signal, X, _norm(data.noise), r, size, None),
-        link_terms(clean.mixed, mixed, _norm(W @ data.noise), r, size, product),
-        link_terms(output, mixed, _norm(Y - WX), r, size, clean.weights * X[0]),
+        link_terms(clean.signal, X, _norm(data.noise), r, unit, None),
+        link_terms(clean.mixed, mixed, _norm(W @ data.noise), r, unit, product),
+        link_terms(output, mixed, _norm(Y - WX), r, unit, clean.weights * X[0]),
     )
     gaps, errors = (torch.stack(side) for side in zip(*links, strict=True))
     holds = [

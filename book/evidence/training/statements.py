@@ -11,8 +11,8 @@ from torch import Tensor
 from evidence import instances as make
 from evidence.instances import ROUNDING
 from evidence.statement import Sides, statement
-from subspace_lib.bounds import singular_value
 from subspace_lib.projectors import row_basis, row_projector
+from subspace_lib.rowspace import singular_value
 
 Weights = tuple[Tensor, Tensor, Tensor]  # W (c, p, m), b (c, p), D (c, m, p)
 
