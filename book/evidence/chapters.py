@@ -14,11 +14,11 @@ SHARED = ("laboratory", "checked")  # modules of the floor that register an expe
 
 @cache
 def pages() -> list[tuple[str, str]]:
-    """("13_", "depth") for the page book/13_depth, ("", "ledger") for book/ledger, from _toc.yml."""
+    """("13_", "depth") for the page book/13_depth, ("", "ledger") for book/ledger."""
     toc = HERE.parents[1] / "_toc.yml"
     if not toc.exists():
         raise ValueError(f"{toc} gives the chapters their order, and it is not there; restore it")
-    return re.findall(r"^ *- file: book/(\d+_)?(\w+)$", toc.read_text("utf-8"), re.M)
+    return re.findall(r"^ *- file: book/(\d+[a-z]?_)?(\w+)$", toc.read_text("utf-8"), re.M)
 
 
 def order() -> list[str]:

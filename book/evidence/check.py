@@ -57,4 +57,3 @@ def main(arguments: list[str] | None = None) -> int:
         failed += not report.passed
     print(f"{len(chosen)} statements, {failed} failed; every control is a dropped hypothesis")
     return 1 if failed else 0
-
