@@ -41,6 +41,10 @@ TORCH_S = {
 IDS = [f"{type(net).__name__} {i}" for i, net in enumerate(NETWORKS)]
 
 
+def of(kind):
+    return [net for net in NETWORKS if isinstance(net, kind)]
+
+
 def randomised(net, trials=3, seed=0, device="cpu"):
     """Parameters with biases and gains that matter."""
     params = net.init("usual", trials=trials, seed=seed, dtype=F64, device=device)
@@ -133,7 +137,7 @@ def lstm_loop(params, sequence, squash):
     return sequence, torch.stack(candidates)
 
 
-@pytest.mark.parametrize("net", NETWORKS[4:7], ids=IDS[4:7])
+@pytest.mark.parametrize("net", of(Convolutional), ids=repr)
 def test_convolutional_is_a_loop_of_conv2d(net):
     params, X = randomised(net), columns()
     seen, out = net.forward(params, X)
@@ -157,7 +161,7 @@ def test_convolutional_is_a_loop_of_conv2d(net):
     assert [layer.previous for layer in seen][:6] == [None, None, None, 0, 1, 2]
 
 
-@pytest.mark.parametrize("net", NETWORKS[7:], ids=IDS[7:])
+@pytest.mark.parametrize("net", of(Transformer), ids=repr)
 def test_transformer_is_a_stack_of_torch_encoder_layers(net):
     params, X = randomised(net), columns()
     seen, out = net.forward(params, X)
