@@ -18,7 +18,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def chapters() -> list[str]:
     """The folders of the evidence in the order of the table of contents."""
-    listed = re.findall(r"file:\s*book/(?:\d+_)?(\w+)", (ROOT / "_toc.yml").read_text("utf-8"))
+    listed = re.findall(
+        r"file:\s*book/(?:\d+[a-z]?_)?(\w+)", (ROOT / "_toc.yml").read_text("utf-8")
+    )
     return [name for name in listed if (ROOT / "book/evidence" / name).is_dir()]
 
 
