@@ -1,5 +1,8 @@
 """What a page of the book needs: figures, sliders, exercises, two modes, rendered docstrings."""
 
+from importlib import import_module
+from typing import Any
+
 from page.docstrings import example, reference
 from page.exercises import check, close
 from page.figures import begin, show, use_style
@@ -15,7 +18,19 @@ __all__ = [
     "example",
     "explore",
     "mode_note",
+    "plot_chain",
+    "plot_margins",
+    "plot_points_3d",
+    "plot_sorted",
+    "plot_threshold_graph",
     "reference",
     "show",
     "use_style",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Drawings bring matplotlib and the library: imported when the first is asked for."""
+    if name.startswith("plot_"):
+        return getattr(import_module("page.drawings"), name)
+    raise AttributeError(f"module 'page' has no attribute {name!r}")

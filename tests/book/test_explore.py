@@ -76,13 +76,29 @@ def test_figures_draw_on_the_callers_axes():
     data = sl.sample_union(
         ambient_dim=10, n_subspaces=2, subspace_dim=2, points_per_subspace=6, seed=0
     )
-    P = sl.row_projector(data.X, 4)
-    for plot in (sl.figures.plot_projector, sl.figures.plot_margins):
+    P, y = sl.row_projector(data.X, 4), data.labels
+    plots = (
+        lambda ax: sl.figures.plot_projector(P, y, ax=ax),
+        lambda ax: page.plot_margins(P, y, {"ε": 0.01}, ax=ax),
+        lambda ax: page.plot_threshold_graph(P, y, 0.01, ax=ax),
+        lambda ax: page.plot_sorted(P, ax=ax, label="P"),
+        lambda ax: page.plot_chain(ax=ax),
+    )
+    for plot in plots:
         ax = plt.subplots()[1]
-        assert plot(P, data.labels, ax=ax) is ax
-    ax = plt.subplots()[1]
-    assert sl.figures.plot_threshold_graph(P, data.labels, 0.01, ax=ax) is ax
-    assert sl.figures.block_edges(data.labels).tolist() == [6]
+        assert plot(ax) is ax
+    plt.close("all")
+
+
+def test_a_projector_is_drawn_with_its_clusters_in_order():
+    labels = np.array([1, 0, 1, 0, 0])
+    P = (labels[:, None] == labels) * (1.0 + labels)
+    ax = sl.figures.plot_projector(P, labels)
+    drawn = np.asarray(ax.images[0].get_array())
+    assert drawn.diagonal().tolist() == [1, 1, 1, 2, 2]
+    assert not drawn[:3, 3:].any()
+    edges = [set(np.ravel(line.get_data())) - {0, 1} for line in ax.lines]
+    assert edges == [{2.5}, {2.5}]  # one cluster has three points
     plt.close("all")
 
 
