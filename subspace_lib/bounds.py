@@ -51,6 +51,14 @@ def wedin_bound(A: Tensor, B: Tensor, rank: int, form: str = "spectral") -> Cert
     nothing, and ``holds`` is False. A, B: (..., m, n) → Certificate of shape (...).
     Raises ValueError for different shapes or a bad rank. Source: Wedin (1972),
     doi:10.1007/BF01932678.
+
+    >>> sl.wedin_bound(data.X, noisy.X, rank=6)
+    Wedin, spectral: ‖sin Θ‖
+      ‖E‖        0.01632
+      gap        0.486
+      threshold  0.01632
+      bound      0.03358
+      verdict    certifies
     """
     check.one_of(form, WEDIN_FORMS, "form")
     A, B = check.matrix(A, "A"), check.matrix(B, "B")
@@ -106,6 +114,7 @@ def kappa(rank: int, margin: Tensor) -> Tensor:
 
 
 def positive_margin(margin: Tensor | float, like: Tensor) -> Tensor:
+    """ε as a tensor like the data; ValueError unless it is positive."""
     epsilon = torch.as_tensor(margin, dtype=like.dtype, device=like.device)
     if not (epsilon > 0).all():
         raise ValueError(f"margin must be positive, got {float(epsilon.min()):.3g}; see margins")
@@ -129,6 +138,7 @@ def _weights(W: Any, X: Tensor, name: str = "W") -> Tensor:
 
 
 def layer_weights(S: Tensor, W: Any, Y: Any) -> Pair:
+    """W and Y as matrices; ValueError unless Y may be an activation of W times data like S."""
     W, Y = check.matrix(W, "W"), check.matrix(Y, "Y")
     check.same_columns(S, Y, ("clean", "Y"))
     if W.shape[-1] != S.shape[-2] or W.shape[-2] != Y.shape[-2]:
@@ -146,6 +156,9 @@ def lemma_4_1(clean: Tensor, noise: Tensor, rank: int, margin: Tensor | float) -
     clean, noise: (..., m, n); margin: ε, (...) or a number → Certificate of shape (...).
     Raises ValueError for shapes that do not fit, a bad rank or margin ≤ 0.
     Source: OpenReview Pjcz6ik78E, with the proof repaired by Wedin (1972), doi:10.1007/BF01932678.
+
+    >>> bool(sl.bounds.lemma_4_1(data.X, 1e-3 * noisy.noise, 6, margin=0.1).holds)
+    True
     """
     S, Z = _signal(clean, noise)
     r, epsilon = check.rank_within(rank, S, "clean"), positive_margin(margin, S)
@@ -166,6 +179,10 @@ def lemma_4_2(
     link; bound: √(2r) (‖Z‖/δ₁ + ‖WZ‖/δ₂).
     clean, noise: (..., m, n); W: (..., p, m) → Certificate of shape (...). Errors and source as
     ``lemma_4_1``.
+
+    >>> W = torch.eye(30).double()[:20]  # ten coordinates are lost
+    >>> bool(sl.bounds.lemma_4_2(data.X, 1e-3 * noisy.noise, W, 6, margin=0.1).holds)
+    True
     """
     S, Z = _signal(clean, noise)
     W = _weights(W, S)
@@ -183,6 +200,9 @@ def lemma_4_3(WX: Tensor, Y: Tensor, rank: int, margin: Tensor | float) -> Certi
     δ₃ = s_r(Y) − s_{r+1}(WX). Y need not be an activation of WX: any matrix of that shape will do.
     bound: √(2r) ‖Y − WX‖/δ₃. WX, Y: (..., p, n) → Certificate of shape (...). Errors and source as
     ``lemma_4_1``.
+
+    >>> bool(sl.bounds.lemma_4_3(data.X, data.X + 1e-6, 6, margin=0.1).holds)
+    True
     """
     A, Y = check.matrix(WX, "WX"), check.matrix(Y, "Y")
     check.same_shape(A, Y, ("WX", "Y"))
@@ -236,6 +256,11 @@ def theorem_3_1(
     in the terms contain an allowance for rounding, against the certificate.
     clean, noise: (..., m, n); W: (..., p, m); Y: (..., p, n); margin: ε, (...) → (...).
     Raises ValueError for shapes that do not fit or margin ≤ 0. Source: OpenReview Pjcz6ik78E.
+
+    >>> W, Z = torch.eye(30).double(), 1e-3 * noisy.noise
+    >>> [sl.bounds.theorem_3_1(data.X, Z, W, sigma(data.X + Z), 6, margin=0.1).holds.item()
+    ...  for sigma in (torch.relu, lambda A: A)]
+    [False, True]
     """
     check.one_of(form, CHAIN_FORMS, "form")
     S, Z = _signal(clean, noise)
@@ -303,6 +328,11 @@ def depth_corollary(
     clean, noise: (..., m, n); layers: pairs (W_l (..., p_l, p_{l−1}), Y_l (..., p_l, n)), first
     layer first; margin: ε → Certificate of shape (...), its terms the gap and error of every link.
     Raises ValueError for no layers, shapes that do not fit or margin ≤ 0.
+
+    >>> W, Z = torch.eye(30).double(), 1e-3 * noisy.noise
+    >>> layers = [(W, data.X + Z), (W, data.X + Z)]  # two that change nothing
+    >>> bool(sl.bounds.depth_corollary(data.X, Z, layers, 6, margin=0.1).holds)
+    True
     """
     check.one_of(form, DEPTH_FORMS, "form")
     S, Z = _signal(clean, noise)

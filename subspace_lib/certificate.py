@@ -22,6 +22,10 @@ class Certificate:
     terms: the named numbers that went in.
     holds: gap > threshold. verdict: "certifies" where it holds, "no gap" for a gap ≤ 0, "silent"
     in between: the statement is true and says nothing.
+
+    >>> twice = torch.stack([noisy.X, data.X + noisy.X])
+    >>> sl.wedin_bound(data.X.expand(2, -1, -1), twice, rank=6).holds
+    tensor([ True, False])
     """
 
     statement: str

@@ -50,6 +50,11 @@ def connectivity_margin(P: Tensor, labels: Any) -> Tensor:
     single point contributes ∞. If ‖P − Q‖_max < ε_conn/2 and P is zero across clusters, the
     components of {|Q_ij| > ε_conn/2} are exactly the clusters.
     P: (..., n, n), labels: (n,). Returns (...); 0 where a block is not connected.
+
+    >>> margin = sl.connectivity_margin(P, data.labels)
+    >>> found = sl.clustering.cluster_by_threshold(P, margin / 2)
+    >>> sl.clustering.accuracy(data.labels, found)
+    1.0
     """
     P = check.square(P, "P")
     edges, _ = cluster_trees(P.detach().abs(), check.label_vector(labels, P.shape[-1]))
@@ -122,6 +127,10 @@ def single_linkage(Q: Tensor, n_clusters: int) -> Any:
     """K clusters without a threshold: cut the K − 1 weakest edges of the maximum spanning tree.
 
     Q: (..., n, n) symmetric; similarity is |Q|. Returns (..., n) int64, of Q's kind.
+
+    >>> found = sl.clustering.single_linkage(sl.row_projector(noisy.X, 6), n_clusters=3)
+    >>> sl.clustering.accuracy(data.labels, found)
+    1.0
     """
     A = check.square(Q, "Q")
     n = A.shape[-1]
@@ -137,6 +146,9 @@ def cluster_by_threshold(Q: Tensor, threshold: float) -> Any:
     """Connected components of the graph {|Q_ij| > threshold}, as labels 0, 1, …
 
     Q: (..., n, n) symmetric. Returns (..., n) int64, of Q's kind (array or tensor).
+
+    >>> sl.clustering.cluster_by_threshold(torch.tensor([[1, 0, 0.4], [0, 1, 0], [0.4, 0, 1]]), 0.3)
+    tensor([0, 1, 0])
     """
     A = check.square(Q, "Q")
     threshold = check.non_negative(threshold, "threshold")
@@ -284,6 +296,9 @@ def clustering_scores(true: Any, found: Any) -> dict[str, float]:
 
     ACC: share of points that agree under the best matching of cluster names (Hungarian method).
     NMI: mutual information over the mean of the entropies; ARI: Rand index adjusted for chance.
+
+    >>> sl.clustering.clustering_scores([0, 0, 1, 1], [1, 1, 0, 0])
+    {'acc': 1.0, 'nmi': 1.0, 'ari': 1.0}
     """
     n = len(true)
     y, z = check.label_vector(true, n, "true"), check.label_vector(found, n, "found")

@@ -105,6 +105,11 @@ def diagnose(
     Where Y has numerical rank below r, P_r(Y) is the projector on the row space it has.
     Computed in float64 from the parameters, on the device of the data. certify=False leaves
     the expensive groups NaN. Raises ValueError for another group, TypeError for other data.
+
+    >>> network = sl.FeedForward((30, 16, 30))
+    >>> names, found = sl.diagnostics.diagnose(network, network.init(trials=2, seed=0), noisy)
+    >>> names, found["acc"].shape
+    (('layer 1',), (1, 2))
     """
     check_columns(network, data.X)
     finite = torch.stack([torch.isfinite(p.flatten(1)).all(1) for p in params.values()]).all(0)

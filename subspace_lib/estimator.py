@@ -59,6 +59,10 @@ class ProjectorClustering(ClusterMixin, BaseEstimator):
     Raises ValueError for a rank above what the data have, or n_clusters above n_samples.
     Source: Costeira and Kanade (1998), doi:10.1023/A:1008000628999 (P, the shape interaction
     matrix); von Luxburg (2007), doi:10.1007/s11222-007-9033-z (spectral clustering).
+
+    >>> found = sl.ProjectorClustering(3, rank=6, random_state=0).fit_predict(noisy.X.T)
+    >>> sl.clustering.accuracy(data.labels, found)
+    1.0
     """
 
     def __init__(

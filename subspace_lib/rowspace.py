@@ -78,6 +78,10 @@ def factor(A: Tensor, q: int, *, gram: bool = False, eps: float | None = None) -
 
     gram allows AᵀA for p ≥ n; otherwise A itself is decomposed, or its triangular factor, which is
     as accurate. eps: of the precision of A, where it was converted.
+
+    >>> space = sl.rowspace.factor(noisy.X, 6)
+    >>> print(f"{space.value(6):.3f} {space.value(7):.3f}")
+    0.500 0.015
     """
     p, n = A.shape[-2:]
     found = _from_gram(A, q) if gram and p >= n else None
@@ -167,6 +171,7 @@ def sines(V: Tensor, U: Tensor) -> Tensor:
 
 
 def largest_sine(V: Tensor, U: Tensor) -> Tensor:
+    """Sine of the largest angle from V's row space into U's, (...)."""
     return top_norm(outside(V, U)).clamp(max=1)
 
 

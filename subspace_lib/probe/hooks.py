@@ -64,6 +64,12 @@ class LayerProbe:
     the ``with`` ends, also by an exception. Measured in float64 on the CPU.
     Raises ValueError for an unknown layer (lists the names), NaN in an output (names the layer and
     the batch), a number of samples that is not n, or a rank above what the reference has.
+
+    >>> model = torch.nn.Sequential(torch.nn.Linear(30, 20), torch.nn.ReLU()).double()
+    >>> with sl.LayerProbe(model, rank=6, reference=data.X) as probe:
+    ...     _ = model(noisy.X.T)  # a row per sample
+    >>> [row["layer"] for row in probe.table()]
+    ['0', '1']
     """
 
     def __init__(

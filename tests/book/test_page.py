@@ -2,12 +2,16 @@
 
 import re
 import sys
+from pkgutil import iter_modules
 from types import ModuleType
 
 import matplotlib.pyplot as plt
+import nbformat
 import pytest
+from chapters import ROOT
 
 import page
+import subspace_lib as sl
 from page.figures import chapter_number
 
 CONTENTS = """
@@ -189,6 +193,16 @@ def test_an_example_may_draw_and_may_stand_alone(toy):
     assert 'src="data:image/webp' in html
     assert 'alt="A line."' in html
     assert "from toy.room" in re.sub("<.*?>", "", page.example(toy[0]).data)
+
+
+def test_the_library_page_shows_every_name_at_the_top_and_every_module():
+    cells = nbformat.read(ROOT / "book/library.ipynb", 4).cells
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    calls = re.findall(r"page\.reference\(\s*sl(?:\.(\w+))?(.*?)\)", code, re.S)
+    top = [name for _, names in calls for name in re.findall(r'"(\w+)"', names)]
+    assert sorted(top) == sorted(name for name in sl.__all__ if callable(getattr(sl, name)))
+    modules = [m.name for m in iter_modules(sl.__path__) if not m.name.startswith("_")]
+    assert sorted(module for module, _ in calls if module) == sorted(modules)
 
 
 def test_mode(monkeypatch):
