@@ -9,6 +9,7 @@ from torch import nn
 import subspace_lib as sl
 from evidence.experiment import experiments
 from evidence.random_relu import kernels
+from evidence.reference.one_step import one_step_bound
 from evidence.relations import measures
 from evidence.results import HALF
 
@@ -118,7 +119,7 @@ def calls(device):
         "theorem": sl.bounds.theorem_3_1(data.clean, noise, W, Y, 4, margin).bound,
         "reference": sl.reference_bound(Y, sl.reference.affine_reference(data.clean, 4)).bound,
         "directions": sl.reference.direction_bounds(Y, R).bound,
-        "one step": sl.reference.one_step_bound(data.clean, W, Y, 4).bound,
+        "one step": one_step_bound(data.clean, W, Y, 4).bound,
         "labels": sl.reference_bound(Y, sl.reference.label_reference(X, y, 2)).bound,
         "certified": sl.certify_clusters(Y, R, y).certified_share,
         "entrywise": sl.entrywise.entrywise_bound(Y, R).bound,

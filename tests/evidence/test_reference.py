@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 import evidence
 import subspace_lib as sl
-from evidence.reference import claims
+from evidence.reference import claims, one_step_bound
 from evidence.reference import experiment as reference
 
 
@@ -53,3 +54,34 @@ def test_the_verdict_on_depth_follows_the_numbers():
     growing[:, :, -1] = 0.99
     growing = growing.clip(run["truth"])
     assert verdict(bound=growing) == "holds under conditions we name"
+
+
+def layer(variance):
+    """Clean data, noisy data and weights (3, 20, 40) of three layers."""
+    sizes = {"ambient_dim": 40, "n_subspaces": 2, "subspace_dim": 2, "points_per_subspace": 15}
+    data = sl.sample_union(**sizes, trials=3, seed=0)
+    W = torch.randn(3, 20, 40, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return data, sl.add_noise(data, variance, seed=1), W
+
+
+@pytest.mark.parametrize("variance", [0.0, 1e-28, 1e-16, 1e-8, 1e-4, 1e-2])
+def test_one_step_is_never_violated_and_the_search_beats_fixed_scales(variance):
+    data, noisy, W = layer(variance)
+    for Y in (W @ noisy.X, torch.relu(W @ noisy.X), 7.0 * (W @ noisy.X)):
+        truth = sl.projection_distance(data.clean, Y, 4, "spectral")
+        best = one_step_bound(data.clean, W, Y, 4)
+        assert (truth <= best.bound).all()
+        for scale in (0.25, 0.5, 1.0, 2.0, 7.0):
+            fixed = one_step_bound(data.clean, W, Y, 4, scale)
+            assert (truth <= fixed.bound).all()
+            useful = fixed.bound < 1
+            assert (best.bound[useful] <= fixed.bound[useful] * (1 + 1e-6) + 1e-9).all()
+
+
+def test_one_step_says_what_it_expects():
+    data, _, W = layer(0.0)
+    Y = W @ data.clean
+    with pytest.raises(ValueError, match="W must be"):
+        one_step_bound(data.clean, W.mT, Y, 4)
+    with pytest.raises(ValueError, match="scale must be positive"):
+        one_step_bound(data.clean, W, Y, 4, 0.0)

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from evidence import instances as make
 from evidence.instances import NEARLY, Chain
+from evidence.reference.one_step import one_step_bound
 from evidence.statement import Sides, statement
 from evidence.theorem.statements import AMPLIFIED, E1, EYE, FULL, linear
 from subspace_lib.clustering import connectivity_margin
 from subspace_lib.projectors import row_basis, row_projector
-from subspace_lib.reference import label_reference, one_step_bound, reference_bound
+from subspace_lib.reference import label_reference, reference_bound
 from subspace_lib.rowspace import rounding_allowance, singular_value
 
 
