@@ -250,18 +250,6 @@ def spectral_clusters(V: Tensor, n_clusters: int) -> Tensor:
     return torch.from_numpy(np.stack(found)).to(V.device)
 
 
-def cross_energy(V: Tensor, labels: Tensor) -> Tensor:
-    """Share of Σ P_ij² in the pairs of different clusters; P = VᵀV. 0: P is block diagonal.
-
-    V: (..., q, n), labels: (n,) 0 … K − 1. Returns (...). Costs q²n: P itself is never formed.
-    """
-    within = sum(
-        (V[..., labels == k] @ V[..., labels == k].mT).square().sum((-2, -1))
-        for k in range(int(labels.max()) + 1)
-    )
-    return 1 - within / (V @ V.mT).square().sum((-2, -1))
-
-
 def batched_scores(true: Tensor, found: Tensor, n_clusters: int) -> dict[str, Tensor]:
     """``clustering_scores`` of labels found (batch, n) against true ones (n,), all < n_clusters."""
     pair = true * n_clusters + found

@@ -10,6 +10,7 @@ import torch
 import evidence
 import subspace_lib as sl
 from evidence.experiment import find, run
+from evidence.real_data import cross_energy
 from evidence.real_data import experiment as module
 from evidence.results import save
 
@@ -244,3 +245,16 @@ def test_image_sets_that_were_not_run_do_not_count(tmp_path, tiny):
     assert "6 of 6" in preserve.measured
     preserve, _ = judged(tmp_path, tiny, 1.0, hub=True)
     assert "12 of 12" in preserve.measured
+
+
+def test_cross_energy_is_what_lies_outside_the_blocks():
+    V = sl.row_basis(torch.randn(6, 30, generator=torch.Generator().manual_seed(0)).double(), 6)
+    labels = torch.arange(30) // 10
+    P = V.mT @ V
+    off = labels[:, None] != labels[None, :]
+    expected = P[off].square().sum() / P.square().sum()
+    torch.testing.assert_close(cross_energy(V, labels), expected)
+    data = sl.sample_union(
+        ambient_dim=20, n_subspaces=3, subspace_dim=2, points_per_subspace=8, seed=0
+    )
+    assert cross_energy(sl.row_basis(data.X, 6), data.labels).abs() < 1e-12

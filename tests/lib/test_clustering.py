@@ -9,7 +9,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 import subspace_lib as sl
 from subspace_lib import clustering
-from subspace_lib.clustering import cross_energy, linkage_clusters, spanning_trees
+from subspace_lib.clustering import linkage_clusters, spanning_trees
 
 
 def union(seed, K=3):
@@ -199,14 +199,3 @@ def test_bad_input():
         sl.clustering.single_linkage(P, 4)
     with pytest.raises(ValueError, match="≥ 0"):
         sl.clustering.cluster_by_threshold(P, -1)
-
-
-def test_cross_energy_is_what_lies_outside_the_blocks():
-    V = sl.row_basis(torch.randn(6, 30, generator=torch.Generator().manual_seed(0)).double(), 6)
-    labels = torch.arange(30) // 10
-    P = V.mT @ V
-    off = labels[:, None] != labels[None, :]
-    expected = P[off].square().sum() / P.square().sum()
-    torch.testing.assert_close(cross_energy(V, labels), expected)
-    data = union(0)
-    assert cross_energy(sl.row_basis(data.X, 6), data.labels).abs() < 1e-12

@@ -18,9 +18,10 @@ from evidence import paper
 from evidence.datasets import EMBEDDED, TABLE, Dataset, load_dataset
 from evidence.experiment import Setting, experiment
 from evidence.paper import names, single
+from evidence.real_data.measures import cross_energy
 from subspace_lib import clustering, rowspace
 from subspace_lib._random import generator
-from subspace_lib.clustering import clustering_scores, cross_energy
+from subspace_lib.clustering import clustering_scores
 from subspace_lib.data import ObservedData, from_matrix, stack
 from subspace_lib.diagnostics import diagnose
 from subspace_lib.networks import FeedForward, Params

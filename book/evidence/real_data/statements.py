@@ -12,8 +12,9 @@ from torch import Tensor
 
 from evidence import instances as make
 from evidence.instances import ROUNDING
+from evidence.real_data.measures import cross_energy
 from evidence.statement import Sides, statement
-from subspace_lib.clustering import accuracy, cross_energy, single_linkage
+from subspace_lib.clustering import accuracy, single_linkage
 from subspace_lib.projectors import row_basis
 
 
