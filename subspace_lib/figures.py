@@ -32,7 +32,8 @@ def plot_projector(
 
     >>> ax = sl.figures.plot_projector(sl.row_projector(noisy.X, 6), data.labels)
     """
-    ax, P, edges = _axes(ax), _numpy(P), np.zeros(0)
+    ax, P = _axes(ax), _numpy(P)
+    edges: np.ndarray = np.zeros(0)
     if labels is not None:
         y = _numpy(labels)
         order = np.argsort(y, kind="stable")
