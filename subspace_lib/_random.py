@@ -26,40 +26,11 @@ def trial_indices(trials: int | Sequence[int] | None) -> list[int]:
     """None → the single trial 0; an int T → 0..T−1; a sequence → exactly those trials."""
     if trials is None:
         return [0]
-    chosen = (
-        list(range(trials)) if isinstance(trials, (int, np.integer)) else list(map(int, trials))
-    )
+    several = range(trials) if isinstance(trials, (int, np.integer)) else trials
+    chosen = [int(t) for t in several]
     if not chosen or min(chosen) < 0:
         raise ValueError(f"trials must be an int ≥ 1 or a sequence of indices ≥ 0, got {trials!r}")
     return chosen
-
-
-def normal(
-    shape: tuple[int, ...],
-    *,
-    seed: int,
-    purpose: str,
-    trials: Sequence[int],
-    dtype: torch.dtype = torch.float64,
-    device: torch.device | str = "cpu",
-) -> Tensor:
-    """Standard normal numbers (len(trials), *shape), one stream per trial."""
-    return draw(lambda g: g.standard_normal(shape), seed, purpose, trials, dtype, device)
-
-
-def uniform(
-    shape: tuple[int, ...],
-    low: float,
-    high: float,
-    *,
-    seed: int,
-    purpose: str,
-    trials: Sequence[int],
-    dtype: torch.dtype = torch.float64,
-    device: torch.device | str = "cpu",
-) -> Tensor:
-    """Uniform numbers in [low, high) (len(trials), *shape), one stream per trial."""
-    return draw(lambda g: g.uniform(low, high, shape), seed, purpose, trials, dtype, device)
 
 
 def draw(
@@ -73,3 +44,8 @@ def draw(
     """Stack ``sample(generator)`` over the trials."""
     stacked = np.stack([sample(generator(seed, purpose, t)) for t in trials])
     return torch.from_numpy(stacked).to(device=device, dtype=dtype)
+
+
+def normal(shape: tuple[int, ...], seed: int, purpose: str, trials: Sequence[int]) -> Tensor:
+    """Standard normal numbers (len(trials), *shape), one stream per trial."""
+    return draw(lambda g: g.standard_normal(shape), seed, purpose, trials)

@@ -6,7 +6,7 @@ Data sets can be taken apart and put together: ``data[trials]``, ``data.scaled(c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,10 +26,10 @@ class UnionOfSubspaces:
     """Data on (or near) a union of K subspaces: X = X* + Z, X* = [U_1 … U_K] · blockdiag(V_k).
 
     X: (..., m, n) the data, one point per column; clean: (..., m, n) the signal X*.
-    labels: (n,) int64, sorted, the same in every trial. bases: (..., m, r), orthonormal columns
-    within each subspace. coefficients: (..., r, n), zero outside the diagonal blocks.
-    subspace_dims: r_1, …, r_K. trials: the index of every trial, which addresses its random
-    streams. noise_variance and convention: how Z was drawn (0 when clean).
+    labels: (n,) int64, sorted. bases: (..., m, r), orthonormal columns within each subspace.
+    coefficients: (..., r, n), zero outside the diagonal blocks. subspace_dims: r_1, …, r_K.
+    trials: the index of every trial, which addresses its random streams.
+    noise_variance and convention: how Z was drawn (0 when clean).
     """
 
     X: Tensor
@@ -38,7 +38,7 @@ class UnionOfSubspaces:
     bases: Tensor
     coefficients: Tensor
     subspace_dims: tuple[int, ...]
-    trials: tuple[int, ...] = field(default=(0,), repr=False)
+    trials: tuple[int, ...] = (0,)
     noise_variance: float = 0.0
     convention: str = "relative"
 
@@ -57,10 +57,10 @@ class UnionOfSubspaces:
         return self.X - self.clean
 
     def __getitem__(self: D, chosen: Any) -> D:
-        """Some trials: data[3] is trial 3 without a trial axis, data[2:5] and data[[0, 4]] keep it.
+        """Some trials: data[3] is one without a trial axis, data[2:5] and data[[0, 4]] keep it.
 
-        chosen: a position (from the end if negative), a slice, or a list, array or tensor of
-        positions or of one boolean per trial. Trials keep their indices, hence their streams.
+        chosen: as NumPy chooses along one axis: a position, a slice, several positions, or one
+        boolean per trial. Trials keep their indices, hence their streams.
         Raises TypeError for data without a trial axis, IndexError for trials that are not there.
         """
         if self.X.ndim == 2:
@@ -82,9 +82,8 @@ class UnionOfSubspaces:
 
     def __repr__(self) -> str:
         dims = ", ".join(map(str, self.subspace_dims))
-        noise = (
-            f"{self.convention} noise {self.noise_variance:g}" if self.noise_variance else "clean"
-        )
+        noisy = f"{self.convention} noise {self.noise_variance:g}"
+        noise = noisy if self.noise_variance else "clean"
         return f"UnionOfSubspaces(X {tuple(self.X.shape)}, subspace dims ({dims}), {noise})"
 
 
@@ -102,11 +101,10 @@ def sample_union(
 ) -> UnionOfSubspaces:
     """Sample clean data from a union of random subspaces.
 
-    Each basis is the orthonormalised N(0, 1) matrix (m, r_k), hence a uniformly random subspace;
-    each coefficient is N(0, 1/m). Pass ``bases`` ((m, r) or (T, m, r)) to choose the subspaces.
+    Each basis is the orthonormalised N(0, 1) matrix (m, r_k), hence a uniformly random subspace,
+    unless ``bases`` ((m, r) or (T, m, r)) chooses them; each coefficient is N(0, 1/m).
     trials: None gives X (m, n); an int T gives X (T, m, n); a sequence of indices gives exactly
-    those trials, equal to the same trials of a longer run. Nothing forbids Σ r_k > m: then the
-    subspaces are dependent, which chapter 2 needs.
+    those trials of a longer run. Where Σ r_k > m the subspaces are dependent.
 
     Raises TypeError or ValueError for sizes below 1, r_k > m, or lists of different length.
 
@@ -124,18 +122,15 @@ def sample_union(
     check.floating(dtype)
     chosen = rnd.trial_indices(trials)
     if bases is None:
-        gaussian = [
-            rnd.normal((m, r_k), seed=seed, purpose=f"basis {k}", trials=chosen)
-            for k, r_k in enumerate(dims)
-        ]
-        U = torch.cat([torch.linalg.qr(G).Q for G in gaussian], -1)  # uniformly random subspaces
+        gaussian = [rnd.normal((m, r), seed, f"basis {k}", chosen) for k, r in enumerate(dims)]
+        U = torch.cat([torch.linalg.qr(G).Q for G in gaussian], -1)
     else:
         U = _given_bases(bases, m, sum(dims), len(chosen))
     V = torch.zeros(len(chosen), sum(dims), sum(counts), dtype=torch.float64)
     row = column = 0
     for k, (r_k, n_k) in enumerate(zip(dims, counts, strict=True)):
-        block = rnd.normal((r_k, n_k), seed=seed, purpose=f"coefficients {k}", trials=chosen)
-        V[:, row : row + r_k, column : column + n_k] = block / m**0.5
+        block = rnd.normal((r_k, n_k), seed, f"coefficients {k}", chosen) / m**0.5
+        V[:, row : row + r_k, column : column + n_k] = block
         row, column = row + r_k, column + n_k
     U, V = U.to(device, dtype), V.to(device, dtype)
     if trials is None:
@@ -163,15 +158,10 @@ def add_noise(
     variance = check.non_negative(variance, "variance")
     check.one_of(convention, ("relative", "absolute"), "convention")
     clean = data.clean
-    m, n = clean.shape[-2:]
-    Z = rnd.normal((m, n), seed=seed, purpose="noise", trials=data.trials)
-    Z = Z.to(clean.device, clean.dtype)
-    if clean.ndim == 2:
-        Z = Z[0]
-    entry_variance: Tensor | float = variance
-    if convention == "relative":
-        entry_variance = variance * clean.square().mean((-2, -1), keepdim=True)
-    X = clean + Z * torch.as_tensor(entry_variance, dtype=clean.dtype, device=clean.device).sqrt()
+    Z = rnd.normal(tuple(clean.shape[-2:]), seed, "noise", data.trials).reshape(clean.shape)
+    size = clean.square().mean((-2, -1), keepdim=True)
+    unit = size if convention == "relative" else torch.ones_like(size)
+    X = clean + Z.to(clean) * (variance * unit).sqrt()
     return replace(data, X=X, noise_variance=variance, convention=convention)
 
 
@@ -179,14 +169,12 @@ def add_noise(
 class ObservedData(UnionOfSubspaces):
     """Data whose subspaces nobody knows: "clean" is the best approximation of the chosen rank.
 
-    Made by ``from_matrix``; everything that takes a ``UnionOfSubspaces`` takes it. subspace_dims is
-    (rank,): one space for all points, with bases and coefficients from the singular value
-    decomposition; the classes are those of the labels.
+    Made by ``from_matrix``; everything that takes a ``UnionOfSubspaces`` takes it. One space for
+    all points, of subspace_dims (rank,), holds the classes that the labels name.
     """
 
     @property
     def n_clusters(self) -> int:
-        """The number of classes."""
         return int(self.labels.max()) + 1
 
     def __repr__(self) -> str:
@@ -201,10 +189,9 @@ def from_matrix(X: Any, labels: Any, rank: int, *, trial: int = 0) -> ObservedDa
 
     There is no X* to be known: "clean" becomes the truncated singular value decomposition X_r, the
     rank-r matrix nearest to X (Eckart–Young, doi:10.1007/BF02288367), so that P(X*) is P_r(X), the
-    leading row space of the data themselves, and Z = X − X_r. rank: the caller's choice of r, at
-    most min(m, n). labels: (n,), renumbered 0, …, K−1 in sorted order. ``train(…, trials=T)``
-    then trains T networks on the same data. trial: the index of these data among others (splits,
-    say) that ``stack`` joins. Everything is float64, on the device of X.
+    leading row space of the data themselves, and Z = X − X_r. labels: (n,), renumbered 0, …, K−1
+    in sorted order. trial: the index of these data among others (splits, say) that ``stack`` joins.
+    Everything is float64, on the device of X.
 
     Raises ValueError for NaN, for labels that do not match the columns, and for a rank above the
     numerical rank of X, where P_r(X) would be arbitrary.
@@ -228,9 +215,8 @@ def from_matrix(X: Any, labels: Any, rank: int, *, trial: int = 0) -> ObservedDa
 def stack(parts: Sequence[D]) -> D:
     """Several data sets as the trials of one: what ``data[trials]`` takes apart.
 
-    Parts without a trial axis are one trial each, parts with one are joined along it. They must
-    agree in everything but numbers: shape, labels (in real data, equally many points of each class
-    in the same order), subspace dimensions, noise, dtype, device. Trials keep their indices.
+    Parts without a trial axis are one trial each. They must agree in everything but numbers (in
+    real data, equally many points of each class in the same order). Trials keep their indices.
     Raises TypeError for anything but data sets, ValueError where they differ or share an index.
     """
     parts = list(map(check_data, parts))
@@ -271,10 +257,9 @@ def _kind(data: UnionOfSubspaces) -> tuple[Any, ...]:
 
 def _positions(chosen: Any, trials: int) -> Tensor:
     """The chosen ones of 0..trials−1: () for one, (k,) for several."""
-    key = chosen.cpu().numpy() if isinstance(chosen, Tensor) else chosen
-    key = key if isinstance(key, slice) else np.asarray(key)
+    key = chosen.cpu() if isinstance(chosen, Tensor) else chosen
     try:
-        at = np.arange(trials)[key]
+        at = np.arange(trials)[key if isinstance(key, slice) else np.asarray(key)]
     except IndexError:
         at = np.zeros(0, dtype=int)
     if at.ndim > 1 or not at.size:
@@ -304,11 +289,9 @@ def _sizes(n_subspaces: Any, subspace_dim: Any, points: Any) -> tuple[list[int],
 
 def _given_bases(bases: Any, m: int, r: int, trials: int) -> Tensor:
     U = check.matrix(bases, "bases").double()
-    if U.shape[-2:] != (m, r):
+    if U.shape not in ((m, r), (trials, m, r)):
         raise ValueError(
-            f"bases must have shape ({m}, {r}) = (ambient_dim, sum of subspace_dim), "
-            f"optionally with a leading trial axis, got {tuple(U.shape)}"
+            f"bases must have shape ({m}, {r}) = (ambient_dim, sum of subspace_dim), optionally "
+            f"with a leading axis of {trials} trials, got {tuple(U.shape)}"
         )
-    if U.ndim > 3 or (U.ndim == 3 and U.shape[0] != trials):
-        raise ValueError(f"bases must have {trials} trials or none, got shape {tuple(U.shape)}")
     return U.expand(trials, m, r)

@@ -69,7 +69,7 @@ def nonnegative_union(
 
 def _bases(kind: str, m: int, r: int, seed: int, trials: list[int]) -> Tensor:
     size = rnd.normal((m, r), seed=seed, purpose="non-negative bases", trials=trials).abs()
-    order = rnd.uniform((m, r), 0, 1, seed=seed, purpose="supports", trials=trials).argsort(1)
+    order = rnd.draw(lambda g: g.uniform(0, 1, (m, r)), seed, "supports", trials).argsort(1)
     U = size * (order.argsort(1) < max(1, round(DENSITY * m)))  # exactly so many coordinates
     U = U / torch.linalg.vector_norm(U, dim=1, keepdim=True)
     if kind == "overlapping":

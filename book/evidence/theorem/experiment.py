@@ -67,8 +67,8 @@ def noisy_data(config: Any, convention: str, log10_variance: float, trial: int) 
 def random_weights(config: Any, shape: tuple[int, int], layer: int, trial: int) -> Tensor:
     """The usual initialisation of layer ``layer``: uniform(−1/√f, 1/√f), f the fan-in."""
     limit = shape[1] ** -0.5
-    stream = {"seed": config.seed, "purpose": f"init W{layer}", "trials": [trial]}
-    return rnd.uniform(shape, -limit, limit, **stream)[0]
+    weights = rnd.generator(config.seed, f"init W{layer}", trial).uniform(-limit, limit, shape)
+    return torch.from_numpy(weights)
 
 
 class Clean(NamedTuple):
