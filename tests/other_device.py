@@ -30,10 +30,9 @@ class Remote(Tensor):
 
     @staticmethod
     def __new__(cls, inner: Tensor) -> "Remote":
-        return Tensor._make_wrapper_subclass(
-            cls, inner.shape, strides=inner.stride(), storage_offset=inner.storage_offset(),
-            dtype=inner.dtype, device=NAME, requires_grad=inner.requires_grad,
-        )  # fmt: skip
+        place = {"strides": inner.stride(), "storage_offset": inner.storage_offset()}
+        kind = {"dtype": inner.dtype, "requires_grad": inner.requires_grad}
+        return Tensor._make_wrapper_subclass(cls, inner.shape, device=NAME, **place, **kind)
 
     def __init__(self, inner: Tensor) -> None:
         self.inner = inner
