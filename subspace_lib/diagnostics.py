@@ -26,7 +26,7 @@ from subspace_lib.clustering import (
 )
 from subspace_lib.data import UnionOfSubspaces
 from subspace_lib.entrywise import certified_share
-from subspace_lib.networks import Layer, Network, Params, check_columns
+from subspace_lib.networks.base import Layer, Network, Params, check_columns
 from subspace_lib.reference import compare
 from subspace_lib.rowspace import (
     NORMS,

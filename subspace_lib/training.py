@@ -18,12 +18,13 @@ from torch import Tensor
 
 from subspace_lib import _checks as check
 from subspace_lib.data import UnionOfSubspaces, check_data
-from subspace_lib.networks import INITS, Network, Params, check_columns
+from subspace_lib.networks.base import INITS, Network, Params, check_columns
 from subspace_lib.trajectory import Checkpoint, Trajectory
 
 OBJECTIVES = ("reconstruct", "classify")
 OPTIMIZERS = ("gd", "adam")
 NORMALIZATIONS = ("sum", "data")
+DESCRIBED = ("subspace_dims", "noise_variance", "convention", "trials")  # of the data, in config
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # Adam's, as in doi:10.48550/arXiv.1412.6980
 CPU_CHUNK, CUDA_CHUNK = 2**24, 2**31  # bytes of one (trials, m, n) tensor: 16 MB stays in cache
 
@@ -56,52 +57,50 @@ def train(
     objective, per trial: "reconstruct" ‖X̂ − X‖_F² (the plain sum, as in the paper), or "classify",
       the cross-entropy of the logits, summed over the points.
     normalize: "data" divides that loss by ‖X‖_F² (by n when classifying), so that a learning rate
-      means the same at every noise convention; "sum" leaves it as it is.
+      means the same at every scale of the data; "sum" leaves it as it is.
     optimizer: "gd", or "adam" (β = 0.9, 0.999; ε = 1e-8). lr: its step size.
     weight_decay: λ adds λθ to the gradient by the parameters θ, biases included, as λ‖θ‖²/2 in the
       loss would; the loss that is recorded is without it.
     init: a scheme of ``Network.init`` drawn from ``seed``, or parameters.
-    trials: for data without a trial axis, how many networks to train on them; otherwise leave it.
+    trials: for data without a trial axis, how many networks to train on them.
     checkpoints: how many (geometrically spaced, with 0 and the last step), or the steps.
     measure: called at every checkpoint with the network and the ``Checkpoint``; what it returns,
-      name → array, is stacked over the checkpoints in ``Trajectory.measured``.
-      ``diagnostics.Diagnostics(data)`` is one.
-    keep: keep the parameters of every checkpoint for ``Trajectory.checkpoints``, not only the last.
+      name → array, is stacked in ``Trajectory.measured``. ``diagnostics.Diagnostics(data)`` is one.
+    keep: keep the parameters of every checkpoint, not only the last.
     device: None follows the data. progress: a line on stderr; None: only on a terminal.
 
     The same trial gives the same result alone or among 100, on the processor or on a GPU, up to the
     order in which a matrix product is summed (in single precision: PyTorch's default, without
     TF32): relative 1e-4 in the loss over hundreds of steps. Where Adam's loss oscillates, rounding
     grows further: to a few 1e-3 after a thousand steps of ReLU layers at the paper's size.
-
     A trial whose loss is no longer finite becomes NaN, is reported in ``diverged``, and leaves the
-    others alone. Ctrl-C returns what was done up to the last checkpoint, marked ``interrupted``.
-
-    Raises ValueError or TypeError for arguments that do not fit, KeyboardInterrupt only before
-    the first checkpoint is complete.
+    others alone. Ctrl-C returns what was done up to the last checkpoint, marked ``interrupted``;
+    before the first is complete, it raises.
+    Raises ValueError or TypeError for arguments that do not fit.
 
     >>> network = sl.FeedForward((30, 16, 30))
     >>> run = sl.train(network, noisy, trials=3, steps=50, optimizer="adam", lr=0.01)
     >>> bool((run.loss[-1] < run.loss[0]).all())
     True
     """
-    _check_arguments(network, data, objective, optimizer, normalize, measure)
+    check.one_of(objective, OBJECTIVES, "objective")
+    _check_arguments(network, data, objective, measure)
     config = {
         "network": network.config(),
-        "data": _described(data),
+        "data": {"shape": tuple(data.X.shape[-2:])} | {k: getattr(data, k) for k in DESCRIBED},
         "objective": objective,
-        "optimizer": optimizer,
+        "optimizer": check.one_of(optimizer, OPTIMIZERS, "optimizer"),
         "lr": check.non_negative(lr, "lr"),
         "weight_decay": check.non_negative(weight_decay, "weight_decay"),
         "init": init if isinstance(init, str) else "params",
         "seed": int(seed),
         "trials": _trial_count(data, trials),
-        "normalize": normalize,
+        "normalize": check.one_of(normalize, NORMALIZATIONS, "normalize"),
         "dtype": str(check.floating(dtype)).removeprefix("torch."),
     }
     steps = check.positive_int(steps, "steps")
     due = _checkpoint_steps(checkpoints, steps)
-    where = torch.device(device) if device is not None else data.X.device
+    where = data.X.device if device is None else torch.device(device)
     params = _start(network, data, init, config, where)
     loss = _Loss(network, data, config, where)
     descent = _Descent(config, params)
@@ -117,7 +116,7 @@ def train(
                 for part in loss.chunks:
                     value, grads = loss.gradient(params, part)
                     record.history[t, part] = value
-                    descent.update(params, part, grads, value, t + 1)
+                    descent.step(t + 1, params, part, grads, value)
     except KeyboardInterrupt:
         if not record.rows:
             raise
@@ -189,16 +188,11 @@ class _Descent:
 
     def __init__(self, config: Config, params: Params) -> None:
         self.lr, self.decay = config["lr"], config["weight_decay"]
-        self.moments: dict[str, tuple[Tensor, Tensor]] = {}
-        if config["optimizer"] == "adam":
-            self.moments = {
-                k: (p.new_zeros(p.shape), p.new_zeros(p.shape)) for k, p in params.items()
-            }
+        adam = params if config["optimizer"] == "adam" else {}
+        self.moments = {k: (torch.zeros_like(p), torch.zeros_like(p)) for k, p in adam.items()}
 
     @torch.no_grad()
-    def update(
-        self, params: Params, part: slice, grads: list[Tensor], loss: Tensor, t: int
-    ) -> None:
+    def step(self, t: int, params: Params, part: slice, grads: list[Tensor], loss: Tensor) -> None:
         """Step t (counted from 1) of the trials in ``part``."""
         rate = torch.full_like(loss, self.lr).masked_fill_(~torch.isfinite(loss), torch.nan)
         for (name, whole), g in zip(params.items(), grads, strict=True):
@@ -218,9 +212,7 @@ class _Descent:
 class _Record:
     """What is known of a run so far: a row for every checkpoint, and the loss of every step."""
 
-    def __init__(
-        self, loss: _Loss, steps: int, last: int, measure: Measure | None, keep: bool
-    ) -> None:
+    def __init__(self, loss: _Loss, steps: int, last: int, measure: Measure | None, keep: bool):
         self.loss, self.last, self.measure, self.keep = loss, last, measure, keep
         shape = (steps + 1, len(loss.scale))
         self.history = torch.full(shape, torch.nan, dtype=torch.float64, device=loss.X.device)
@@ -304,9 +296,7 @@ def _progress_line(progress: bool | None, steps: int) -> Callable[[int], None]:
     return show
 
 
-def _check_arguments(
-    network: Any, data: Any, objective: str, optimizer: str, normalize: str, measure: Any
-) -> None:
+def _check_arguments(network: Any, data: Any, objective: str, measure: Any) -> None:
     if not isinstance(network, Network):
         raise TypeError(
             f"network must be one of subspace_lib.networks (FeedForward, …), got "
@@ -314,9 +304,6 @@ def _check_arguments(
         )
     check.matrix(check_data(data).X, "data.X")
     check_columns(network, data.X)
-    check.one_of(objective, OBJECTIVES, "objective")
-    check.one_of(optimizer, OPTIMIZERS, "optimizer")
-    check.one_of(normalize, NORMALIZATIONS, "normalize")
     needed = network.inputs if objective == "reconstruct" else data.n_clusters
     if network.outputs != needed:
         raise ValueError(
@@ -339,11 +326,6 @@ def _trial_count(data: UnionOfSubspaces, trials: int | None) -> int:
             f"choose them in sample_union"
         )
     return len(data.X)
-
-
-def _described(data: UnionOfSubspaces) -> dict[str, Any]:
-    known = ("subspace_dims", "noise_variance", "convention", "trials")
-    return {"shape": tuple(data.X.shape[-2:])} | {name: getattr(data, name) for name in known}
 
 
 def _start(

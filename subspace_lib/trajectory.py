@@ -39,15 +39,13 @@ class Checkpoint:
 class Trajectory:
     """What a training run did. C checkpoints, T trials.
 
-    config: everything the run depends on, plain values. steps: (C,) updates done before each
-    checkpoint. loss: (C, T). history: (steps + 1, T) the loss before every update and at the end.
-    accuracy: (C, T) share of points with the right largest logit; NaN when reconstructing.
+    config: everything the run depends on, plain values. steps: (C,) updates before each checkpoint.
+    loss, accuracy: (C, T). history: (steps + 1, T) the loss before every update and at the end.
     measured: name → (C, …), what ``measure`` gave at each checkpoint; of ``Diagnostics``
     (C, layers, T) with NaN where it was not evaluated. layer_names: of the observed layers.
     diverged: (T,) the loss became infinite or NaN; from there on the trial's numbers are NaN.
-    interrupted: Ctrl-C ended the run; what is here belongs to whole checkpoints.
-    kept: the parameters at every checkpoint after ``keep=True``, otherwise those at the last.
-    seconds_training, seconds_measuring: wall clock, apart.
+    interrupted: Ctrl-C ended the run. kept: the parameters at every checkpoint after ``keep=True``,
+    otherwise those at the last. seconds_training, seconds_measuring: wall clock, apart.
 
     >>> run = sl.train(sl.FeedForward((30, 8, 30)), noisy, trials=2, steps=20, checkpoints=3)
     >>> run.steps.tolist(), run.loss.shape, tuple(run.params["W1"].shape)
@@ -86,8 +84,7 @@ class Trajectory:
     def __getitem__(self, name: str) -> np.ndarray:
         """One measured quantity, (C, …)."""
         if name not in self.measured:
-            known = f"measure= gave {sorted(self.measured)}"
-            raise KeyError(f"{name!r} was not measured; {known}")
+            raise KeyError(f"{name!r} was not measured; measure= gave {sorted(self.measured)}")
         return self.measured[name]
 
     def __repr__(self) -> str:

@@ -48,9 +48,8 @@ class Layer:
     """What one layer makes of the data; tensors are (trials, width, n).
 
     pre: WX (+ b), before the activation; None where there is no such matrix (attention).
-    post: Y = σ(pre), the representation.
-    weight, bias: W (trials, width, fan-in) and b (trials, width) or None, where the layer is
-      σ(WX + b) of the previous representation.
+    post: Y, the representation.
+    weight, bias: W (trials, width, fan-in) and b (trials, width) where Y = σ(WX + b).
     previous: index of the layer this one is to be compared with; None is the data X.
     """
 
@@ -70,21 +69,18 @@ class Network(ABC):
     a layer norm (one at first); all others are weights whose last axis is their fan-in.
     """
 
-    inputs: int
-    """m, the height of X."""
-    outputs: int
-    """Height of the output: m to reconstruct, the number of clusters to classify."""
+    inputs: int  # m, the height of X
+    outputs: int  # m to reconstruct, the number of clusters to classify
 
     def __post_init__(self) -> None:
         """Sizes are integers from 1, alone or several as a tuple."""
         for field in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, field.name)
+            name, value = field.name, getattr(self, field.name)
             if field.type == "int":
-                check.positive_int(value, field.name)
+                check.positive_int(value, name)
             if field.type == "tuple[int, ...]":
-                for i, size in enumerate(value):
-                    check.positive_int(size, f"{field.name}[{i}]")
-                object.__setattr__(self, field.name, tuple(value))
+                sizes = [check.positive_int(size, f"{name}[{i}]") for i, size in enumerate(value)]
+                object.__setattr__(self, name, tuple(sizes))
 
     @abstractmethod
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -104,7 +100,7 @@ class Network(ABC):
         return self.forward(params, X)[0]
 
     def output(self, params: Params, X: Tensor) -> Tensor:
-        """The output (trials, outputs, n): reconstruction or logits."""
+        """The output: reconstruction or logits."""
         return self.forward(params, X)[1]
 
     def config(self) -> dict[str, Any]:
@@ -112,7 +108,7 @@ class Network(ABC):
         return {"network": type(self).__name__, **asdict(self)}  # type: ignore[call-overload]
 
     def with_outputs(self: N, outputs: int) -> N:
-        """The same network with another readout width (m to reconstruct, K to classify)."""
+        """The same network with another height of the output."""
         return replace(self, outputs=outputs)  # type: ignore[type-var]
 
     def init(
@@ -124,7 +120,7 @@ class Network(ABC):
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> Params:
-        """Initial parameters, each with a leading trial axis and one random stream per trial.
+        """Initial parameters, each (trials, …), with a random stream for every trial.
 
         f is the fan-in of a weight, the length of its last axis (m in the first layer):
           "usual"               uniform(−1/√f, 1/√f)
@@ -149,8 +145,7 @@ class Network(ABC):
                 continue
             sample = _sampler(scheme, shape)
             params[name] = rnd.draw(sample, seed, f"init {name}", chosen, dtype, device)
-            if scheme == "nonnegative-first":
-                scheme = "usual"  # from the second weight on
+            scheme = "usual" if scheme == "nonnegative-first" else scheme  # after the first weight
         return params
 
 

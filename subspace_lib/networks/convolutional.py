@@ -17,9 +17,8 @@ class Convolutional(Network):
     """2-D convolutions of square images, ReLU after each, and a linear readout.
 
     A column of length side² is an image with one channel, row by row. Layer l has channels[l]
-    channels, kernels of kernel × kernel entries (zero padding kernel // 2 on all sides) and stride
-    ``stride``. Weights are (trials, out channels, in channels · kernel²), a flattened
-    torch.nn.Conv2d weight.
+    channels and kernel × kernel entries a kernel (zero padding kernel // 2 on all sides). Weights
+    are (trials, out channels, in channels · kernel²), a flattened torch.nn.Conv2d weight.
     Observed per layer: "maps" (trials, channels · positions, n), the middle "position" and the
     "pooled" mean over the positions (trials, channels, n). readout: from the last layer's
     "flattened" maps or from their "pooled" mean.
@@ -82,9 +81,8 @@ class Convolutional(Network):
         """All windows side by side, then one product per trial. A: (T, in, side, side, n)."""
         k, step, pad = self.kernel, self.stride, self.kernel // 2
         A = torch.nn.functional.pad(A, (0, 0, pad, pad, pad, pad))
-        length = (A.shape[2] - k) // step + 1
-        reach = (length - 1) * step + 1
+        reach = A.shape[2] - k + 1
         corners = [(y, x) for y in range(k) for x in range(k)]
         windows = [A[:, :, y : y + reach : step, x : x + reach : step] for y, x in corners]
         unfolded = torch.stack(windows, 2).flatten(1, 2).flatten(2)  # (T, in·k², positions · n)
-        return affine(W, unfolded, b).unflatten(2, (length, length, -1))
+        return affine(W, unfolded, b).unflatten(2, windows[0].shape[2:])

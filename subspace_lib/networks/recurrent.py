@@ -22,8 +22,7 @@ class Recurrent(Network):
     layer never acts. The next layer reads the sequence h_1, h_2, …
     Observed per layer: "last" h of the last step (trials, hidden, n), and "all" steps stacked
     (trials, steps · hidden, n). pre is the g belonging to them, the layer's WX before its ReLU; Y
-    is not σ(pre) alone, since gates and memory come in.
-    readout: linear, from the "last" state or from "all" states of the top layer.
+    is not σ(pre) alone, since gates and memory come in. readout: linear, from one of the two.
 
     >>> network = sl.networks.Recurrent(inputs=30, hidden=8, outputs=3, steps=5, depth=1)
     >>> [layer.name for layer in network.layers(network.init(seed=0), noisy.X.float())]
@@ -58,15 +57,12 @@ class Recurrent(Network):
         seen: list[Layer] = []
         for i in range(1, self.depth + 1):
             candidates, sequence = self._layer(params, i, sequence)
-            stacked_up = torch.cat(candidates, 1), torch.cat(sequence, 1)  # (T, steps · h, n)
-            views = {"last": (candidates[-1], sequence[-1]), "all": stacked_up}
-            observe(seen, f"lstm {i}", views)
+            whole = torch.cat(candidates, 1), torch.cat(sequence, 1)  # (T, steps · hidden, n)
+            observe(seen, f"lstm {i}", {"last": (candidates[-1], sequence[-1]), "all": whole})
         top = seen[-2 if self.readout == "last" else -1].post
         return seen, affine(params["W_out"], top, params["b_out"])
 
-    def _layer(
-        self, params: Params, i: int, sequence: list[Tensor]
-    ) -> tuple[list[Tensor], list[Tensor]]:
+    def _layer(self, params: Params, i: int, sequence: list[Tensor]) -> tuple[list[Tensor], ...]:
         """Candidates g_t and states h_t, each (T, hidden, n), for every step."""
         candidates: list[Tensor] = []
         states: list[Tensor] = []

@@ -46,11 +46,8 @@ class Transformer(Network):
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         D = self.width
-        found: dict[str, tuple[int, ...]] = {
-            "W_embed": (D, self.inputs // self.tokens),
-            "b_embed": (D,),
-            "position": (self.tokens, D),
-        }
+        found: dict[str, tuple[int, ...]] = {"W_embed": (D, self.inputs // self.tokens)}
+        found |= {"b_embed": (D,), "position": (self.tokens, D)}
         for i in range(1, self.blocks + 1):
             found |= {f"gain{i}_attention": (D,), f"b{i}_attention": (D,)}
             found |= {f"W{i}_{name}": (D, D) for name in ("query", "key", "value", "mix")}
@@ -62,15 +59,13 @@ class Transformer(Network):
         return found | {"W_out": (self.outputs, height), "b_out": (self.outputs,)}
 
     def act(self, params: Params, X: Tensor) -> tuple[list[Layer], Tensor]:
-        X = stacked(params, X)
-        pieces = X.unflatten(1, (self.tokens, -1)).transpose(1, 2)  # (T, m/S, S tokens, n)
-        H = self._each(params["W_embed"], pieces, params["b_embed"])  # (T, D, S, n)
+        pieces = stacked(params, X).unflatten(1, (self.tokens, -1))  # (T, S tokens, m/S, n)
+        H = self._each(params["W_embed"], pieces.transpose(1, 2), params["b_embed"])  # (T, D, S, n)
         H = H + params["position"].mT[..., None]
         seen: list[Layer] = []
         for i in range(1, self.blocks + 1):
-            H = H + self._attention(
-                params, i, _norm(params, H, f"gain{i}_attention", f"b{i}_attention")
-            )
+            A = _norm(params, H, f"gain{i}_attention", f"b{i}_attention")
+            H = H + self._attention(params, i, A)
             A = _norm(params, H, f"gain{i}_mlp", f"b{i}_mlp")
             A = torch.relu(self._each(params[f"W{i}_up"], A, params[f"b{i}_up"]))
             H = H + self._each(params[f"W{i}_down"], A, params[f"b{i}_down"])

@@ -8,14 +8,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import subspace_lib as sl
-from subspace_lib.networks import (
-    ACTIVATIONS,
-    INITS,
-    Convolutional,
-    FeedForward,
-    Recurrent,
-    Transformer,
-)
+from subspace_lib.networks import Convolutional, FeedForward, Recurrent, Transformer
+from subspace_lib.networks.base import ACTIVATIONS, INITS
 
 F64 = torch.float64
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])

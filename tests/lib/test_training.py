@@ -12,7 +12,8 @@ import subspace_lib as sl
 from subspace_lib import diagnostics as dg
 from subspace_lib import training
 from subspace_lib.diagnostics import Diagnostics
-from subspace_lib.networks import ACTIVATIONS, FeedForward
+from subspace_lib.networks import FeedForward
+from subspace_lib.networks.base import ACTIVATIONS
 
 F64 = torch.float64
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])

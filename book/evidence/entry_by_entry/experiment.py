@@ -128,11 +128,10 @@ class Scene:
         )
         self.clean = self.data.clean
         self.Z = add_noise(self.data, 1.0, seed=config.seed + 1).noise
-        low = m**-0.5  # the usual initialisation
-        shape = (config.width, m)
-        self.W = rnd.uniform(
-            shape, -low, low, seed=config.seed, purpose="headline W", trials=trials
-        ).to(device)
+        seed, shape, limit = config.seed, (config.width, m), m**-0.5  # the usual initialisation
+        self.W = rnd.draw(
+            lambda g: g.uniform(-limit, limit, shape), seed, "headline W", trials, device=device
+        )
         self.WS, self.WZ = self.W @ self.clean, self.W @ self.Z
         self.norms = {name: _norm(A) for name, A in (("Z", self.Z), ("WZ", self.WZ))}
         self.spectrum = torch.linalg.svdvals(self.clean)

@@ -14,7 +14,7 @@ from evidence.experiment import Setting, experiment
 from subspace_lib import _random as rnd
 from subspace_lib.bounds import depth_links, divide
 from subspace_lib.data import UnionOfSubspaces, add_noise, sample_union
-from subspace_lib.networks import ACTIVATIONS
+from subspace_lib.networks.base import ACTIVATIONS
 from subspace_lib.projectors import containment_distance, row_basis
 from subspace_lib.reference import affine_reference, label_reference, reference_bound
 
