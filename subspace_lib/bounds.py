@@ -14,14 +14,7 @@ from torch import Tensor
 
 from subspace_lib import _checks as check
 from subspace_lib.certificate import INF, Certificate
-from subspace_lib.rowspace import (
-    nth,
-    rounding_allowance,
-    rounding_unit,
-    singular_value,
-    singular_values,
-    top_norm,
-)
+from subspace_lib.rowspace import nth, rounding_allowance, rounding_unit, singular_values, top_norm
 
 Pair = tuple[Tensor, Tensor]
 WEDIN_FORMS = ("spectral", "fro", "one-sided")
@@ -37,7 +30,7 @@ def spectral_gap(A: Tensor, B: Tensor, rank: int) -> Tensor:
     A, B = check.matrix(A, "A"), check.matrix(B, "B")
     check.same_columns(A, B)
     r = check.rank_within(rank, A)
-    return singular_value(A, r) - singular_value(B, r + 1)
+    return nth(singular_values(A), r) - nth(singular_values(B), r + 1)
 
 
 def wedin_bound(A: Tensor, B: Tensor, rank: int, form: str = "spectral") -> Certificate:
@@ -85,8 +78,7 @@ def wedin_bound(A: Tensor, B: Tensor, rank: int, form: str = "spectral") -> Cert
 
 def divide(numerator: Tensor, gap: Tensor) -> Tensor:
     """numerator / gap where the gap is positive, ∞ elsewhere."""
-    safe = torch.where(gap > 0, gap, torch.ones_like(gap))
-    return torch.where(gap > 0, numerator / safe, torch.full_like(numerator / safe, INF))
+    return torch.where(gap > 0, numerator / gap, INF)
 
 
 def link_terms(

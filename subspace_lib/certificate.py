@@ -44,11 +44,6 @@ class Certificate:
         """A word, or nested lists of words for a batch."""
         return _words(self.gap, self.holds)
 
-    @property
-    def share(self) -> float:
-        """Share of the batch for which the certificate holds."""
-        return float(self.holds.double().mean())
-
     def rows(self) -> list[tuple[str, str]]:
         """Name and printed value of every term; a batch shows its median and range."""
         named = {**self.terms, "gap": self.gap, "threshold": self.threshold, "bound": self.bound}

@@ -1,7 +1,6 @@
 """Everything measured on the layers of a network at a checkpoint, for all trials at once.
 
-Each representation is factored once, and every distance, gap and bound is taken from its
-``RowSpace``, through the Gram matrix where that is allowed.
+Each representation is factored once; distances, gaps and bounds are taken from its ``RowSpace``.
 """
 
 from __future__ import annotations
@@ -156,9 +155,7 @@ class Diagnostics:
         X, clean = (check.matrix(A, "data").to(device) for A in (data.X, data.clean))
         # of the precision in which the data came: X* in float32 has rank r only up to 6e-8
         self.eps = max(torch.finfo(A.dtype).eps for A in (X, clean))
-        X, clean = X.double(), clean.double()
-        if X.ndim == 2:
-            X, clean = X[None], clean[None]
+        X, clean = (A.double().reshape(-1, *A.shape[-2:]) for A in (X, clean))
         self.X, self.clean_X = X, clean
         self.clean = self._factor_clean(data, clean)
         self.data = self.clean if torch.equal(X, clean) else self._space(X, self.rank)
@@ -336,15 +333,14 @@ class Diagnostics:
         bound = divide(error_2, gap_2) + divide(error_3, gap_3)
         values = {"delta_2": gap_2, "delta_3": gap_3, "two_links_bound": bound}
         values |= {"activation_error": error_3, "image_norm": s_through[..., 0]}
-        values["two_links_holds"] = bound < _of(self.fixed["connectivity_margin"], part) / 2
+        least, weakest = (_of(self.fixed[name], part) for name in MARGINS)
+        values["two_links_holds"] = bound < weakest / 2
         if layer.previous is None:
             gaps = torch.stack([_of(self.fixed["delta_1"], part), gap_2, gap_3])
             errors = torch.stack([_of(self.noise_error, part), error_2, error_3])
-            epsilon = _of(self.fixed["minimum_margin"], part)
-            cert = chain_verdict(gaps, errors, r, epsilon, "printed")
+            cert = chain_verdict(gaps, errors, r, least, "printed")
             values |= {"printed_ratio": cert.gap / cert.threshold, "printed_holds": cert.holds}
-            epsilon = _of(self.fixed["connectivity_margin"], part)
-            values["links_holds"] = chain_verdict(gaps, errors, r, epsilon, "links").holds
+            values["links_holds"] = chain_verdict(gaps, errors, r, weakest, "links").holds
         return values
 
     def _reference(
@@ -373,10 +369,7 @@ class Diagnostics:
 def _side_by_side(
     look: Callable[[Tensor], list[dict[str, Tensor]]], parts: list[Tensor]
 ) -> list[list[dict[str, Tensor]]]:
-    """look(part) for every part, on the processor one part per core at a time.
-
-    Batched factorisations of small matrices run on one core, however many there are.
-    """
+    """look(part) for every part, one per core: each batch of small factorisations uses only one."""
     threads = torch.get_num_threads()
     if threads == 1 or len(parts) < 2 or parts[0].is_cuda:
         return [look(part) for part in parts]

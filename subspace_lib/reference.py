@@ -117,9 +117,8 @@ def _sine(slope: Tensor, offset: Tensor) -> Tensor:
 
     With tan α = slope: sin(θ − α) ≤ offset · cos α, so sin θ ≤ sin α + offset · cos² α.
     """
-    finite = torch.where(slope < INF, slope, torch.zeros_like(slope))
-    cosine = 1 / torch.hypot(torch.ones_like(finite), finite)
-    return torch.where(slope < INF, (finite * cosine + offset * cosine**2).clamp(max=1), INF)
+    cosine = 1 / torch.hypot(torch.ones_like(slope), slope)
+    return torch.where(slope < INF, (slope * cosine + offset * cosine**2).clamp(max=1), INF)
 
 
 def _tangent(length: Tensor, s: Tensor, t: Tensor, slack: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,13 +127,11 @@ def _tangent(length: Tensor, s: Tensor, t: Tensor, slack: Tensor) -> tuple[Tenso
     With computed factors Y V = U Σ + Δ the fixed-point equation gains S ΔᵀU Σ⁻¹ and
     (I − Q)YᵀΔ Σ⁻², each at most slack/s, and E carries a third such error.
     """
-    low = (s - slack).clamp(min=torch.finfo(s.dtype).tiny)
-    room, open_ = low - (t + slack), s - t > 2 * slack
-    share = (1 - (t + slack) / low) * (1 + (t + slack) / low)  # 1 − t²/s² without cancellation
-    share = torch.where(open_ & (room > 0), share, torch.ones_like(share))
-    infinite = torch.full_like(share, INF)
-    slope = torch.where(open_, length / low / share, infinite)
-    return slope, torch.where(open_, 3 * slack / low / share, infinite)
+    low, high = (s - slack).clamp(min=torch.finfo(s.dtype).tiny), t + slack
+    share = (1 - high / low) * (1 + high / low)  # 1 − t²/s² without cancellation
+    useful = (s - t > 2 * slack) & (low > high)
+    slope = torch.where(useful, length / low / share, INF)
+    return slope, torch.where(useful, 3 * slack / low / share, INF)
 
 
 def sine_from_sums(G: Tensor | None, C: Tensor, energy: float, t: Tensor, size: int) -> Tensor:

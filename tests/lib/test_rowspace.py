@@ -225,3 +225,17 @@ def test_negative_control_a_gram_matrix_loses_small_singular_values():
     kept = rowspace.factor(A, 3, gram=True).s
     assert float(kept[2]) == pytest.approx(1e-13, rel=0.05)
     np.testing.assert_allclose(kept[:2], [1.0, 1e-6], rtol=1e-8)
+
+
+def test_diagnostics_of_single_precision_data_know_that_its_rank_is_rounded():
+    """X* in float32 has rank 4 up to 6e-8; the chain's gaps must allow for that."""
+    sizes = {"ambient_dim": 20, "n_subspaces": 2, "subspace_dim": 2, "points_per_subspace": 15}
+    net = sl.FeedForward((20, 12, 20), "identity")
+    params = net.init("gaussian", trials=2, seed=0, dtype=F64)
+    found = {}
+    for dtype in (torch.float32, F64):
+        data = sl.sample_union(**sizes, trials=2, seed=0, dtype=dtype)
+        found[dtype] = sl.diagnostics.diagnose(net, params, data)[1]
+        assert (found[dtype]["rank"] == 4).all()
+    error = [found[dtype]["activation_error"] for dtype in (torch.float32, F64)]
+    assert (error[0] > 1e8 * error[1]).all()
