@@ -1,10 +1,5 @@
 """What each layer of a PyTorch model keeps of a reference subspace.
 
-    with sl.LayerProbe(model, layers=["0", "2"], rank=16, reference=X, labels=y) as probe:
-        for batch in batches:
-            model(batch)
-    probe.table()
-
 The outputs of a layer, one column per sample, are a matrix Y (p, n); P projects on the reference's
 row space (rank k), Q on the leading row space of Y. Y itself is kept only where it is small.
 """
@@ -13,9 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -31,17 +26,17 @@ Select = Callable[[Any], Tensor]
 class LayerProbe:
     """Collects layer outputs while the model runs and compares their row spaces with a reference.
 
-    model: any ``torch.nn.Module``; layers: names as in ``model.named_modules()`` (None: every
-    module without children). A module called several times per forward pass has one row per call:
-    name, name#2, … Run the model itself inside the ``with``: a pass counts once it has finished.
+    layers: names as in ``model.named_modules()`` (None: every module without children). A module
+    called several times per forward pass has one row per call: name, name#2, … Run the model itself
+    inside the ``with``: a pass counts once it has finished.
     reference: (m, n), one column per sample in the order in which they will arrive; its leading
     row space of dimension ``rank`` is the reference. Orthonormal rows (rank, n) are one too.
     labels: (n,), for clustering scores. larger_ranks: at which to measure containment, default
     2·rank and 4·rank.
-    reduce: how (batch, time, features) becomes (batch, p): "flatten" (default), "mean" or "last";
-    for images (batch, channels, height, width) "mean" pools over the positions. A dict gives it by
-    layer. Of a tuple the first tensor counts; select (a function of the module's output, or a dict
-    of such by layer) picks another and must return (batch, …). Modules with batch_first=False are
+    reduce: how (batch, time, features) becomes (batch, p): "flatten", "mean" or "last"; for images
+    (batch, channels, height, width) "mean" pools over the positions. A dict gives it by layer.
+    Of a tuple the first tensor counts; select (a function of the module's output, or a dict of such
+    by layer) picks another and must return (batch, …). Modules with batch_first=False are
     understood without it (those inside them are not). In nested tensors, which an encoder makes of
     padded input in eval mode, padding does not count; in padded ones it does.
 
@@ -58,8 +53,7 @@ class LayerProbe:
       serve best) and half random, and ``sketch_error`` bounds rigorously how far it is from the
       true one in the spectral norm (1: no statement);
     - "sketch": larger p. Distances, containment, scores and the spectrum (from below) are
-      approximate, with no bound on their error; the reference bound is a coarser one, still
-      rigorous, that needs only YRᵀ and ‖Y‖_F.
+      approximate, with no bound on their error; the reference bound is coarser, still rigorous.
     The probe changes nothing: no gradients, no modes, no random state; its hooks are removed when
     the ``with`` ends, also by an exception. Measured in float64 on the CPU.
     Raises ValueError for an unknown layer (lists the names), NaN in an output (names the layer and
@@ -96,8 +90,9 @@ class LayerProbe:
         for choice in self.reduce.values():
             check.one_of(choice, REDUCTIONS, "reduce")
         self.select = _by_layer(select, self.modules, "select", None)
-        self.exact, self.seed = exact, seed
-        self._pending: dict[str, Tensor] = {}
+        self.seed = seed
+        self._options = (2 * max([4 * rank, *self.larger_ranks]), exact, seed)  # of the records
+        self._pending: dict[str, Tensor] = {}  # of the pass that is running
         self._calls: Counter[str] = Counter()
         self._running = False
         self._handles: list[Any] = []
@@ -117,19 +112,16 @@ class LayerProbe:
             raise RuntimeError("this probe is already attached; leave its `with` block first")
         if self.samples == self.reference.shape[1]:
             self._forget()
+        keep = self._handles.append
         try:
-            self._attach()
+            keep(self.model.register_forward_pre_hook(self._begin))
+            for name, module in self.modules.items():
+                keep(module.register_forward_hook(partial(self._hook, name)))
+            keep(self.model.register_forward_hook(self._finish))  # last: the root may be a layer
         except BaseException:  # of a `with` that was never entered nobody calls __exit__
             self.__exit__()
             raise
         return self
-
-    def _attach(self) -> None:
-        register = self._handles.append
-        register(self.model.register_forward_pre_hook(self._begin))
-        for name, module in self.modules.items():
-            register(module.register_forward_hook(self._hook(name)))
-        register(self.model.register_forward_hook(self._finish))  # last: the root may be a layer
 
     def __exit__(self, *error: Any) -> None:
         while self._handles:
@@ -142,27 +134,21 @@ class LayerProbe:
         self._calls.clear()
         self._running = True
 
-    def _hook(self, name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            if not self._running:
-                return  # called outside a pass of the model, as gradient checkpointing does
-            self._calls[name] += 1
-            call = self._calls[name]
-            row = name if call == 1 else f"{name}#{call}"
-            with torch.no_grad():
-                self._pending[row] = self._features(name, row, module, output)
-
-        return hook
+    def _hook(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        if not self._running:
+            return  # called outside a pass of the model, as gradient checkpointing does
+        self._calls[name] += 1
+        call = self._calls[name]
+        row = name if call == 1 else f"{name}#{call}"
+        with torch.no_grad():
+            self._pending[row] = self._features(name, row, module, output)
 
     def _features(self, name: str, row: str, module: nn.Module, output: Any) -> Tensor:
         """(p, batch), a copy: the model may overwrite its output in place."""
         chosen = self.select[name]
-        if chosen is not None:
-            value = chosen(output)
-        else:
-            value = _first_tensor(output, row)
-            if value.ndim > 2 and _time_first(module):
-                value = value.transpose(0, 1)
+        value = _first_tensor(output, row) if chosen is None else chosen(output)
+        if chosen is None and value.ndim > 2 and _time_first(module):
+            value = value.transpose(0, 1)
         if not isinstance(value, Tensor) or not value.is_floating_point():
             kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
             raise TypeError(
@@ -198,19 +184,13 @@ class LayerProbe:
             )
         with torch.no_grad():
             for row, columns in self._pending.items():
-                self._record(row, columns).add(columns, self.samples, self.reference)
+                if row not in self.records:
+                    self.records[row] = LayerRecord(row, columns, self.reference, *self._options)
+                self.records[row].add(columns, self.samples, self.reference)
         self.samples += count
         self.batches += 1
         self._pending.clear()
         self._table = None
-
-    def _record(self, row: str, columns: Tensor) -> LayerRecord:
-        if row not in self.records:
-            width = 2 * max(4 * self.rank, *self.larger_ranks, 0)  # there may be no larger ones
-            self.records[row] = LayerRecord(
-                row, columns, self.reference, width, self.exact, self.seed
-            )
-        return self.records[row]
 
     def table(self) -> ProbeTable:
         """One dict per layer, in the order of the first pass.
@@ -253,13 +233,12 @@ class LayerProbe:
 
         certified is 1 where the reference bound holds; bounds may be inf.
         """
-        flat: dict[str, float] = {}
-        for row in self.table():
-            values = {**row, "certified": row["verdict"] == "certifies"}
-            for key, value in values.items():
-                if isinstance(value, (bool, int, float)) and value == value:
-                    flat[f"{row['layer'] or 'model'}/{key}"] = float(value)
-        return flat
+        return {
+            f"{row['layer'] or 'model'}/{key}": float(value)
+            for row in self.table()
+            for key, value in {**row, "certified": row["verdict"] == "certifies"}.items()
+            if isinstance(value, (bool, int, float)) and value == value
+        }
 
     def plot(self, ax: Any = None) -> Any:
         """Share, largest sine with its bound, containment and accuracy, layer by layer.
@@ -275,11 +254,10 @@ def reference_rows(reference: Any, rank: Any) -> Tensor:
     A = check.matrix(reference, "reference").detach().cpu().double()
     if A.ndim != 2:
         raise ValueError(f"reference must be one matrix (m, n), got shape {tuple(A.shape)}")
-    if isinstance(rank, bool) or not isinstance(rank, (int, np.integer)):
-        raise TypeError(f"rank must be an integer, got {type(rank).__name__} {rank!r}")
+    rank = check.positive_int(rank, "rank")
     s = torch.linalg.svdvals(A)
     available = int((s > max(A.shape) * torch.finfo(A.dtype).eps * s[0]).sum())
-    if not 1 <= rank <= available:
+    if rank > available:
         raise ValueError(
             f"rank must lie in 1..{available}, the numerical rank of the reference "
             f"{tuple(A.shape)}, got {rank}"
@@ -290,7 +268,7 @@ def reference_rows(reference: Any, rank: Any) -> Tensor:
             f"got {float(s[rank - 1]):.4g} twice at rank {rank}; orthonormal rows need rank = "
             f"their number"
         )
-    return row_basis(A, int(rank))
+    return row_basis(A, rank)
 
 
 def _larger(larger_ranks: Sequence[int] | None, rank: int, n: int) -> tuple[int, ...]:
@@ -309,9 +287,9 @@ def _named_layers(model: nn.Module, layers: Sequence[str] | None) -> dict[str, n
     if layers is None:
         return {name: m for name, m in model.named_modules() if not list(m.children())}
     names = [layers] if isinstance(layers, str) else list(layers)
+    listed = ", ".join(repr(k) for k in known if k)
     for name in names:
         if name not in known:
-            listed = ", ".join(repr(k) for k in known if k)
             raise ValueError(
                 f"layers must be names of modules of the model ({listed}), got {name!r}"
             )
@@ -334,10 +312,9 @@ def _first_tensor(output: Any, row: str) -> Tensor:
     if isinstance(output, Tensor):
         return output
     parts = output.values() if isinstance(output, Mapping) else output
-    if isinstance(parts, Iterable):
-        for part in parts:
-            if isinstance(part, Tensor):
-                return part
+    for part in parts if isinstance(parts, Iterable) else ():
+        if isinstance(part, Tensor):
+            return part
     raise TypeError(
         f"layer {row!r} must give a tensor or a tuple that starts with one, got "
         f"{type(output).__name__}; select=function picks a tensor from it"
@@ -350,17 +327,12 @@ def _time_first(module: nn.Module) -> bool:
     return getattr(owner, "batch_first", True) is False
 
 
-def _reduced_nested(value: Tensor, how: str) -> Tensor:
-    """Sequences (time, features) of different lengths: padding, where it is needed, is zero."""
-    if how == "flatten":
-        return torch.nested.to_padded_tensor(value, 0.0).flatten(1)
-    return torch.stack([x.mean(0) if how == "mean" else x[-1] for x in value.unbind()])
-
-
 def _reduced(value: Tensor, how: str, row: str) -> Tensor:
     """(batch, …) → (batch, p)."""
-    if value.is_nested:
-        return _reduced_nested(value, how)
+    if value.is_nested and how == "flatten":
+        return torch.nested.to_padded_tensor(value, 0.0).flatten(1)
+    if value.is_nested:  # sequences (time, features) of different lengths
+        return torch.stack([x.mean(0) if how == "mean" else x[-1] for x in value.unbind()])
     if value.ndim == 0:
         raise ValueError(f"layer {row!r} must give (batch, …), got a single number")
     if value.ndim <= 2 or how == "flatten":
