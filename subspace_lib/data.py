@@ -15,6 +15,7 @@ from torch import Tensor
 
 from subspace_lib import _checks as check
 from subspace_lib import _random as rnd
+from subspace_lib.rowspace import rank_of
 
 D = TypeVar("D", bound="UnionOfSubspaces")
 
@@ -205,7 +206,7 @@ def from_matrix(X: Any, labels: Any, rank: int, *, trial: int = 0) -> ObservedDa
     y = torch.as_tensor(check.label_vector(labels, A.shape[1])).to(A.device)
     r = check.positive_int(rank, "rank")
     U, s, V = torch.linalg.svd(A, full_matrices=False)
-    there = int((s > max(A.shape) * torch.finfo(s.dtype).eps * s[0]).sum())
+    there = int(rank_of(s, max(A.shape), torch.finfo(s.dtype).eps))
     if r > there:
         raise ValueError(f"rank must be at most {there}, the numerical rank of X, got {r}")
     bases, coefficients = U[:, :r], s[:r, None] * V[:r]

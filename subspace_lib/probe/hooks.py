@@ -18,6 +18,7 @@ from subspace_lib import _checks as check
 from subspace_lib.probe.record import LayerRecord, measure_layer
 from subspace_lib.probe.table import ProbeTable, plot_table
 from subspace_lib.projectors import row_basis
+from subspace_lib.rowspace import rank_of
 
 REDUCTIONS = ("flatten", "mean", "last")
 Select = Callable[[Any], Tensor]
@@ -256,7 +257,7 @@ def reference_rows(reference: Any, rank: Any) -> Tensor:
         raise ValueError(f"reference must be one matrix (m, n), got shape {tuple(A.shape)}")
     rank = check.positive_int(rank, "rank")
     s = torch.linalg.svdvals(A)
-    available = int((s > max(A.shape) * torch.finfo(A.dtype).eps * s[0]).sum())
+    available = int(rank_of(s, max(A.shape), torch.finfo(A.dtype).eps))
     if rank > available:
         raise ValueError(
             f"rank must lie in 1..{available}, the numerical rank of the reference "

@@ -22,27 +22,22 @@ class ProbeTable(list[dict[str, Any]]):
                 raise ValueError(f"keys must be among {', '.join(known)}, got {key!r}")
         return ProbeTable({key: row[key] for key in ("layer", *keys)} for row in self)
 
-    def _cells(self) -> tuple[list[str], list[list[str]]]:
+    def _lines(self) -> list[list[str]]:
+        """One column per layer: there are more quantities than layers, as a rule."""
         keys = [key for key, value in self[0].items() if not isinstance(value, np.ndarray)]
-        return keys, [[_shown(row[key]) for key in keys] for row in self]
+        return [[key, *(_shown(row[key]) for row in self)] for key in keys]
 
     def __repr__(self) -> str:
-        """One column per layer: there are more quantities than layers, as a rule."""
-        keys, rows = self._cells()
-        lines = [[key, *(row[i] for row in rows)] for i, key in enumerate(keys)]
+        lines = self._lines()
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-            for line in lines
-        )
+        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
     def _repr_html_(self) -> str:
-        keys, rows = self._cells()
         body = "".join(
             f"<tr><th scope='row'>{html.escape(key)}</th>"
-            + "".join(f"<td>{html.escape(row[i])}</td>" for row in rows)
+            + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
             + "</tr>"
-            for i, key in enumerate(keys)
+            for key, *cells in self._lines()
         )
         return f"<table class='certificate'><caption>Layer probe</caption>{body}</table>"
 
