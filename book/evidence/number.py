@@ -3,7 +3,8 @@
 The order of ``_toc.yml`` decides the numbers of chapters, the order of headings and equations in a
 notebook the rest. The command renames notebooks (NN_topic.ipynb) and rewrites headings, tags,
 exercises and every mention of them in all text files of the repository, at once, from one table
-old → new; not in tests, which use slugs, nor in CHANGELOG.md. Run again it changes nothing.
+old → new; not in tests, which use slugs, nor in CHANGELOG.md and CONTRIBUTING.md, where numbers
+are history or examples. Run again it changes nothing.
 
 Move: change ``_toc.yml``, or carry cells elsewhere: a number is a key until the command runs.
 Insert: give the new thing any number that nothing else has, such as its neighbour's with a letter
@@ -38,7 +39,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 TOC = "_toc.yml"
 TEXT = {".ipynb", ".py", ".md", ".yml", ".toml"}
-SKIPPED = re.compile(r"\..*|_build|build|dist|results|tests|.+\.egg-info|CHANGELOG.md|number.py")
+SKIPPED = re.compile(
+    r"\..*|_build|build|dist|results|tests|.+\.egg-info|CHANGELOG.md|CONTRIBUTING.md|number.py"
+)
 Files = dict[str, str]  # path from the root of the repository → text
 Key = tuple[str, str]  # what counts it, and its number
 
