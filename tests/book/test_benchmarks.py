@@ -4,6 +4,7 @@ import importlib
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from evidence.results import results_folder
@@ -11,6 +12,7 @@ from evidence.results import results_folder
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
+@pytest.mark.slow
 def test_quick_benchmark(monkeypatch):
     monkeypatch.syspath_prepend(FOLDER)  # fresh processes find it there too
     script = importlib.import_module("run")

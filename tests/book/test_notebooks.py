@@ -15,6 +15,7 @@ BOXES = "Definition|Lemma|Theorem|Proposition|Corollary|Counterexample"
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 
 
+@pytest.mark.slow
 @each
 def test_runs_live_with_a_kernel(path):
     """The live path: no BOOK_STATIC, so that sliders are widgets, as in JupyterLab."""

@@ -1,4 +1,4 @@
-"""The README's snippet runs as printed, in any locale; one version everywhere."""
+"""The README's snippet runs as printed, on any terminal; one version everywhere."""
 
 import os
 import re
@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tomllib
 
-import pytest
 from laws import ROOT
 
 import subspace_lib
@@ -14,12 +13,11 @@ import subspace_lib
 README = (ROOT / "README.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
-def test_the_snippet_runs(encoding):
+def test_the_snippet_runs():
     (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
-        env=os.environ | {"PYTHONIOENCODING": encoding},
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
         capture_output=True,
         text=True,
     )
