@@ -162,8 +162,8 @@ def reference_bound(Y: Tensor, R: Tensor, q: int | None = None) -> Certificate:
     With q = k (the default) this bounds ‖P − P_k(Y)‖; with q > k, how far the reference is from
     lying inside the leading q-dimensional row space of Y.
     Y: (..., p, n) any matrix, R: (..., k, n) orthonormal rows. Certificate of shape (...); the
-    bound is at most 1 wherever the gap s − t exceeds rounding. Computed in float64, in units of
-    Y's largest entry, with a rounding allowance of 10 · max(p, n) · eps · ‖Y‖ on s, t and E.
+    bound is at most 1 wherever the gap s − t exceeds rounding. Computed in float64, at any
+    scale of Y, with a rounding allowance of 10 · max(p, n) · eps · ‖Y‖ on s, t and E.
     Raises ValueError for R without orthonormal rows, q < k, or mismatched columns.
 
     >>> Y = torch.tanh(noisy.X)  # any layer, whatever made it

@@ -112,14 +112,17 @@ def _from_gram(A: Tensor, q: int) -> tuple[Tensor, Tensor] | None:
 
 
 def balanced(A: Tensor) -> tuple[Tensor, Tensor]:
-    """A in units of the power of two above its largest entry, without rounding; and that unit.
+    """A in a unit in which sums of squares neither over- nor underflow, and that unit.
 
-    There sums of squares neither over- nor underflow. A: (..., m, n) → A/unit, unit (...).
+    The power of two above the largest entry, so that nothing is rounded; 1 where the entries of
+    the whole batch are harmless (between 1e-76 and 1e76 in float64). A: (..., m, n) → unit (...).
     """
     exponent = torch.frexp(torch.linalg.vector_norm(A, math.inf, dim=(-2, -1))).exponent
     exponent = exponent.to(A.dtype)  # torch 2.2 takes 2 to an integer power in float32
     limit = math.frexp(torch.finfo(A.dtype).max)[1] - 2  # the unit and its inverse are numbers
     exponent, one = exponent.clamp(-limit, limit), torch.ones_like(A[..., 0, 0])
+    if (exponent.abs() <= limit // 4).all():
+        return A, one
     return A * torch.ldexp(one, -exponent)[..., None, None], torch.ldexp(one, exponent)
 
 
