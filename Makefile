@@ -35,7 +35,7 @@ style: .venv/ready
 
 check: style
 	@echo "Fast tests ..."
-	@$(BIN)/python -m pytest -q -n 2 -m "not slow and not browser" $(if $(CHAPTER),tests/evidence/test_$(CHAPTER).py)
+	@$(BIN)/python -m pytest -q -n 2 $(if $(CHAPTER),tests/evidence/test_$(CHAPTER).py,-m "not slow and not browser")
 
 test: BOOK_FLAGS = --all -W -n --keep-going
 test: style book

@@ -1,6 +1,7 @@
 """Deterministic property tests; torch on one thread, since pytest runs in parallel."""
 
 import matplotlib
+import pytest
 import torch
 from hypothesis import settings
 
@@ -8,3 +9,11 @@ matplotlib.use("agg")
 torch.set_num_threads(1)
 settings.register_profile("book", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("book")
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items):
+    """What takes a chapter's experiment run live (the fixture ``tiny``) is slow."""
+    for item in items:
+        if "tiny" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)

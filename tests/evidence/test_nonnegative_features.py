@@ -250,6 +250,7 @@ def test_a_sweet_spot_needs_all_three(tiny, tmp_path, missing):
     assert judged(tiny, tmp_path, **arrays | {missing: tied}).verdict == "fails"
 
 
+@pytest.mark.slow
 def test_the_best_rate_is_chosen_on_the_training_loss():
     config = replace(TINY, adam=(0.001, 0.01, 0.1))
     found = run(EXPERIMENT, config)

@@ -61,6 +61,7 @@ def test_extremal_instances_are_tight(name):
     assert 0.99 <= report(name).extremal <= 1 + 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_the_instances_are_many_and_differ(name):
     """Two seeds give different instances; the right side of a bound is not infinite throughout."""

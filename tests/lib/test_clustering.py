@@ -22,6 +22,7 @@ def projector(data):
     return sl.row_projector(data.X, data.rank)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**6))
 def test_margins_against_the_slow_way(seed):
     data = union(seed)
@@ -55,6 +56,7 @@ def test_below_half_the_margin_clusters_survive(seed, share):
     assert sl.clustering.accuracy(data.labels, sl.clustering.single_linkage(Q, 3)) == 1
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**6))
 def test_half_the_margin_is_sharp(seed):
     """The extremal instance: at η = ε_conn/2 no threshold works."""
