@@ -18,7 +18,7 @@ from torch import Tensor
 
 from evidence.experiment import Setting, experiment
 from evidence.measures import spectral_accuracy
-from evidence.paper import PaperConfig, follow, names, paper_data, single
+from evidence.setting import PaperConfig, follow, names, paper_data, single
 from subspace_lib import rowspace
 from subspace_lib.data import UnionOfSubspaces
 from subspace_lib.diagnostics import diagnose

@@ -11,8 +11,8 @@ import subspace_lib as sl
 from evidence.convolution_attention import claims as reading
 from evidence.convolution_attention import experiment as lab
 from evidence.experiment import find, run
-from evidence.paper import paper_data
 from evidence.results import save
+from evidence.setting import paper_data
 
 EXPERIMENT = find("architectures")
 TINY = replace(EXPERIMENT.quick, steps=8, marks=(0, 3, 8))

@@ -10,8 +10,8 @@ import subspace_lib as sl
 from evidence.depth import claims as judges
 from evidence.depth import experiment as depth
 from evidence.experiment import find, run
-from evidence.paper import paper_data
 from evidence.results import save
+from evidence.setting import paper_data
 from subspace_lib.diagnostics import NORMS
 
 EXPERIMENT = find("depth")

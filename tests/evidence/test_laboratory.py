@@ -9,8 +9,8 @@ import torch
 import subspace_lib as sl
 from evidence import laboratory as lab
 from evidence.experiment import find
-from evidence.paper import paper_data
 from evidence.results import load_result
+from evidence.setting import paper_data
 
 SMALL = lab.Config()
 SHORT = replace(SMALL, trials=3, marks=(0, 3, 30), steps=30, checkpoints=3)

@@ -10,8 +10,8 @@ import evidence
 import subspace_lib as sl
 from evidence.experiment import find, run
 from evidence.objective import experiment as objective
-from evidence.paper import paper_data
 from evidence.results import load_result, save
+from evidence.setting import paper_data
 
 EXPERIMENT = find("objective")
 TINY = replace(EXPERIMENT.quick, trials=2, steps=20, marks=(0, 5, 20))

@@ -8,8 +8,8 @@ import pytest
 import evidence
 import subspace_lib as sl
 from evidence.experiment import find, run
-from evidence.paper import paper_data
 from evidence.results import load_result, save
+from evidence.setting import paper_data
 from evidence.training import claims as judges
 from evidence.training import experiment as module
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from evidence.experiment import Setting, experiment
-from evidence.paper import (
+from evidence.setting import (
     HALF_DATA,
     HALF_LAYER,
     SMALL,

@@ -1,4 +1,4 @@
 """Convolution and attention."""
 
 from evidence.convolution_attention import claims, experiment, statements
-from evidence.paper import paper_data
+from evidence.setting import paper_data

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from evidence.experiment import Setting, experiment
 from evidence.measures import CLUSTERINGS, accuracy, indicators, share_inside, shares
-from evidence.paper import (
+from evidence.setting import (
     HALF_LAYER,
     PaperConfig,
     follow,

@@ -1,4 +1,4 @@
 """Depth."""
 
 from evidence.depth import claims, experiment, statements
-from evidence.paper import follow
+from evidence.setting import follow

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evidence.experiment import Setting, experiment
-from evidence.paper import (
+from evidence.setting import (
     HALF_LAYER,
     SMALL,
     PaperConfig,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from evidence.datasets import load_dataset
 from evidence.experiment import Setting, experiment
-from evidence.paper import names, single
+from evidence.setting import names, single
 from subspace_lib import _random as rnd
 from subspace_lib.probe import LayerProbe
 

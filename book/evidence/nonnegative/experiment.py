@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from evidence.experiment import Setting, experiment
-from evidence.paper import HALF_LAYER, SMALL, PaperConfig, in_norms, names, single, trained
+from evidence.setting import HALF_LAYER, SMALL, PaperConfig, in_norms, names, single, trained
 from subspace_lib import _checks as check
 from subspace_lib import _random as rnd
 from subspace_lib.data import UnionOfSubspaces, add_noise, sample_union

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from evidence.experiment import Setting, experiment
 from evidence.nonnegative.experiment import nonnegative_union, start
-from evidence.paper import SMALL, names
+from evidence.setting import SMALL, names
 from subspace_lib.data import UnionOfSubspaces
 from subspace_lib.networks import FeedForward
 from subspace_lib.training import train

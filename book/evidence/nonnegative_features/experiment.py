@@ -19,7 +19,7 @@ from torch import Tensor
 from evidence.datasets import load_dataset
 from evidence.experiment import Setting, experiment
 from evidence.measures import spectral_accuracy
-from evidence.paper import names, single
+from evidence.setting import names, single
 from subspace_lib import _checks as check
 from subspace_lib import _random as rnd
 from subspace_lib import rowspace

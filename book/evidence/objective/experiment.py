@@ -11,7 +11,7 @@ from torch import Tensor
 
 from evidence.experiment import Setting, experiment
 from evidence.measures import indicators, linkage_accuracy, share_inside, spectral_accuracy
-from evidence.paper import (
+from evidence.setting import (
     HALF_LAYER,
     SMALL,
     PaperConfig,

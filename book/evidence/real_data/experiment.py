@@ -14,11 +14,11 @@ import torch
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from evidence import paper
+from evidence import setting as paper
 from evidence.datasets import EMBEDDED, TABLE, Dataset, load_dataset
 from evidence.experiment import Setting, experiment
-from evidence.paper import names, single
 from evidence.real_data.measures import cross_energy
+from evidence.setting import names, single
 from subspace_lib import clustering, rowspace
 from subspace_lib._random import generator
 from subspace_lib.clustering import clustering_scores

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from evidence.experiment import Setting, experiment
 from evidence.measures import accuracy, indicators, share_inside
-from evidence.paper import PaperConfig, follow, held_out, names, paper_data, single
 from evidence.relations.measures import neural_collapse, sharpness, sparse_self_expression
+from evidence.setting import PaperConfig, follow, held_out, names, paper_data, single
 from subspace_lib import clustering, rowspace
 from subspace_lib.data import UnionOfSubspaces
 from subspace_lib.networks import FeedForward, Params

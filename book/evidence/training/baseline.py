@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from evidence.experiment import Setting, experiment
-from evidence.paper import HALF_DATA, paper_data
+from evidence.setting import HALF_DATA, paper_data
 from subspace_lib.clustering import accuracy, single_linkage
 from subspace_lib.estimator import ProjectorClustering
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from evidence.experiment import Setting, experiment
-from evidence.paper import (
+from evidence.setting import (
     HALF_LAYER,
     SMALL,
     PaperConfig,
