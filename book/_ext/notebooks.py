@@ -47,7 +47,7 @@ def setup_cell(topic: str, address: str = "") -> str:
 
 def topic_of(path: Path) -> str:
     """The notebook's word, without the number: 13_depth.ipynb is about "depth"."""
-    return re.sub(r"^\d\d_", "", path.stem)
+    return re.sub(r"^\d+[a-z]?_", "", path.stem)  # 12a_ is about to be numbered
 
 
 def set_up(nb: Any, topic: str, address: str | None = None) -> Any:

@@ -75,6 +75,11 @@ def test_the_setup_cell_is_the_template(path):
     assert cell == setup_cell(topic_of(path), address)
 
 
+@pytest.mark.parametrize("name", ["13_depth", "12a_depth", "depth", "113_depth"])
+def test_a_topic_has_no_number(name):
+    assert topic_of(Path(f"{name}.ipynb")) == "depth"
+
+
 START = """
 import os, sys, types
 from IPython.core.interactiveshell import InteractiveShell
