@@ -91,7 +91,7 @@ def connected(address: str) -> Any:
         from distributed import Client
     except ImportError as missing:
         raise ValueError(
-            "--scheduler needs Dask: install it with `pip install 'subspace-lib[dask]'`"
+            "--scheduler needs Dask: install it with `pip install 'subspace-book[dask]'`"
         ) from missing
     try:
         return Client(address, timeout=CONNECT_SECONDS)

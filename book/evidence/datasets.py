@@ -1,7 +1,7 @@
 """Real data as matrices with one sample per column: non-negative, float64, with labels and a card.
 
 Three sets need no network (scikit-learn's). Thirteen image sets, those the paper names, come from
-the Hugging Face hub (``pip install subspace-lib[data]``) or from a directory that you filled.
+the Hugging Face hub (``pip install subspace-book[data]``) or from a directory that you filled.
 """
 
 from __future__ import annotations
@@ -315,7 +315,7 @@ def _extra() -> Any:
         import datasets
     except ImportError as error:
         raise ImportError(
-            "Hugging Face datasets is missing: pip install 'subspace-lib[data]' installs it. "
+            "Hugging Face datasets is missing: pip install 'subspace-book[data]' installs it. "
             f"Without it, {OFFLINE} (the first and the last form)"
         ) from error
     return datasets

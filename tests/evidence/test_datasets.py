@@ -277,7 +277,7 @@ def test_a_damaged_cache_is_fetched_again(monkeypatch):
 def hub(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
-    library = pytest.importorskip("datasets", reason="pip install 'subspace-lib[data]' runs this")
+    library = pytest.importorskip("datasets", reason="pip install 'subspace-book[data]' runs this")
     library.disable_progress_bars()
     return library
 

@@ -338,4 +338,4 @@ def test_without_dask_the_command_says_what_to_install(toy, monkeypatch, capsys)
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(SystemExit):
         command.main(["run", "toy", "--scheduler", "tcp://127.0.0.1:8786"])
-    assert "pip install 'subspace-lib[dask]'" in capsys.readouterr().err
+    assert "pip install 'subspace-book[dask]'" in capsys.readouterr().err
