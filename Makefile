@@ -31,7 +31,7 @@ book: .venv/ready
 style: .venv/ready
 	@echo "Style, types, laws of imports ..."
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 check: style
 	@echo "Fast tests ..."
