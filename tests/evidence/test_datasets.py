@@ -221,7 +221,7 @@ def test_bad_requests(tmp_path):
 
 def test_a_missing_extra_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(ImportError, match=r"pip install 'subspace-lib\[data\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'subspace-book\[data\]'"):
         evidence.load_dataset("mnist")
 
 
