@@ -1,1 +1,3 @@
 """What opens the gates."""
+
+from evidence.gates import experiment

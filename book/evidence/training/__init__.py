@@ -1,3 +1,10 @@
 """Does training find it?"""
 
-from evidence.training import baseline, claims, experiment, statements
+from evidence.training import (
+    baseline,
+    claims,
+    experiment,
+    lifted,
+    other_readings,
+    statements,
+)
