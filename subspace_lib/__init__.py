@@ -18,6 +18,7 @@ from typing import Any
 from subspace_lib import (
     bounds,
     certificate,
+    certify,
     clustering,
     data,
     diagnostics,
@@ -29,6 +30,7 @@ from subspace_lib import (
     training,
 )
 from subspace_lib.bounds import wedin_bound
+from subspace_lib.certify import must_links
 from subspace_lib.clustering import connectivity_margin
 from subspace_lib.data import add_noise, from_matrix, sample_union
 from subspace_lib.entrywise import certify_clusters
@@ -48,6 +50,7 @@ __all__ = [
     "add_noise",
     "bounds",
     "certificate",
+    "certify",
     "certify_clusters",
     "clustering",
     "connectivity_margin",
@@ -56,6 +59,7 @@ __all__ = [
     "entrywise",
     "figures",
     "from_matrix",
+    "must_links",
     "networks",
     "principal_angles",
     "probe",

@@ -1,0 +1,252 @@
+"""Pairs of points that certainly share a cluster, from a noisy matrix and what is known of its
+noise: no clean data, no labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from subspace_lib import _checks as check
+from subspace_lib._random import generator
+from subspace_lib.certify.deterministic import allowance, entry_bounds
+from subspace_lib.certify.entries import Graph
+from subspace_lib.certify.gaussian import null_bounds
+from subspace_lib.certify.noise import deviation_interval, disagreement
+from subspace_lib.rowspace import balanced, singular_values
+
+UNKNOWN = 0.2  # share of the level that the interval for an unknown deviation takes
+GUARD = 0.005  # probability with which white noise is refused; no part of the level, it costs links
+
+
+@dataclass(frozen=True, repr=False)
+class MustLinks:
+    """Pairs certified to share a cluster, and what follows from them.
+
+    links: (n, n) boolean, symmetric, False on the diagonal; dense of the kind of the input up to
+    4,096 points, beyond a scipy.sparse matrix. components: (n,) labels of the parts of their graph.
+    parts: how many there are, an upper bound for the number of clusters. reached: whether they
+    number n_clusters, so that components are the clusters. level: probability that any link is
+    wrong (0: none can be). deviation: (low, high) of the noise, given or estimated; None with a
+    radius. refused: why the data contradict what is assumed (then there are no links), else "".
+    """
+
+    links: Any
+    components: Any
+    parts: int
+    n_clusters: int | None
+    level: float
+    deviation: tuple[float, float] | None
+    refused: str
+
+    @property
+    def reached(self) -> bool:
+        return self.parts == self.n_clusters
+
+    @property
+    def labels(self) -> Any:
+        """The clusters (n,) where they are reached, else None."""
+        return self.components if self.reached else None
+
+    @property
+    def share(self) -> float:
+        """Of the points, those in a part of more than one."""
+        counts = np.bincount(np.asarray(self.components))
+        return float(counts[counts > 1].sum() / counts.sum())
+
+    def __repr__(self) -> str:
+        if self.refused:
+            return f"MustLinks(refused: {self.refused})"
+        wanted = f" of {self.n_clusters} clusters" if self.n_clusters else ""
+        count = int(self.links.sum()) // 2
+        return f"MustLinks({count} links, {self.parts} parts{wanted}, level {self.level:g})"
+
+
+def must_links(
+    Y: Any,
+    rank: int,
+    *,
+    noise: float | tuple[float, float] | None = None,
+    radius: float | tuple[float, Any] | None = None,
+    n_clusters: int | None = None,
+    level: float = 0.05,
+    source: Any = None,
+    splits: int = 3,
+    seed: int = 0,
+) -> MustLinks:
+    """Certified pairs of one cluster, from Y = A + N alone. Y: (p, n), one point per column.
+
+    A: clean, with row space inside that of X*, a union of independent subspaces (A = X*, or WX* of
+    a linear layer). rank: that of X*. A larger one costs links, **a smaller one is unsound**.
+
+    noise: N is Gaussian with independent columns. A number is its standard deviation σ, the same
+      in every entry. A pair (a, b) says a² I ⪯ Σ ⪯ b² I for the covariance Σ of a column: with
+      a = 0, only a bound is known, and links are fewer. None estimates σ of white noise. With
+      probability ≥ 1 − level over the noise no link is wrong.
+    radius: instead, N is anything with ‖N‖ ≤ ν; ν or (ν, δ), δ (n,) bounding ‖Ne_j‖ point by point.
+      No link is ever wrong. Reaches less far, by about half a decade of variance.
+    source (with noise): what tells the k directions in which to look, independent of N: a left
+      basis (p, rank) or a second batch (p, any) of the same source. Without it Y is split at
+      random, ``splits`` times: one half shows the directions for the other.
+    n_clusters: K, where known; the components are the clusters once they number K.
+
+    Refuses, with no links and the reason in ``refused``, where Y cannot be what was said: intervals
+    for σ from different singular values exclude each other or the given noise (raw images do that),
+    or the links leave fewer than n_clusters parts. Needs min(p, n) > 2·rank for a full check.
+    Rounding is allowed for in the precision in which Y came; computed in float64 on Y's device.
+    Raises ValueError for noise together with radius, rank outside 1..min(p, n), n < 4·rank without
+    a source (n < 2·rank with one), unknown σ with min(p, n) ≤ 2·rank, and negative sizes.
+
+    >>> found = sl.must_links(noisy.X, rank=6, n_clusters=3)
+    >>> found.reached, sl.clustering.accuracy(noisy.labels, found.components)
+    (True, 1.0)
+    """
+    A = check.matrix(Y, "Y")
+    if A.ndim > 2:
+        raise ValueError(
+            f"Y must be one matrix (p, n), got shape {tuple(A.shape)}; loop over trials"
+        )
+    k = check.rank_within(rank, A, "Y")
+    K = None if n_clusters is None else check.positive_int(n_clusters, "n_clusters")
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level}")
+    eps = torch.finfo(A.dtype).eps
+    scaled, unit = balanced(A.detach().double())
+    scale = float(unit)
+    graph = Graph(A.shape[1], A.device)
+    deviation, refused = None, ""
+    if radius is not None:
+        if noise is not None or source is not None:
+            raise ValueError("radius stands alone: noise and source belong to Gaussian noise")
+        nu, delta = _radius(radius, A.shape[1], scaled, scale)
+        entries, _ = entry_bounds(scaled, k, nu, delta, eps)
+        graph.add(entries, torch.arange(A.shape[1], device=A.device))
+        level = 0.0
+    else:
+        given = _deviation(noise, scale)
+        spread, refused, rest = _assess(scaled, k, given, level, eps)
+        if not refused:
+            for T, points, share in _rows(scaled, k, source, splits, seed):
+                graph.add(null_bounds(T, spread, rest * share, eps), points)
+        deviation = (spread[0] * scale, spread[1] * scale)
+    found = MustLinks(*_parts(graph, Y), K, level, deviation, refused)
+    if K is not None and found.parts < K:
+        refused = f"{found.parts} parts for {K} clusters: a link is wrong, so an assumption is"
+        found = MustLinks(*_parts(Graph(graph.n, A.device), Y), K, level, deviation, refused)
+    return found
+
+
+def certified_labels(X: Any, rank: int, n_clusters: int, **options: Any) -> Any:
+    """The clusters (n,) where the links of X prove them, else None. options: of ``must_links``.
+
+    None is an answer: nothing is certified. Labels are wrong with probability ≤ level, whatever is
+    computed from them afterwards: any layer, any number of layers, see ``read_layer``.
+
+    >>> labels = sl.certify.certified_labels(noisy.X, 6, n_clusters=3)
+    >>> sl.clustering.accuracy(noisy.labels, labels)
+    1.0
+    """
+    return must_links(X, rank, n_clusters=n_clusters, **options).labels
+
+
+def _parts(graph: Graph, Y: Any) -> tuple[Any, Any, int]:
+    """Links, components and their number, of Y's kind."""
+    links, components = graph.links(), graph.components()
+    count = int(components.max()) + 1
+    if isinstance(Y, Tensor):
+        return links, components, count
+    return (links.numpy() if isinstance(links, Tensor) else links), components.numpy(), count
+
+
+def _radius(radius: Any, n: int, Y: Tensor, scale: float) -> tuple[Tensor, Tensor | None]:
+    """ν and δ in the units of the balanced matrix."""
+    several = isinstance(radius, (tuple, list))
+    if several and len(radius) != 2:
+        raise ValueError(f"radius must be ν or a pair (ν, δ), got {len(radius)} values")
+    nu = check.non_negative(radius[0] if several else radius, "radius")
+    length = Y.new_tensor(nu / scale)
+    if not several:
+        return length, None
+    delta = torch.as_tensor(np.asarray(radius[1], dtype=float)).to(Y) / scale
+    if delta.shape != (n,) or not bool(((delta >= 0) & torch.isfinite(delta)).all()):
+        raise ValueError(f"δ of radius=(ν, δ) must hold {n} finite numbers ≥ 0, one per column")
+    return length, delta
+
+
+def _deviation(noise: Any, scale: float) -> tuple[float, float] | None:
+    if noise is None:
+        return None
+    several = isinstance(noise, (tuple, list))
+    if several and len(noise) != 2:
+        raise ValueError(f"noise must be σ or a pair (low, high), got {len(noise)} values")
+    low, high = noise if several else (noise, noise)
+    low, high = (check.non_negative(value, "noise") / scale for value in (low, high))
+    if low > high:
+        raise ValueError(f"noise=(low, high) must rise, got {noise}")
+    return low, high
+
+
+def _assess(
+    Y: Tensor, k: int, given: tuple[float, float] | None, level: float, eps: float
+) -> tuple[tuple[float, float], str, float]:
+    """The deviation, why the data contradict it, and the level that is left."""
+    p, n = Y.shape
+    s = singular_values(Y).cpu().numpy()
+    slack = allowance(max(p, n), eps) * float(s[0])
+    refused = disagreement(s, slack, p, n, k, given, GUARD)
+    if given is not None:
+        return given, refused, level
+    if min(p, n) <= 2 * k:
+        raise ValueError(
+            f"noise=None needs more than 2·rank = {2 * k} rows and columns to tell the noise from "
+            f"the signal, got shape {(p, n)}; pass noise=σ"
+        )
+    tail = UNKNOWN * level / 2
+    return deviation_interval(s, slack, p, n, k, k + 1, tail), refused, (1 - UNKNOWN) * level
+
+
+def _rows(
+    Y: Tensor, k: int, source: Any, splits: int, seed: int
+) -> Iterator[tuple[Tensor, Tensor, float]]:
+    """T = UᵀY (k, n') with U independent of their noise, which columns, shares of the level."""
+    p, n = Y.shape
+    everyone = torch.arange(n, device=Y.device)
+    if source is not None or p == k:
+        if n < 2 * k:
+            raise ValueError(f"Y needs at least 2·rank = {2 * k} columns, got {n}")
+        yield (Y if p == k else _left(_source(source, Y, k), k).mT @ Y), everyone, 1.0
+        return
+    if n < 4 * k:
+        raise ValueError(
+            f"halves of Y need 2·rank = {2 * k} columns each, got {n} in all; pass source="
+        )
+    rounds = check.positive_int(splits, "splits")
+    for i in range(rounds):
+        order = torch.from_numpy(generator(seed, "halves", i).permutation(n)).to(Y.device)
+        halves = order[: n // 2], order[n // 2 :]
+        for shown, tested in (halves, halves[::-1]):
+            yield _left(Y[:, shown], k).mT @ Y[:, tested], tested, 1 / (2 * rounds)
+
+
+def _source(source: Any, Y: Tensor, k: int) -> Tensor:
+    B = check.matrix(source, "source").detach()
+    if B.ndim != 2 or B.shape[0] != Y.shape[0] or B.shape[1] < k:
+        raise ValueError(
+            f"source must be a left basis or a batch ({Y.shape[0]}, at least {k}), one row for "
+            f"each of Y, got shape {tuple(B.shape)}"
+        )
+    return balanced(B.to(Y))[0]
+
+
+def _left(B: Tensor, k: int) -> Tensor:
+    """Leading left singular vectors (p, k). A Gram matrix will do: any directions are admissible
+    that the noise did not choose, as long as they are orthonormal.
+    """
+    if B.shape[0] <= B.shape[1]:
+        return torch.linalg.eigh(B @ B.mT)[1][:, -k:]
+    return torch.linalg.qr(B @ torch.linalg.eigh(B.mT @ B)[1][:, -k:]).Q
