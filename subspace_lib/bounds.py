@@ -2,6 +2,13 @@
 
 A certificate keeps the terms of its bound and derives its verdict from them. A gap that is not
 positive is a verdict ("no gap", bound = ∞), never an exception.
+
+Rounding. Everything is computed in double precision, in units of powers of two in which nothing
+over- or underflows; numbers that leave the range of doubles on the way back are rounded against
+the certificate. Every gap and every error carries ``rounding_unit`` times the largest norm that
+was involved, factors of a product included, with the eps of the coarsest input: an allowance by
+experience, tested against 60-digit arithmetic, not a proved constant. Proved is what follows if
+singular values and products are right to that allowance.
 """
 
 from __future__ import annotations
@@ -13,10 +20,18 @@ import torch
 from torch import Tensor
 
 from subspace_lib import _checks as check
-from subspace_lib.certificate import INF, Certificate
-from subspace_lib.rowspace import nth, rounding_allowance, rounding_unit, singular_values, top_norm
+from subspace_lib.certificate import Certificate
+from subspace_lib.links import Pair, divide, in_double, layer_of, link, stacked
+from subspace_lib.rowspace import (
+    nth,
+    outward,
+    rounding_allowance,
+    shifted,
+    singular_values,
+    top_norm,
+    unit_exponent,
+)
 
-Pair = tuple[Tensor, Tensor]
 WEDIN_FORMS = ("spectral", "fro", "one-sided")
 
 
@@ -58,46 +73,26 @@ def wedin_bound(A: Tensor, B: Tensor, rank: int, form: str = "spectral") -> Cert
     check.same_shape(A, B)
     check.same_columns(A, B)
     r = check.rank_within(rank, A)
-    E, slack = B - A, rounding_allowance(A, B)
+    (A, B), eps = in_double(A, B)
+    unit = unit_exponent(A, B)
+    A, B = (shifted(M, -unit[..., None, None]) for M in (A, B))
+    E, slack = B - A, rounding_allowance(A, B, eps=eps)
     gap = spectral_gap(A, B, r)
     if form == "one-sided":
         U, _, Vh = torch.linalg.svd(A, full_matrices=False)
         right = top_norm(E @ Vh[..., :r, :].mT)
         left = top_norm(E.mT @ U[..., :r])
-        terms = {"‖E V₁‖": right, "‖Eᵀ U₁‖": left}
+        terms = {"‖E V₁‖": outward(right, unit, True), "‖Eᵀ U₁‖": outward(left, unit, True)}
         error = torch.maximum(right, left)
     else:
         error = top_norm(E)
-        terms = {"‖E‖": error}
+        terms = {"‖E‖": outward(error, unit, True)}
     factor = r**0.5 if form == "fro" else 1.0
     quantity = "‖sin Θ‖_F" if form == "fro" else "‖sin Θ‖"
     bound = divide(factor * (error + slack), gap - slack)
     # The Frobenius norm of r sines is at most √r anyway: useful below that, as ‖sin Θ‖ below 1.
-    return Certificate(f"Wedin, {form}", quantity, gap, error + 2 * slack, bound, terms)
-
-
-def divide(numerator: Tensor, gap: Tensor) -> Tensor:
-    """numerator / gap where the gap is positive, ∞ elsewhere."""
-    return torch.where(gap > 0, numerator / gap, INF)
-
-
-def link_terms(
-    leading: Tensor, trailing: Tensor, error: Tensor, rank: int, unit: float, product: Tensor | None
-) -> Pair:
-    """One link A → B: its gap s_r(A) − s_{r+1}(B) less rounding, its error ‖B − A‖ plus rounding.
-
-    leading, trailing: singular values of A and B (..., k), largest first. error: ‖B − A‖ (...).
-    unit: the ``rounding_unit``. product: ‖W‖ ‖X‖ where they were multiplied out as W X, because a
-    W that cancels leaves a small product with the rounding of the large one.
-    """
-    scale = torch.maximum(leading[..., 0], trailing[..., 0])
-    slack = unit * (scale if product is None else torch.maximum(scale, product))
-    return nth(leading, rank) - nth(trailing, rank + 1) - slack, error + slack
-
-
-def _link(A: Tensor, B: Tensor, E: Tensor, r: int, product: Tensor | None = None) -> Pair:
-    unit = rounding_unit(max(*A.shape[-2:], *B.shape[-2:]), torch.finfo(E.dtype).eps)
-    return link_terms(singular_values(A), singular_values(B), top_norm(E), r, unit, product)
+    gap, threshold = outward(gap, unit, False), outward(error + 2 * slack, unit, True)
+    return Certificate(f"Wedin, {form}", quantity, gap, threshold, bound, terms)
 
 
 def kappa(rank: int, margin: Tensor) -> Tensor:
@@ -153,8 +148,10 @@ def lemma_4_1(clean: Tensor, noise: Tensor, rank: int, margin: Tensor | float) -
     True
     """
     S, Z = _signal(clean, noise)
-    r, epsilon = check.rank_within(rank, S, "clean"), positive_margin(margin, S)
-    gap, error = _link(S, S + Z, Z, r)
+    r = check.rank_within(rank, S, "clean")
+    (S, Z), eps = in_double(S, Z)
+    epsilon = positive_margin(margin, S)
+    gap, error = layer_of(S, Z, S.new_ones(1, S.shape[-2]), r, eps).noise()
     bound, terms = (2 * r) ** 0.5 * divide(error, gap), {"‖Z‖": error}
     return Certificate(
         "The paper's Lemma 4.1", "‖P(X*) − P(X)‖", gap, kappa(r, epsilon) * error, bound, terms
@@ -167,8 +164,9 @@ def lemma_4_2(
     """The paper's Lemma 4.2 with noise: ‖P(X) − P(WX)‖_max < ε/4, through P(X*) = P(WX*).
 
     Needs δ₁ > κ ‖Z‖ and δ₂ > κ ‖WZ‖, κ = √(2⁷r)/ε, δ₂ = s_r(WX*) − s_{r+1}(WX). A positive δ₂
-    implies rank(WX*) = r, which the printed rank(W) ≥ r does not. gap, threshold: of the worse
-    link; bound: √(2r) (‖Z‖/δ₁ + ‖WZ‖/δ₂).
+    implies rank(WX*) = r, which the printed rank(W) ≥ r does not. X* should have rank r; what it
+    has beyond, ‖W‖ s_{r+1}(X*), is taken from δ₂ and added to ‖WZ‖, which makes the statement true
+    of any X*. gap, threshold: of the worse link; bound: √(2r) (‖Z‖/δ₁ + ‖WZ‖/δ₂).
     clean, noise: (..., m, n); W: (..., p, m) → Certificate of shape (...). Errors and source as
     ``lemma_4_1``.
 
@@ -178,8 +176,10 @@ def lemma_4_2(
     """
     S, Z = _signal(clean, noise)
     W = _weights(W, S)
-    r, epsilon = check.rank_within(rank, S, "clean"), positive_margin(margin, S)
-    gaps, errors = _stacked(_link(S, S + Z, Z, r), _mixing_link(S, Z, W, r))
+    r = check.rank_within(rank, S, "clean")
+    (S, Z, W), eps = in_double(S, Z, W)
+    epsilon, layer = positive_margin(margin, S), layer_of(S, Z, W, r, eps)
+    gaps, errors = stacked(layer.noise(), layer.mixing())
     bound = (2 * r) ** 0.5 * divide(errors, gaps).sum(0)
     gap, threshold = _worst(gaps, kappa(r, epsilon) * errors)
     terms = {"δ1": gaps[0], "δ2": gaps[1], "‖Z‖": errors[0], "‖WZ‖": errors[1]}
@@ -198,26 +198,16 @@ def lemma_4_3(WX: Tensor, Y: Tensor, rank: int, margin: Tensor | float) -> Certi
     """
     A, Y = check.matrix(WX, "WX"), check.matrix(Y, "Y")
     check.same_shape(A, Y, ("WX", "Y"))
-    r, epsilon = check.rank_within(rank, Y, "Y"), positive_margin(margin, Y)
-    gap, error = _link(Y, A, Y - A, r)
+    r = check.rank_within(rank, Y, "Y")
+    (A, Y), eps = in_double(A, Y)
+    epsilon, unit = positive_margin(margin, Y), unit_exponent(A, Y)
+    A, Y = (shifted(M, -unit[..., None, None]) for M in (A, Y))
+    gap, error = link(Y, A, Y - A, r, eps)
+    gap, error = outward(gap, unit, False), outward(error, unit, True)
     bound, terms = (2 * r) ** 0.5 * divide(error, gap), {"‖Y − WX‖": error}
     return Certificate(
         "The paper's Lemma 4.3", "‖P(Y) − P(WX)‖", gap, kappa(r, epsilon) * error, bound, terms
     )
-
-
-def _mixing_link(S: Tensor, Z: Tensor, W: Tensor, r: int) -> Pair:
-    """WX* → WX."""
-    X = S + Z
-    return _link(W @ S, W @ X, W @ Z, r, top_norm(W) * torch.maximum(top_norm(S), top_norm(X)))
-
-
-def _stacked(*links: Pair) -> Pair:
-    """(gap, error) of each link → gaps and errors, each (links, ...)."""
-    gaps, errors = (
-        torch.stack(torch.broadcast_tensors(*side)) for side in zip(*links, strict=True)
-    )
-    return gaps, errors
 
 
 def _worst(gaps: Tensor, thresholds: Tensor) -> Pair:
@@ -245,7 +235,8 @@ def theorem_3_1(
                  the first link, the factor √r and the √2 are not needed
     bound: Σ over the links used of the Wedin bounds on ‖P − P'‖ (Frobenius for the first two
     forms, where the first link is walked twice), ∞ where a gap is not positive. Gaps and errors
-    in the terms contain an allowance for rounding, against the certificate.
+    in the terms contain an allowance for rounding, and link 2 what X* has beyond rank r, as in
+    ``lemma_4_2``, both against the certificate.
     clean, noise: (..., m, n); W: (..., p, m); Y: (..., p, n); margin: ε, (...) → (...).
     Raises ValueError for shapes that do not fit or margin ≤ 0. Source: OpenReview Pjcz6ik78E.
 
@@ -257,10 +248,10 @@ def theorem_3_1(
     check.one_of(form, CHAIN_FORMS, "form")
     S, Z = _signal(clean, noise)
     W, Y = layer_weights(S, W, Y)
-    r, epsilon = check.rank_within(rank, S, "clean"), positive_margin(margin, S)
-    X, WX = S + Z, W @ (S + Z)
-    bent = _link(Y, WX, Y - WX, r, top_norm(W) * top_norm(X))
-    gaps, errors = _stacked(_link(S, X, Z, r), _mixing_link(S, Z, W, r), bent)
+    r = check.rank_within(rank, S, "clean")
+    (S, Z, W, Y), eps = in_double(S, Z, W, Y)
+    epsilon, layer = positive_margin(margin, S), layer_of(S, Z, W, r, eps)
+    gaps, errors = stacked(layer.noise(), layer.mixing(), layer.bend(Y))
     return chain_verdict(gaps, errors, r, epsilon, form)
 
 
@@ -316,7 +307,8 @@ def depth_corollary(
       gap s_r(Y_l) − s_{r+1}(W_l Y_{l−1}),          error ‖Y_l − W_l Y_{l−1}‖
       "links": every gap > (4L/ε) · its own error; gap and threshold of the worst link
       "sum":   Σ error/gap < ε/2, which the first form implies
-    bound: Σ error/gap, in both forms, on the spectral norm; ∞ where a gap is not positive.
+    bound: Σ error/gap, in both forms, on the spectral norm; ∞ where a gap is not positive. What X*
+    has beyond rank r counts as in ``lemma_4_2``.
     clean, noise: (..., m, n); layers: pairs (W_l (..., p_l, p_{l−1}), Y_l (..., p_l, n)), first
     layer first; margin: ε → Certificate of shape (...), its terms the gap and error of every link.
     Raises ValueError for no layers, shapes that do not fit or margin ≤ 0.
@@ -328,7 +320,7 @@ def depth_corollary(
     """
     check.one_of(form, DEPTH_FORMS, "form")
     S, Z = _signal(clean, noise)
-    r, epsilon = check.rank_within(rank, S, "clean"), positive_margin(margin, S)
+    r, epsilon = check.rank_within(rank, S, "clean"), positive_margin(margin, S.double())
     gaps, errors = depth_links(S, Z, layers, r)
     L, distance = len(layers), f"‖P(X*) − P(Y_{len(layers)})‖"
     terms: dict[str, Tensor] = {}
@@ -349,16 +341,19 @@ def depth_links(S: Tensor, Z: Tensor, layers: Sequence[Pair], r: int) -> Pair:
     """
     if not layers:
         raise ValueError("layers is empty; pass pairs (W_l, Y_l), the first layer first")
-    links, signal, rest = [], S, Z
+    (signal, rest), eps = in_double(S, Z)
+    links = []
     for number, (weights, output) in enumerate(layers, start=1):
         W, Y = _weights(weights, signal, f"W_{number}"), check.matrix(output, f"Y_{number}")
-        WX = W @ (signal + rest)
-        check.same_shape(WX, Y, (f"W_{number} Y_{number - 1}", f"Y_{number}"))
-        bent = _link(Y, WX, Y - WX, r, top_norm(W) * top_norm(signal + rest))
-        links += [_mixing_link(signal, rest, W, r), bent]
+        shape = torch.empty(W.shape[-2], signal.shape[-1])
+        check.same_shape(shape, Y, (f"W_{number} Y_{number - 1}", f"Y_{number}"))
+        (W, Y), coarser = in_double(W, Y)
+        eps = max(eps, coarser)
+        layer = layer_of(signal, rest, W, r, eps)
+        links += [layer.mixing(), layer.bend(Y)]
         signal = truncate(Y, r)
         rest = Y - signal
-    return _stacked(*links)
+    return stacked(*links)
 
 
 def truncate(Y: Tensor, rank: int) -> Tensor:

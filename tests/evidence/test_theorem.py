@@ -53,7 +53,8 @@ def test_the_experiment_is_the_library():
             np.testing.assert_array_equal(arrays["holds"][:, f, k], cert.holds)
     terms = list(cert.terms.values())
     np.testing.assert_allclose(arrays["gaps"], torch.stack(terms[:3], 1), rtol=1e-8)
-    np.testing.assert_allclose(arrays["errors"], torch.stack(terms[3:], 1), rtol=1e-6)
+    # the library also counts s_{r+1}(X*), which is rounding here
+    np.testing.assert_allclose(arrays["errors"], torch.stack(terms[3:], 1), rtol=1e-5)
     distance = sl.projection_distance(data.clean, Y, 4)
     np.testing.assert_allclose(arrays["distances"][:, 0], distance, rtol=1e-8, atol=1e-14)
 
