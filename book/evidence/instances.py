@@ -282,6 +282,13 @@ def ratios(*found: Tensor, slack: float = 0.0) -> Sides:
     return Sides(top, torch.full_like(top, 1 + slack))
 
 
+def every(*sides: Sides) -> Sides:
+    """Extremal instances of several conclusions: the least tight one counts, and any violation."""
+    found = torch.cat([s.left / s.right for s in sides])
+    tight = torch.where((found > NEARLY).any(), found.amax(), found.amin())
+    return one(tight, 1.0)
+
+
 def join(*sides: Sides) -> Sides:
     """Several conclusions of one statement; those of one instance become one where they can."""
     return Sides(torch.cat([s.left for s in sides]), torch.cat([s.right for s in sides]))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from sklearn.cluster import KMeans
 from torch import Tensor
 
 from subspace_lib import clustering
@@ -37,6 +39,13 @@ def spectral_accuracy(V: Tensor, labels: Tensor) -> Tensor:
 def linkage_accuracy(V: Tensor, labels: Tensor) -> Tensor:
     """Accuracy of single linkage on |VᵀV|, the number of clusters known: (c,)."""
     return accuracy(labels, clustering.linkage_clusters(V, int(labels.max()) + 1))
+
+
+def kmeans_accuracy(Y: Tensor, labels: Tensor) -> Tensor:
+    """Accuracy of k-means on the columns of Y (c, p, n), the plain baseline: (c,)."""
+    model = KMeans(int(labels.max()) + 1, n_init=4, random_state=0)
+    found = np.stack([model.fit_predict(A.mT.numpy()) for A in Y.cpu()])
+    return accuracy(labels, torch.from_numpy(found).long().to(labels.device))
 
 
 CLUSTERINGS = {"spectral": spectral_accuracy, "linkage": linkage_accuracy}

@@ -1,6 +1,7 @@
 """Other activations and recurrent layers: the paper's Figure 4, and the scale of the data.
 
 ``activations``: five hidden layers with GELU, SiLU, tanh or ReLU, data at several scales;
+``activations-classify``: the same networks, told the clusters;
 ``recurrent``: three LSTM layers with ReLU, read as the last state or as all states stacked.
 """
 
@@ -13,11 +14,13 @@ import numpy as np
 import torch
 
 from evidence.experiment import Setting, experiment
+from evidence.measures import kmeans_accuracy
 from evidence.setting import (
     HALF_DATA,
     HALF_LAYER,
     SMALL,
     PaperConfig,
+    held_out,
     in_norms,
     names,
     paper_data,
@@ -27,6 +30,7 @@ from evidence.setting import (
 from subspace_lib.data import UnionOfSubspaces
 from subspace_lib.diagnostics import diagnose
 from subspace_lib.networks import FeedForward, Layer, Network, Params, Recurrent
+from subspace_lib.trajectory import Trajectory
 
 GROUPS = names("distances containment activation chain spectral")
 FOLLOWED = (
@@ -91,17 +95,31 @@ def _shapes(network: Network, params: Params, data: UnionOfSubspaces) -> np.ndar
     return np.stack([[f(layer) for layer in layers] for f in (nonlinearity, pre_size)])
 
 
-def _followed(
-    network: Network, data: UnionOfSubspaces, config: Any, **options: Any
-) -> dict[str, np.ndarray]:
-    seed = config.seed + 2
-    start = network.init("usual", trials=data.trials, seed=seed, device=data.X.device)
+def _trained(network: Network, data: UnionOfSubspaces, config: Any, **options: Any) -> Trajectory:
     options |= {"optimizer": "adam", "lr": RATE, "normalize": "data", "groups": GROUPS}
-    run = trained(network, data, config.marks, seed, **options)
+    start = _start(network, data, config)
+    return trained(network, data, config.marks, config.seed + 2, init=start, **options)
+
+
+def _start(network: Network, data: UnionOfSubspaces, config: Any) -> Params:
+    options = {"trials": data.trials, "seed": config.seed + 2, "device": data.X.device}
+    return network.init("usual", **options)
+
+
+def _kept(
+    network: Network, data: UnionOfSubspaces, config: Any, run: Trajectory
+) -> dict[str, np.ndarray]:
+    start = _start(network, data, config)
     both = np.stack([_shapes(network, params, data) for params in (start, run.params)], axis=1)
     found = {name: run[name] for name in FOLLOWED} | dict(zip(SHAPES, both, strict=True))
     found |= {"loss": run.loss, "accuracy": run.accuracy}
     return single(found) | {"steps": run.steps, "diverged": run.diverged}
+
+
+def _followed(
+    network: Network, data: UnionOfSubspaces, config: Any, **options: Any
+) -> dict[str, np.ndarray]:
+    return _kept(network, data, config, _trained(network, data, config, **options))
 
 
 def settings(config: Config) -> list[Setting]:
@@ -127,6 +145,49 @@ experiment(
     half=HALF_LAYER,
     settings=settings,
     compute=compute,
+    axes={"*": -1, "steps": None},
+)
+
+
+@dataclass(frozen=True)
+class ClassifyConfig(Config):
+    """The networks and data of ``Config``; two checkpoints less."""
+
+    trials: int = 40
+    checkpoints: int = 4
+    marks: tuple[int, ...] = (0, 30, 100, 200)
+
+
+def classify(config: ClassifyConfig, setting: Setting, device: str) -> dict[str, np.ndarray]:
+    """As ``compute`` with the cross-entropy as objective, and besides, after training: held_out
+    (trials,), the accuracy on new points; kmeans (layers, trials), on the columns of each layer.
+    """
+    m, hidden = config.ambient_dim, (config.hidden,) * config.depth
+    network = FeedForward((m, *hidden, config.n_subspaces), activation=setting["activation"])
+    data = paper_data(config, 0.1, device=device)
+    test = held_out(data, config, 0.1).scaled(setting["scale"])
+    data = data.scaled(setting["scale"])
+    run = _trained(network, data, config, objective="classify")
+    params = {name: W.double() for name, W in run.params.items()}
+    guess = network.output(params, test.X).argmax(-2)
+    layers = network.layers(params, data.X)
+    found = _kept(network, data, config, run)
+    return found | single(
+        {
+            "held_out": (guess == test.labels).double().mean(-1).cpu(),
+            "kmeans": np.stack([kmeans_accuracy(layer.post, data.labels) for layer in layers]),
+        }
+    )
+
+
+experiment(
+    "activations-classify",
+    "Five layers of GELU, SiLU, tanh and ReLU that classify, and the scale of the data",
+    quick=ClassifyConfig(trials=3, hidden=16, steps=40, marks=(0, 40), checkpoints=2, **SMALL),
+    full=ClassifyConfig(),
+    half=HALF_LAYER,
+    settings=settings,
+    compute=classify,
     axes={"*": -1, "steps": None},
 )
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evidence.claim import CONDITIONAL, FAILS, HOLDS, Judgement, claim
-from evidence.criteria import FALL, KEPT, OTHERS_WELL, WELL
-from evidence.readings import mostly
+from evidence.claim import claim
+from evidence.criteria import limits
+from evidence.readings import fewer_errors, kept
 from evidence.results import Result
+from evidence.verdict import Reading, aside
 
 OBJECTIVES = ("reconstruct", "classify")
 # How a last layer is read: flattened, pooled, or at one position or token.
@@ -114,46 +115,70 @@ def controls(run: Result, s: Setting) -> list[float]:
 
 
 def preserved(run: Result, s: Setting) -> bool:
-    """Chapter 11's criterion: 99 % of P(X*) in the top r + 1, nine trials in ten."""
+    """The book's definition: 99 % of P(X*) in the top r + 1, nine trials in ten."""
     shares = end(run, "share_r1", s.point, s.row)
-    return len(shares) > 0 and bool(mostly(shares >= KEPT))
+    return len(shares) > 0 and bool(kept(shares))
 
 
 def lost(run: Result, s: Setting) -> bool:
     """Less of P(X*), by a tenth, than any control of the setting: the architecture's doing."""
-    return middle(run, "share_r1", s.point, s.row) < FALL * min(controls(run, s))
+    share = middle(run, "share_r1", s.point, s.row)
+    return share < (1 - limits.change) * min(controls(run, s))
 
 
-def elsewhere(run: Result, network: str) -> str:
-    """The smaller data in a sentence: the flattened layer, at the last mark."""
-    view, c = VIEWS[network][0], run.config
-    parts = []
+def described(s: Setting) -> dict[str, str]:
+    """A way of reading as a setting, for counts."""
+    return {"objective": s.objective, "view": s.view, "readout": s.readout}
+
+
+def smaller(run: Result, network: str) -> list[Reading]:
+    """The smaller data beside: the flattened layer, at the last mark."""
+    view, found = VIEWS[network][0], []
     for i, p in enumerate(run.settings):
-        if p["network"] == network and p["scale"] == c["side_scale"]:
+        if p["network"] == network and p["scale"] == run.config["side_scale"]:
             share = middle(run, "share_r1", i, row_of(run, i, view))
-            parts.append(f"{p['objective']}, {view} {share:.2f}")
-    smaller = c["scale"] / c["side_scale"]
-    return f"data {smaller:g} times smaller ({c['side_trials']} trials): {'; '.join(parts)}"
+            times = run.config["scale"] / run.config["side_scale"]
+            found.append(aside(f"data {times:g} times smaller, {p['objective']}", share, view))
+    return found
 
 
-def destroys(run: Result, network: str) -> Judgement:
-    """Not preserved in any reading, and by the architecture's doing: holds. In none: fails."""
-    chosen = readings(run, network)
-    kept = [preserved(run, s) for s in chosen]
-    worse = [lost(run, s) for s in chosen]
-    verdict = HOLDS if all(worse) and not any(kept) else CONDITIONAL if any(worse) else FAILS
-    listed = "; ".join(
-        f"{s.objective}, {s.kind} {middle(run, 'share_r1', s.point, s.row):.2f} (before training "
-        f"{middle(run, 'share_r1', s.point, s.row, 0):.2f}; controls "
-        f"{', '.join(f'{c:.2f}' for c in controls(run, s))})"
-        for s in chosen
-    )
-    return Judgement(
-        verdict,
-        f"share of P(X*) in the top r + 1 directions of the last layer: {listed}; preserved in "
-        f"{sum(kept)} of {len(chosen)} readings, below its controls in {sum(worse)}",
-        elsewhere(run, network),
-    )
+def destroys(run: Result, network: str) -> list[Reading]:
+    """By the architecture's doing; then not preserved, whatever the controls do."""
+    ways = readings(run, network)
+    cases = [described(s) for s in ways]
+    worse = np.array([lost(run, s) for s in ways])
+    gone = ~np.array([preserved(run, s) for s in ways])
+    share = [middle(run, "share_r1", s.point, s.row) for s in ways]
+    beside = [
+        aside(
+            f"{s.objective}, {s.kind}",
+            value,
+            f"of P(X*) kept (before training {middle(run, 'share_r1', s.point, s.row, 0):.2f}, "
+            f"controls {', '.join(f'{c:.2f}' for c in controls(run, s))})",
+        )
+        for s, value in zip(ways, share, strict=True)
+    ]
+    unit = "median share of P(X*) kept"
+    return [
+        Reading(
+            "not preserved, and a tenth below every control with as many rows",
+            gone & worse,
+            cases,
+            number=float(np.median(share)),
+            unit=unit,
+            noun="ways of reading the layer",
+        ),
+        Reading(
+            "not preserved, as its controls may be too",
+            gone,
+            cases,
+            number=float(np.median(share)),
+            unit=unit,
+            noun="ways of reading the layer",
+        ),
+        *beside,
+        *smaller(run, network),
+    ]
 
 
 def by_projector(run: Result, s: Setting) -> float:
@@ -166,38 +191,43 @@ def otherwise(run: Result, s: Setting) -> float:
     return max(middle(run, name, s.point, s.row) for name in ("kmeans", "spectral_K"))
 
 
-def ways(run: Result, well: float) -> tuple[list[Setting], list[Setting], list[Setting]]:
+def everything(run: Result) -> list[Setting]:
+    return [s for network in VIEWS for s in readings(run, network)]
+
+
+def ways(run: Result, wrong: float) -> tuple[list[Setting], list[Setting], list[Setting]]:
     """Readings that cluster from |P_r|, those that cluster only otherwise, and the rest."""
     direct, other, neither = [], [], []
-    for s in (s for network in VIEWS for s in readings(run, network)):
-        if by_projector(run, s) >= well:
+    for s in everything(run):
+        if by_projector(run, s) >= 1 - wrong:
             direct.append(s)
-        elif otherwise(run, s) >= well:
+        elif otherwise(run, s) >= 1 - wrong:
             other.append(s)
         else:
             neither.append(s)
     return direct, other, neither
 
 
-def another_way(run: Result) -> Judgement:
-    """Where the last layer clusters well: from |P|, as the theory has it, or only otherwise?"""
-    direct, other, neither = ways(run, WELL)
-    both = [s.name for s in direct if otherwise(run, s) >= WELL]
-    verdict = HOLDS if other and not direct else CONDITIONAL if other else FAILS
+def another_way(run: Result) -> list[Reading]:
+    """Well otherwise and not from |P|, as the words say; then better otherwise than from |P|."""
+    found = everything(run)
+    cases = [{"network": s.network, **described(s)} for s in found]
+    ours = np.array([by_projector(run, s) for s in found])
+    theirs = np.array([otherwise(run, s) for s in found])
+    well, direct = theirs >= 1 - limits.wrong, ours >= 1 - limits.wrong
+    more = {"noun": "ways of reading the layer", "unit": "median accuracy by k-means or |P_K|"}
     own = {n: run["held_out"][main_point(run, n, "classify"), -1] for n in VIEWS}
-    scores = ", ".join(f"{NAMES[n]} {np.nanmedian(score):.2f}" for n, score in own.items())
-    varied = [f"{w:.0%}: {' / '.join(str(len(k)) for k in ways(run, w))}" for w in OTHERS_WELL]
-    return Judgement(
-        verdict,
-        f"of {len(direct) + len(other) + len(neither)} readings of a trained last layer "
-        f"{len(direct)} cluster from |P_r| or |P_r+1| ({WELL:.0%} of the points), {len(other)} "
-        f"only by k-means or |P_K| ({'; '.join(s.name for s in other) or 'none'}), "
-        f"{len(neither)} not at all "
-        f"({'; '.join(s.name for s in neither) or 'none'}); both ways: "
-        f"{'; '.join(both) or 'none'}; accuracy of the classifiers on new points: "
-        f"{scores}",
-        f"the three numbers at other thresholds for clustering well: {', '.join(varied)}",
-    )
+    middle_way = float(np.median(theirs))
+    return [
+        Reading("by it only", well & ~direct, cases, number=middle_way, **more),
+        Reading("better by it", well & fewer_errors(theirs, ours), cases, number=middle_way, **more),
+        Reading("from |P_r| or |P_r+1|", direct, cases, noun=more["noun"], counts=False),
+        Reading("in any way", well | direct, cases, noun=more["noun"], counts=False),
+        *(
+            aside(f"{NAMES[n]} as a classifier", np.nanmedian(score), "accuracy on new points")
+            for n, score in own.items()
+        ),
+    ]
 
 
 claim(

@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.cluster import KMeans
 from torch import Tensor
 
 from evidence.experiment import Setting, experiment
-from evidence.measures import CLUSTERINGS, accuracy, indicators, share_inside, shares
+from evidence.measures import CLUSTERINGS, indicators, kmeans_accuracy, share_inside, shares
 from evidence.setting import (
     HALF_LAYER,
     PaperConfig,
@@ -105,13 +104,6 @@ def heights(config: Config) -> list[int]:
     return sorted({*maps, *others})
 
 
-def kmeans_accuracy(Y: Tensor, labels: Tensor, n_clusters: int) -> Tensor:
-    """Accuracy of k-means on the columns of Y (c, p, n), the plain baseline: (c,)."""
-    model = KMeans(n_clusters, n_init=4, random_state=0)
-    found = np.stack([model.fit_predict(A.mT.numpy()) for A in Y.cpu()])
-    return accuracy(labels, torch.from_numpy(found).long().to(labels.device))
-
-
 def describe(Y: Tensor, data: UnionOfSubspaces, clean: Tensor, cluster: bool) -> dict[str, Tensor]:
     """MEASURED of one representation Y (c, p, n); (c,) each.
 
@@ -139,7 +131,7 @@ def describe(Y: Tensor, data: UnionOfSubspaces, clean: Tensor, cluster: bool) ->
     if cluster:
         for name, q in (("r", r), ("r1", r + 1), ("K", K)):
             found |= {f"{kind}_{name}": acc(V[:, :q], labels) for kind, acc in CLUSTERINGS.items()}
-        found["kmeans"] = kmeans_accuracy(Y, labels, K)
+        found["kmeans"] = kmeans_accuracy(Y, labels)
     return found
 
 

@@ -39,7 +39,7 @@ def _linear(K: Tensor, S: Tensor, X: Tensor, stride: int, pad: int, low: Tensor)
     pairs = zip(X, K, strict=True)
     maps = [conv1d(x.mT[:, None], k[:, None], stride=stride, padding=pad) for x, k in pairs]
     off = make.largest(torch.stack(maps).permute(0, 3, 2, 1).flatten(1, 2) - T @ X) / ROUNDING
-    r = min(X.shape[-2:])
+    r = int(make.count_rank(X).min())
     kept = torch.zeros_like(off)
     seen = images.amin(-1) > ROUNDING  # a control may send a point to zero
     good = seen & (low > 1e-3 * make.norm(K) ** 2)  # P_r is then computed to rounding
@@ -49,8 +49,12 @@ def _linear(K: Tensor, S: Tensor, X: Tensor, stride: int, pad: int, low: Tensor)
     return make.ratios(lower.amax(-1), upper.amax(-1), off, kept, slack=ROUNDING)
 
 
+def _clean(seed: int, count: int, m: int, n: int, r: int) -> Tensor:
+    return make.gaussian(seed, "U", count, m, r) @ make.gaussian(seed, "V", count, r, n)
+
+
 def _convolution(seed: int, count: int) -> Sides:
-    """Data of full row rank: X (m, n) with n ≤ m has rank n, and r = n."""
+    """Data of rank r below the number of points, so that P_r(X*) is not the identity."""
     kernel, more, pad = make.shape(seed, kernel=(1, 4), more=(0, 3), pad=(0, 1))
     (stride,) = make.shape(seed, stride=(1, kernel))
     (blocks,) = make.shape(seed, blocks=(1, 4))
@@ -59,18 +63,22 @@ def _convolution(seed: int, count: int) -> Sides:
         size, pad = kernel + stride * blocks, 0
     S = _windows(size, kernel, stride, pad)
     few = S.sum((0, 1)).min()
-    (n,) = make.shape(seed, n=(1, min(size, 4)))
+    r, extra = make.shape(seed, r=(1, min(size, 4)), extra=(1, 4))
     K = make.gaussian(seed, "K", count, kernel + more, kernel)
-    X = make.gaussian(seed, "X", count, size, n)
+    X = _clean(seed, count, size, r + extra, r)
     low = torch.linalg.svdvals(K)[:, kernel - 1] ** 2 * few
     return _linear(K, S, X, stride, pad, low)
 
 
 def _convolution_extremal() -> Sides:
-    """K = I, windows side by side: ‖Tx‖ = ‖x‖."""
-    S = _windows(4, 2, 2, 0)
-    x = make.matrix([[1], [2], [3], [4]])
-    return _linear(make.eye(2)[None], S, x[None], 2, 0, make.vector(1))
+    """K = I: ‖Tx‖² counts each entry as often as it lies in a window, an end twice (a = 2), an
+    inner one three times (h = 3). Lower bound at the end, upper bound inside.
+    """
+    T = _toeplitz(make.eye(3)[None], S := _windows(4, 3, 1, 1))
+    windows = S.sum((0, 1))
+    images = (T @ make.eye(4)).square().sum(-2)[0]
+    lower = make.one(windows.min(), images[0])
+    return make.every(lower, make.one(images[1], windows.max()))
 
 
 def _gaps() -> Sides:
@@ -103,14 +111,23 @@ def _shared(R: Tensor, Y: Tensor) -> Tensor:
 
 
 def _pooled(K: Tensor, S: Tensor, X: Tensor, flat: bool = False, act: bool = False) -> Sides:
-    """tr(P Q) of pooled WX against min(c, κ), and of pooled relu(WX) against c."""
+    """tr(P Q) of pooled WX against min(c, κ), and of pooled relu(WX) against c; where min(c, κ) is
+    below the rank r, also ‖P − Q‖ = 1 for the first; and pooled WX = K S̄ X.
+    """
     c, kernel = K.shape[-2:]
     A = _toeplitz(K, S) @ X
     maps = A.unflatten(-2, (len(S), c))
     R = row_basis(X, min(X.shape[-2:]))
-    before = _shared(R, torch.relu(maps).mean(-3) if act else A if flat else maps.mean(-3))
-    after = _shared(R, torch.relu(maps).mean(-3))
-    return make.ratios(before / min(c, kernel), after / c, slack=ROUNDING)
+    linear = torch.relu(maps).mean(-3) if act else A if flat else maps.mean(-3)
+    before, after = (_shared(R, Y) for Y in (linear, torch.relu(maps).mean(-3)))
+    checks = [before / min(c, kernel), after / c]
+    if not flat and not act:
+        checks.append(make.largest(linear - K @ S.mean(0) @ X) / ROUNDING)
+        if min(c, kernel) < R.shape[-2]:
+            V = make.row_space(linear)
+            apart = make.norm(R.mT @ R - V.mT @ V)
+            checks.append((apart - 1).abs() / ROUNDING)
+    return make.ratios(*checks, slack=ROUNDING)
 
 
 def _pooling(seed: int, count: int) -> Sides:
@@ -123,6 +140,15 @@ def _pooling(seed: int, count: int) -> Sides:
 def _two_channels(flat: bool = False) -> Sides:
     """Two channels, kernels of length 2, r = 4: pooled, exactly two directions are left."""
     return _pooled(make.eye(2)[None], _windows(4, 2, 2, 0), make.eye(4)[None], flat)
+
+
+def _pooling_extremal() -> Sides:
+    """Two directions of four with c = κ = 2; one with κ = 1 < c and with c = 1 < κ, before ReLU."""
+    one = [
+        _pooled(K[None], _windows(4, K.shape[1], K.shape[1], 0), make.eye(4)[:, :1][None])
+        for K in (make.matrix([[1], [1]]), make.matrix([[1, 1]]))
+    ]
+    return make.every(_two_channels(), *one)
 
 
 def _activation_first() -> Sides:
@@ -140,7 +166,7 @@ statement(
         "pooled before the activation": _activation_first,
         "pooled at all": lambda: _two_channels(flat=True),
     },
-    _two_channels,
+    _pooling_extremal,
 )
 
 
@@ -179,10 +205,6 @@ def _steady(
     return Sides(distance, (e / gap)[usable] + ROUNDING)
 
 
-def _clean(seed: int, count: int, m: int, n: int, r: int) -> Tensor:
-    return make.gaussian(seed, "U", count, m, r) @ make.gaussian(seed, "V", count, r, n)
-
-
 def _attention(seed: int, count: int) -> Sides:
     S, D, r = make.shape(seed, S=(1, 4), D=(1, 4), r=(1, 3))
     r = min(r, S * D)
@@ -198,12 +220,35 @@ def _attention(seed: int, count: int) -> Sides:
     return _steady(weights, W, C, _clean(seed, count, S * D, n, r), Z, r)
 
 
-def _attention_extremal() -> Sides:
+def _noise_alone() -> Sides:
     """One token of two numbers, X* = e₁e₁ᵀ and noise t·e₁e₂ᵀ: sin θ = t/√(1 + t²)."""
     weights = torch.ones(1, 2, 1, 1, dtype=torch.float64)
     W, C = make.eye(2)[None], torch.zeros(1, 2, 2, dtype=torch.float64)
     clean, Z = make.matrix([[1, 0], [0, 0]]), 1e-3 * make.matrix([[0, 1], [0, 0]])
     return _steady(weights, W, C, clean[None], Z[None], 1)
+
+
+def _spread_alone() -> Sides:
+    """Two points on each of two axes, X = [e₁ e₁ e₂ e₂]; the weights push all four along e₁, by t,
+    −t, t and −t: ‖Δ‖ = t‖X‖_F. The row (1, 1, 0, 0) becomes (1 + t, 1 − t, t, −t): tan θ = √2 t.
+    """
+    t, clean = 1e-3, make.matrix([[1, 1, 0, 0], [0, 0, 1, 1]])
+    push = t * make.matrix([[1, 0], [-1, 0], [0, 1], [0, -1]])
+    weights = make.eye(2) + torch.stack([push, torch.zeros_like(push)], 1)
+    zero = torch.zeros(1, 2, 2, dtype=torch.float64)
+    return _steady(weights[None], make.eye(1)[None], zero, clean[None], 0 * clean[None], 2)
+
+
+def _attention_extremal() -> Sides:
+    return make.every(_noise_alone(), _spread_alone())
+
+
+def _softmax_spread(seed: int, count: int) -> Sides:
+    """‖A − 11ᵀ/S‖ against e^{2λ} − 1 for softmax weights A of scores in [−λ, λ]."""
+    (S,) = make.shape(seed, tokens=(1, 5))
+    size = make.log_uniform(seed, "λ", -4, 0.5, count)
+    scores = size[:, None, None] * make.uniform(seed, "scores", -1, 1, count, S, S).sign()
+    return Sides(make.norm(torch.softmax(scores, -1) - 1 / S), torch.expm1(2 * size) * make.NEARLY)
 
 
 def _varying(**forget: float) -> Sides:
@@ -222,7 +267,7 @@ statement(
     "steady-attention",
     "Theorem 15.3",
     "Y = [T_1x_1 … T_nx_n], T_j = C + A_j ⊗ W: ‖P(X*) − P_r(Y)‖ ≤ e/(s_r(T̄X*) − e)",
-    _attention,
+    lambda seed, count: _softmax_spread(seed, count) if seed % 4 == 3 else _attention(seed, count),
     {
         "the spread of the weights counted": lambda: _varying(spread=0.0),
         "the noise counted": lambda: _varying(noise=0.0),

@@ -1,3 +1,3 @@
 """Non-negative initialisation."""
 
-from evidence.nonnegative import claims, experiment, hessian, statements
+from evidence.nonnegative import claims, experiment, hessian, race, statements

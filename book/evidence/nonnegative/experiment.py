@@ -139,13 +139,18 @@ def start(
     dtype: torch.dtype = torch.float32,
 ) -> Params:
     """Initial weights. "nonnegative-hidden": W uniform on (0, 1/√m), the readout as usual, so
-    that the output has the size it usually has; the others are schemes of ``Network.init``.
+    that the output has the size it usually has. "mean": every weight uniform on (0, 2/fan-in), so
+    that a unit answers with about the mean of its inputs; "mean-hidden": W so, the readout as
+    usual. The others are schemes of ``Network.init``.
     """
     options: dict[str, Any] = {"trials": trials, "seed": seed, "device": device, "dtype": dtype}
-    if scheme != "nonnegative-hidden":
+    kind, _, scope = scheme.partition("-")
+    if kind != "mean" and scheme != "nonnegative-hidden":
         return network.init(scheme, **options)
     scaled = network.init("nonnegative-scaled", **options)
-    return network.init("usual", **options) | {"W1": scaled["W1"]}
+    if kind == "mean":
+        scaled = {name: W * (2 / W.shape[-1] ** 0.5) for name, W in scaled.items()}
+    return network.init("usual", **options) | {"W1": scaled["W1"]} if scope else scaled
 
 
 def follow(

@@ -25,6 +25,7 @@ STAGES = ("start", "readout fitted", "trained", "converged")
 FACTS = names(
     "loss gradient lowest highest zeros negatives determinant curved",
     "readout_lowest readout_gradient dead idle",
+    "encoder_lowest encoder_highest encoder_gradient",
 )
 # An eigenvalue counts as zero below this share of the largest one: a gradient that is nearly but
 # not exactly zero leaves null directions with eigenvalues of its own size.
@@ -65,7 +66,8 @@ def facts(W: Tensor, D: Tensor, X: Tensor) -> dict[str, float]:
     determinant: its sign, 0 as soon as there are zeros. curved: the lowest eigenvalue on the
     orthogonal complement of the rescaling directions. readout_lowest: the lowest eigenvalue of the
     Hessian by D alone, readout_gradient: ‖g_D‖‖θ‖/loss. dead: units that are never active;
-    idle: share of pre-activations that ReLU leaves alone.
+    idle: share of pre-activations that ReLU leaves alone. encoder_lowest, encoder_highest: the
+    extreme eigenvalues of the Hessian by W alone, encoder_gradient: ‖g_W‖‖θ‖/loss.
     """
     theta = torch.cat([W.flatten(), D.flatten()])
     g, H = hessian(W, D, X)
@@ -78,6 +80,7 @@ def facts(W: Tensor, D: Tensor, X: Tensor) -> dict[str, float]:
     A = W @ X
     Y = torch.relu(A)
     readout = torch.linalg.eigvalsh(2 * Y @ Y.mT / X.square().sum())
+    encoder = torch.linalg.eigvalsh(H[: W.numel(), : W.numel()])
     scale = theta.norm() / loss
     found = (
         *(loss, g.norm() * scale, values[0], values[-1], zeros, negatives),
@@ -87,6 +90,7 @@ def facts(W: Tensor, D: Tensor, X: Tensor) -> dict[str, float]:
         g[W.numel() :].norm() * scale,
         int((Y == 0).all(1).sum()),
         (A > 0).double().mean(),
+        *(encoder[0], encoder[-1], g[: W.numel()].norm() * scale),
     )
     return {name: float(value) for name, value in zip(FACTS, found, strict=True)}
 

@@ -53,15 +53,17 @@ def _stack(pairs: list[tuple[Tensor, Tensor]]) -> Sides:
 
 
 def _scaled_gradient(point: Point, loss: Loss = _loss) -> tuple[Tensor, Tensor]:
-    """‖H v_1 − (−g_W1, g_D1)‖ of the first unit."""
+    """Of the first unit ‖H v − (−g_W, g_D)‖, and v·Hv against −2⟨W, g_W⟩ and −2⟨D, g_D⟩."""
     W, D, _ = point
     g, H = _derivatives(point, loss)
     E = torch.zeros(len(W), len(W), dtype=W.dtype)
     E[0, 0] = 1
     gW, gD = g[: W.numel()].view_as(W), g[W.numel() :].view_as(D)
-    expected = -_direction(gW, gD, E)
-    size = 1 + torch.linalg.vector_norm(H) * (1 + W.norm() + D.norm())
-    return (H @ _direction(W, D, E) - expected).norm() / size, torch.tensor(ROUNDING)
+    v, expected = _direction(W, D, E), -_direction(gW, gD, E)
+    slopes = torch.stack([W[0] @ gW[0], D[:, 0] @ gD[:, 0]])
+    off = torch.stack([(H @ v - expected).norm(), (v @ H @ v + 2 * slopes).abs().amax()])
+    size = 1 + torch.linalg.vector_norm(H) * (1 + W.square().sum() + D.square().sum())
+    return off.amax() / size, torch.tensor(ROUNDING)
 
 
 statement(
@@ -131,12 +133,52 @@ statement(
 )
 
 
-def _mixed(point: Point) -> tuple[Tensor, Tensor]:
-    """‖H(AW, −DA)‖ for a random A at the critical points of ``_one_unit``."""
+def _many_units(seed: int, count: int) -> list[Point]:
+    """Critical points with W of rank h and WX > 0: DW projects on h singular directions of X > 0.
+
+    The first of them, of one sign, is always among them, and weighs most in every unit.
+    """
+    found = []
+    for _, _, X in _points(seed, count, positive=True):
+        U = torch.linalg.svd(X, full_matrices=False).U
+        first = U[:, :1] * torch.sign(U[:1, :1])
+        chosen = torch.cat([first, U[:, 1:].flip(-1)[:, : seed % 3]], 1)  # not always the leading
+        h = chosen.shape[1]
+        C = make.gaussian(seed, "C", h, h)
+        lead, rest = (
+            (first.mT @ X).min(),
+            (C[:, 1:] @ chosen[:, 1:].mT @ X).abs().max() if h > 1 else 0,
+        )
+        C[:, 0] = C[:, 0].abs() + 0.1 + 2 * rest / lead
+        found.append((C @ chosen.mT, chosen @ torch.linalg.inv(C), X))
+    return found
+
+
+def _mixed(point: Point, rank: bool = True) -> tuple[Tensor, Tensor]:
+    """‖H(AW, −DA)‖ for a random A. rank: also, whether the directions are h² independent ones."""
     W, D, _ = point
-    _, H = _derivatives(point)
-    A = make.gaussian(len(W), "A", len(W), len(W))
-    return (H @ _direction(W, D, A)).norm() / (1 + H.norm()), torch.tensor(ROUNDING)
+    h = len(W)
+    g, H = _derivatives(point)
+    off = (H @ _direction(W, D, make.gaussian(h, "A", h, h))).norm() / (1 + H.norm())
+    units = torch.eye(h * h, dtype=W.dtype).view(h * h, h, h)
+    directions = torch.stack([_direction(W, D, E) for E in units])
+    few = rank and (make.count_rank(directions) < h * h or _zeros(H) < h * h)
+    assert g.norm() <= 1e-8 * (1 + H.norm()), "not critical"
+    return torch.tensor(1.0) if few else off, torch.tensor(ROUNDING)
+
+
+def _critical(seed: int, count: int) -> list[tuple[Tensor, Tensor]]:
+    """Units of independent weights in every second shape, else units that share one direction."""
+    full = bool(seed % 2)
+    points = _many_units(seed, count) if full else _one_unit(seed, count)
+    return [_mixed(p, full) for p in points]
+
+
+def _shared_direction() -> Sides:
+    """Two units with one direction: W has rank 1, and AW = 0 for some A ≠ 0."""
+    u, a = make.matrix([[1.0], [0.0]]), make.matrix([[1.0], [2.0]])
+    W, D, X = a @ u.mT, u @ make.matrix([[1.0, 0.0]]), u @ make.matrix([[1.0, 2.0]])
+    return _stack([_mixed((W, D, X))])
 
 
 def _with_negatives() -> Sides:
@@ -153,8 +195,8 @@ statement(
     "flat-where-idle",
     "Theorem 12.4",
     "critical point, WX > 0: H(AW, −DA) = 0 for every A, so h² zeros when W has rank h",
-    lambda seed, count: _stack([_mixed(p) for p in _one_unit(seed, count)]),
-    {"all pre-activations positive": _with_negatives},
+    lambda seed, count: _stack(_critical(seed, count)),
+    {"all pre-activations positive": _with_negatives, "W of rank h": _shared_direction},
     form="identity",
 )
 
@@ -211,7 +253,9 @@ statement(
 
 
 def _readout(point: Point, also: str = "D") -> tuple[Tensor, Tensor]:
-    """Hessian by D (or by W) against 2 I_m ⊗ YYᵀ."""
+    """Hessian by D (or by W) against 2 I_m ⊗ YYᵀ; 1 where it is definite and rank Y < h, or not
+    and rank Y = h. Ranks are counted from the singular values of Y, definiteness from H alone.
+    """
     W, _, X = point
     _, H = _derivatives(point)
     Y = torch.relu(W @ X)
@@ -219,7 +263,10 @@ def _readout(point: Point, also: str = "D") -> tuple[Tensor, Tensor]:
     cut = W.numel()
     part = H[cut:, cut:] if also == "D" else H[:cut, :cut]
     expected = 2 * torch.kron(eye, Y @ Y.mT)
-    return (part - expected).norm() / (1 + H.norm()), torch.tensor(ROUNDING)
+    full = bool((torch.linalg.svdvals(Y) > 1e-7).sum() == len(W))
+    definite = bool(torch.linalg.eigvalsh(part)[0] > 1e-13)
+    off = (part - expected).norm() / (1 + H.norm())
+    return torch.tensor(1.0) if full != definite else off, torch.tensor(ROUNDING)
 
 
 statement(
@@ -236,7 +283,9 @@ def _dead(point: Point, alive: bool = False) -> tuple[Tensor, Tensor]:
     W, D, X = point
     W, X = (1 if alive else -1) * W.abs() - (0 if alive else 0.1), X.abs() + 0.1
     g, H = _derivatives((W, D, X))
-    return g.norm() + H.norm(), torch.tensor(0.0)
+    loss = _loss(torch.cat([W.flatten(), D.flatten()]), (W, D, X))
+    off = (loss - X.square().sum()).abs() / X.square().sum()
+    return g.norm() + H.norm() + off, torch.tensor(ROUNDING)
 
 
 statement(
@@ -273,8 +322,8 @@ def _agree(seed: int, count: int) -> Sides:
 
 
 def _cantelli_extremal() -> Sides:
-    """One coordinate, w = 0 with probability q: both sides are q."""
-    return _stack([_two_values(make.vector(1), 0.0, 1.0, 0.3)])
+    """One coordinate x = 2, w = 0 with probability q: both sides are q, whatever x is."""
+    return _stack([_two_values(make.vector(2), 0.0, 1.0, 0.3)])
 
 
 def _no_mean() -> Sides:

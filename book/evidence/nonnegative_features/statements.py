@@ -28,8 +28,13 @@ def _second_moment(rows: Tensor, chances: Tensor, X: Tensor) -> Tensor:
     return (A * chances[..., None]).mT @ A
 
 
-def _one_direction(M: Tensor, X: Tensor, mu: Tensor, tau: Tensor, positive: bool) -> Sides:
-    """M against its formula; its eigenvalues against (18.2), (18.3), and (18.4) where X ≥ 0."""
+def _one_direction(
+    M: Tensor, X: Tensor, mu: Tensor, tau: Tensor, positive: bool, only: int | None = None
+) -> Sides:
+    """M against its formula; its eigenvalues against (18.2), (18.3), and (18.4) where X ≥ 0.
+
+    only: the one of these that is looked at.
+    """
     a = X.sum(-2, keepdim=True)  # (count, 1, n)
     mu2, tau2 = mu[:, None, None] ** 2, tau[:, None, None] ** 2
     formula = tau2 * X.mT @ X + mu2 * a.mT @ a
@@ -47,7 +52,8 @@ def _one_direction(M: Tensor, X: Tensor, mu: Tensor, tau: Tensor, positive: bool
     ]
     if positive:
         checks.append((mu / tau) ** 2 * eigen[:, 1] / (eigen[:, 0] + slack))
-    return make.ratios(*checks, slack=ROUNDING)
+        checks.append(make.square(X) / (size * make.NEARLY))
+    return make.ratios(*(checks if only is None else [checks[only]]), slack=ROUNDING)
 
 
 def _one_direction_random(seed: int, count: int) -> Sides:
@@ -73,7 +79,14 @@ def _plane(mu: float, tau: float, X: Tensor) -> Tensor:
 def _identity_features() -> Sides:
     """X = I: λ_1 = τ² + 2μ² and λ_2 = τ² attain (18.2) and (18.3)."""
     eye = make.eye(2)
-    return _one_direction(_plane(1, 0.5, eye), eye[None], ONE, HALF, True)
+    M = _plane(1, 0.5, eye)
+    return make.every(*(_one_direction(M, eye[None], ONE, HALF, True, only=k) for k in (1, 2)))
+
+
+def _constant_weights() -> Sides:
+    """τ = 0: every unit is the same, λ_2 = 0, and μ²/τ² is no number."""
+    eye = make.eye(2)
+    return _one_direction(_plane(1, 0, eye), eye[None], ONE, 0 * ONE, True)
 
 
 def _centred_weights() -> Sides:
@@ -101,10 +114,11 @@ statement(
     "price-of-a-mean",
     "Proposition 18.1",
     "E[(WX)ᵀWX] = p(τ²XᵀX + μ²aaᵀ), a = Xᵀ1; λ_1 ≥ p(μ²‖a‖² + …), λ_j ≤ pτ²s_{j−1}(X)²; "
-    "X ≥ 0 ⇒ λ_1/λ_2 ≥ μ²/τ²",
+    "X ≥ 0, τ > 0 ⇒ λ_1 ≥ (μ²/τ²) λ_2",
     _one_direction_random,
     {
         "mean μ": _centred_weights,
+        "τ > 0": _constant_weights,
         "independent entries": _constant_row_sums,
         "non-negative features": _features_of_both_signs,
     },
@@ -113,7 +127,9 @@ statement(
 
 
 def _descent(Y: Tensor, D: Tensor, T: Tensor, rate: Tensor, steps: int) -> Sides:
-    """Gradient descent on D: the error along every v_j with λ_j ≤ λ_1/2, from below."""
+    """Gradient descent on D: the error along every v_j with λ_j ≤ λ_1/2, from below, and the steps
+    that it took against (λ_1/2λ_j − 1) log of the factor by which it shrank.
+    """
     V, s = torch.linalg.svd(Y, full_matrices=False)[2].mT, torch.linalg.svdvals(Y).square()
     before = torch.linalg.vector_norm((D @ Y - T) @ V, dim=-2)
     for _ in range(steps):
@@ -121,7 +137,11 @@ def _descent(Y: Tensor, D: Tensor, T: Tensor, rate: Tensor, steps: int) -> Sides
     after = torch.linalg.vector_norm((D @ Y - T) @ V, dim=-2)
     least = (1 - 2 * s / s[:, :1]).clamp(min=0) ** steps * before  # 0 where λ_j > λ_1/2
     size = torch.linalg.vector_norm(T, dim=(-2, -1))[:, None]
-    return make.ratios((least / (after + ROUNDING * size)).amax(-1), slack=ROUNDING)
+    shrunk = torch.log(before / (after + ROUNDING * size)).clamp(min=0)
+    needed = (s[:, :1] / (2 * s) - 1).clamp(min=0) * shrunk / steps
+    return make.ratios(
+        (least / (after + ROUNDING * size)).amax(-1), needed.amax(-1), slack=ROUNDING
+    )
 
 
 def _descent_random(seed: int, count: int) -> Sides:

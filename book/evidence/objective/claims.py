@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from evidence.claim import Judgement, claim
-from evidence.criteria import KEPT
-from evidence.readings import by_count, matching, mostly
+from evidence.claim import claim
+from evidence.criteria import limits
+from evidence.readings import kept, matching, mostly
 from evidence.results import Result
-from evidence.sensitivity import tally
+from evidence.verdict import Reading, aside
 
 
 def name_of(point: Mapping[str, object]) -> str:
@@ -19,26 +19,18 @@ def name_of(point: Mapping[str, object]) -> str:
     return f"{point['activation']}, {bias}, data × {point['scale']:g}"
 
 
-def implicit_bias(run: Result) -> Judgement:
+def implicit_bias(run: Result) -> list[Reading]:
     """A bias of the networks themselves has to show under both objectives."""
-    number = range(len(run.settings))
-    shares = run["share_r1"][:, -1]
-    kept = np.flatnonzero(mostly(shares >= KEPT)).tolist()
-    networks = len(number) // 2
-    names, middle = {}, {}
+    share, sine = run["share_r1"][:, -1], run["clean_to_post_spectral"][:, -1]
+    beside = []
     for objective in ("reconstruct", "classify"):
-        own = matching(run, objective=objective)
-        names[objective] = [name_of(run.settings[i]) for i in own if i in kept]
-        middle[objective] = np.median(np.median(shares[own], -1))
-    return Judgement(
-        by_count(len(kept), len(number)),
-        f"99 % of P(X*) in the leading r + 1 directions: {len(names['reconstruct'])} of {networks} "
-        f"networks that reconstruct ({'; '.join(names['reconstruct']) or 'none'}), "
-        f"{len(names['classify'])} of {networks} that classify; the middle network keeps "
-        f"{middle['reconstruct']:.3f} when it reconstructs and {middle['classify']:.3f} when it "
-        "classifies",
-        tally(run.settings, number, kept),
-    )
+        middle = np.median(share[matching(run, objective=objective)])
+        beside.append(aside(f"the middle network, {objective}", middle, "of P(X*) kept"))
+    return [
+        Reading("99 % of P(X*) in the leading r + 1", kept(share), run.settings),
+        Reading("at equal ranks", mostly(sine <= limits.angle), run.settings),
+        *beside,
+    ]
 
 
 claim(

@@ -11,26 +11,55 @@ from evidence.statement import Sides, statement
 from subspace_lib.projectors import row_basis, row_projector
 from subspace_lib.rowspace import singular_value
 
-DRAWS = 200  # matrices averaged in one instance of Proposition 16.1
+
+def _signs(n: int) -> Tensor:
+    """(2^n, n): all vectors of n signs."""
+    return torch.cartesian_prod(*[make.vector(-1.0, 1.0)] * n).reshape(-1, n)
 
 
-def _expected_share(C: Tensor) -> Sides:
-    """Mean share of the constant vector in row(C) over the draws, C: (count, DRAWS, r, n)."""
-    r, n = C.shape[-2:]
-    sums = C.sum(-1, keepdim=True)
-    share = (sums.mT @ torch.linalg.solve(C @ C.mT, sums))[..., 0, 0] / n
-    off = (share.mean(-1) - r / n).abs()
-    return make.rounding(off, make.luck(C.shape[1]))
+def _expected_share(X: Tensor, dims: list[int], counts: list[int], signs: bool = True) -> Sides:
+    """Mean of ‖P(X*)1_k‖²/n_k over all signs of the columns of cluster k, against r_k/n_k.
+
+    Gaussian coefficients C_k and C_k S, S a diagonal of signs, have one distribution: the mean over
+    S of every single draw is what the expectation is. signs=False: this draw alone.
+    """
+    V = make.row_space(X)
+    P, off, start = V.mT @ V, [], 0
+    for r_k, n_k in zip(dims, counts, strict=True):
+        block = P[..., start : start + n_k, start : start + n_k]
+        turned = _signs(n_k) if signs else torch.ones(1, n_k, dtype=P.dtype)
+        shares = torch.einsum("si,cij,sj->cs", turned, block, turned) / n_k
+        off.append((shares.mean(-1) - r_k / n_k).abs())
+        start += n_k
+    return make.rounding(torch.stack(off).amax(0), ROUNDING)
+
+
+def _union(seed: int, count: int, positive: bool = False) -> tuple[Tensor, list[int], list[int]]:
+    """Independent subspaces, not orthogonal ones, with Gaussian coefficients of any variance."""
+    (K,) = make.shape(seed, K=(1, 3))
+    dims, more = make.sizes(seed, "r", K, 1, 3), make.sizes(seed, "more", K, 0, 4)
+    counts = [r_k + extra for r_k, extra in zip(dims, more, strict=True)]
+    size = make.log_uniform(seed, "deviation", -1, 1, count, 1, 1)
+    C = [
+        size * make.gaussian(seed, f"C{k}", count, r_k, n_k)
+        for k, (r_k, n_k) in enumerate(zip(dims, counts, strict=True))
+    ]
+    blocks = make.block_diagonal([A.abs() if positive else A for A in C])
+    return make.gaussian(seed, "U", count, sum(dims) + 1, sum(dims)) @ blocks, dims, counts
 
 
 def _gaussian_share(seed: int, count: int) -> Sides:
-    r, more = make.shape(seed, r=(1, 4), more=(1, 6))
-    return _expected_share(make.gaussian(seed, "C", count, DRAWS, r, r + more))
+    return _expected_share(*_union(seed, count))
 
 
 def _positive_share() -> Sides:
-    """Coefficients of one sign point along the constant vector."""
-    return _expected_share(make.gaussian(0, "C", 3, DRAWS, 1, 8).abs())
+    """Coefficients of one sign have no signs to average over: they point along the constant."""
+    return _expected_share(*_union(1, 3, positive=True), signs=False)
+
+
+def _no_coefficients() -> Sides:
+    """Variance 0: no signal, no share."""
+    return _expected_share(torch.zeros(1, 2, 3, dtype=torch.float64), [1], [3])
 
 
 statement(
@@ -38,13 +67,15 @@ statement(
     "Proposition 16.1",
     "Gaussian coefficients: E‖P(X*)1_k‖²/n_k = r_k/n_k",
     _gaussian_share,
-    {"directions without preference": _positive_share},
-    loose="an expectation, tested by a mean that deviates by chance",
+    {"directions without preference": _positive_share, "a positive variance": _no_coefficients},
+    form="identity",
 )
 
 
 def _linear(seed: int, count: int, relu: bool = False) -> Sides:
-    """‖D W X − L‖_F² against ‖L(I − P_row(X))‖_F² from below; the minimum attains it."""
+    """‖D W X − L‖_F² against ‖L(I − P_row(X))‖_F² from below; K hidden units attain it, with
+    D = I and W = LX⁺; it is 0 for X of rank n, and K − Σ s_k where P is the projector of X.
+    """
     m, p, K = make.shape(seed, m=(1, 5), p=(1, 5), K=(1, 3))
     counts = make.sizes(seed, "n", K, 2, 5)
     L = make.indicators(counts)
@@ -54,9 +85,17 @@ def _linear(seed: int, count: int, relu: bool = False) -> Sides:
     A = make.gaussian(seed, "W", count, p, m) @ X
     D = L @ torch.linalg.pinv(torch.relu(A) if relu else A)  # the best readout of this layer
     reached = make.square(D @ (torch.relu(A) if relu else A) - L)
-    attained = make.square(L @ torch.linalg.pinv(X) @ X - L)
-    left = torch.maximum(least, attained - reached + least)  # attained = least
-    return Sides(left, reached + ROUNDING)
+    attained = make.square((L @ torch.linalg.pinv(X)) @ X - L)
+    P = row_projector(X, min(m, n))
+    shares = (L.expand(count, -1, -1) @ P).square().sum(-1)  # ‖Pℓ_k‖²
+    checks = [
+        (least, reached),
+        ((attained - least).abs(), torch.zeros_like(least)),
+        ((K - shares.sum(-1) - least).abs(), torch.zeros_like(least)),
+    ]
+    if m >= n:
+        checks.append((least, torch.zeros_like(least)))
+    return make.worst(*((left, right + ROUNDING) for left, right in checks))
 
 
 def _linear_extremal() -> Sides:
@@ -108,9 +147,17 @@ AXES = torch.tensor([0, 1, 0, 1])
 
 
 def _opposite_extremal() -> Sides:
-    """Class 1 for both of its points, class 2 for one: D = diag(0, 1), b = (½, 0)."""
-    D, b = make.matrix([[0, 0], [0, 1]]), make.vector(0.5, 0.0)
-    return Sides(_right(D[None], b[None], PLANE, AXES), make.vector(0.75))
+    """K axes, a class each: class 1 for both of its points, the others for one each.
+
+    D = diag(0, 1, …, 1) and b = (½, 0, …, 0).
+    """
+    found = []
+    for K in (2, 3, 4):
+        D, b = make.eye(K), torch.zeros(K).double()
+        D[0, 0], b[0] = 0, 0.5
+        X, labels = torch.cat([make.eye(K), -make.eye(K)], 1), torch.arange(K).repeat(2)
+        found.append(make.one(_right(D[None], b[None], X, labels), 0.5 + 1 / (2 * K)))
+    return make.every(*found)
 
 
 def _opposite_nonlinear() -> Sides:
@@ -159,7 +206,11 @@ def _readable_random(seed: int, count: int) -> Sides:
 def _readable_extremal() -> Sides:
     """Y = diag(1, 2), the label is e₁, D = (1, 0): it hides in the second direction."""
     Y, L = torch.diag(make.vector(1.0, 2.0)), make.matrix([[1, 0]])
-    return _readable(L[None], Y[None], L[None], 1)
+    unread = make.matrix([[0, 1]])  # and D = 0: the readout's error is all there is
+    return make.every(
+        _readable(L[None], Y[None], L[None], 1),
+        _readable(0 * L[None, :, :1], unread[None], L[None], 1),
+    )
 
 
 def _unreadable() -> Sides:
@@ -226,15 +277,20 @@ statement(
 )
 
 
-def _price(P: Tensor, Q: Tensor, L: Tensor, shares: Tensor) -> Sides:
-    """Both lower bounds of the distance, and the share of P in Q, as left/right ≤ 1."""
+def _price(P: Tensor, Q: Tensor, L: Tensor, shares: Tensor, only: int | None = None) -> Sides:
+    """Both lower bounds of the distance, and the share of P in Q, as left/right ≤ 1.
+
+    only: the one of the three that is looked at.
+    """
     r, K = make.square(P), L.shape[-2]
-    spectral = (1 - shares).amax(-1).clamp(min=0).sqrt() / (make.norm(P - Q) + ROUNDING)
+    spectral = (1 - shares).amax(-1) / (make.norm(P - Q).square() + ROUNDING)
     missing = (K - shares.sum(-1)).clamp(min=0)
     fro = missing / (make.square(P - Q) / 2 + ROUNDING)
     inside = (P @ Q).diagonal(dim1=-2, dim2=-1).sum(-1) / r
-    allowed = inside / (1 - missing / r + ROUNDING)
-    return make.ratios(spectral, fro, allowed, slack=ROUNDING)
+    # negative room is no room
+    allowed = inside / (1 - missing / r + ROUNDING).clamp(min=ROUNDING)
+    checks = (spectral, fro, allowed)
+    return make.ratios(*(checks if only is None else checks[only : only + 1]), slack=ROUNDING)
 
 
 def _blocks(seed: int, count: int) -> tuple[Tensor, Tensor, int]:
@@ -255,15 +311,33 @@ def _price_random(seed: int, count: int) -> Sides:
     Q = (L.mT @ L).expand_as(P)
     if r > K:  # r − K more directions, orthogonal to the indicators
         free = make.gaussian(seed, "free", count, r - K, n)
+        if seed % 2:  # in the range of P: all three bounds are then attained
+            free = _orthogonal_to_labels(P, L, r)
         Q = Q + row_projector(make.outside(free, L), r - K)
     return _price(P, Q, L, (P @ L.mT).square().sum(-2))
 
 
+def _orthogonal_to_labels(P: Tensor, L: Tensor, r: int) -> Tensor:
+    """r − K orthonormal rows in the range of P that are orthogonal to every label."""
+    R = row_basis(P, r)
+    left = torch.linalg.svd(R @ L.mT).U[..., len(L) :]
+    return left.mT @ R
+
+
 def _price_extremal() -> Sides:
-    """Two points, one class, and a signal (1, −1) orthogonal to its indicator."""
+    """Two points, one class, and a signal (1, −1) orthogonal to its indicator; and two classes of
+    three with planes, Q made of the labels and of what of P is orthogonal to them.
+    """
     L = make.indicators([2])
     P = make.matrix([[1, -1], [-1, 1]]) / 2
-    return _price(P[None], (L.mT @ L)[None], L, torch.zeros(1, 1, dtype=torch.float64))
+    line = _price(P[None], (L.mT @ L)[None], L, torch.zeros(1, 1, dtype=torch.float64))
+    L = make.indicators([3, 3])
+    planes = [row_projector(make.gaussian(0, f"C{k}", 1, 2, 3), 2) for k in range(2)]
+    P = make.block_diagonal(planes)
+    free = _orthogonal_to_labels(P, L, 4)
+    Q = L.mT @ L + free.mT @ free
+    shares = (P @ L.mT).square().sum(-2)
+    return make.every(line, *(_price(P, Q, L, shares, only=k) for k in range(3)))
 
 
 def _labels_elsewhere() -> Sides:

@@ -39,9 +39,19 @@ def _feasible(X: Tensor, rank: int, seed: int) -> Tensor:
 
 
 def _carried_over(X: Tensor, G: Tensor, rank: int, seed: int) -> Sides:
-    """C expresses the columns of GX by each other: does it express those of X?"""
+    """C expresses the columns of GX by each other: does it express those of X? And any matrix B
+    misses by s_r‖P(B − I)‖_F at least and s_1‖P(B − I)‖_F at most: X = XB only if PB = P.
+    """
     C = _feasible(G @ X, rank, seed)
-    return make.rounding(make.norm(X @ C - X) / (make.norm(X) * (1 + make.norm(C))), ROUNDING)
+    B = C + make.log_uniform(seed, "off", -3, 0, len(X), 1, 1) * make.gaussian(seed, "B", *C.shape)
+    I, s = make.eye(C.shape[-1]), torch.linalg.svdvals(X)  # noqa: E741
+    missed, off = (torch.linalg.matrix_norm(A @ (B - I)) for A in (X, row_projector(X, int(rank))))
+    expressed = make.norm(X @ C - X) / (make.norm(X) * (1 + make.norm(C)))
+    return make.worst(
+        (expressed, torch.full_like(expressed, ROUNDING)),
+        (s[..., rank - 1] * off, missed * make.NEARLY),
+        (missed, s[..., 0] * off * make.NEARLY),
+    )
 
 
 def _injective(seed: int, count: int) -> Sides:
@@ -68,11 +78,13 @@ statement(
 
 
 def _least(P: Tensor, C: Tensor) -> Sides:
-    """‖P‖_* ≤ ‖C‖_*, and ‖C‖_F² = ‖P‖_F² + ‖C − P‖_F²."""
+    """‖P‖_* ≤ ‖C‖_*, with equality for C = P alone, and ‖C‖_F² = ‖P‖_F² + ‖C − P‖_F²."""
     squares = make.square(C), make.square(P)
     off = (squares[0] - squares[1] - make.square(C - P)).abs()
+    other = torch.linalg.matrix_norm(C - P) > 1e-2
+    strict = torch.where(other & (_nuclear(C) <= _nuclear(P) + ROUNDING), torch.inf, _nuclear(P))
     return make.join(
-        Sides(_nuclear(P), _nuclear(C) + ROUNDING),
+        Sides(strict, _nuclear(C) + ROUNDING),
         make.rounding(off / squares[0], ROUNDING),
     )
 
@@ -104,7 +116,8 @@ statement(
 
 
 def _ridge(seed: int, count: int, wrong: int = 0) -> Sides:
-    """‖C_λ − P_r(X)‖ against its formula, and at λ = s_r s_{r+1} against s_{r+1}/(s_r + s_{r+1}).
+    """‖C_λ − P_r(X)‖ against its formula, at λ = s_r s_{r+1} against s_{r+1}/(s_r + s_{r+1}), and
+    that no other λ does better; and the gradient of ridge at C_λ, which vanishes at its minimiser.
 
     wrong: the projector of a rank higher by so much.
     """
@@ -119,8 +132,13 @@ def _ridge(seed: int, count: int, wrong: int = 0) -> Sides:
     formula = torch.maximum(lam / (high + lam), low / (low + lam))
     best, formula_best = s[:, r - 1] * s[:, r], s[:, r] / (s[:, r - 1] + s[:, r])
     pairs = (lam, formula), (best, formula_best)
-    off = [(make.norm(ridge_self_expression(X, at) - P) - wanted).abs() for at, wanted in pairs]
-    return make.rounding(torch.cat(off), ROUNDING)
+    C = [ridge_self_expression(X, at) for at, _ in pairs]
+    found = [make.norm(A - P) for A in C]
+    off = [(d - wanted).abs() for d, (_, wanted) in zip(found, pairs, strict=True)]
+    off.append((found[1] - found[0]).clamp(min=0))  # another λ did better
+    slope = X.mT @ (X @ C[0] - X) + lam[:, None, None] * C[0]
+    off.append(make.norm(slope) / make.norm(X).square())
+    return make.rounding(torch.stack(off).amax(0), ROUNDING)
 
 
 statement(
@@ -186,23 +204,54 @@ def _kept(Y: Tensor, V: Tensor, L: Tensor, q: int, deviation: Tensor | None = No
     )
 
 
+def _exact(M: Tensor, V: Tensor, L: Tensor) -> Sides:
+    """(c) for Y = ML: tr(PQ) against Σs_k, equal where M has rank K; and how many directions of P
+    are not orthogonal to row(Y), against K.
+    """
+    K, Y = L.shape[-2], M @ L
+    Q = make.row_space(Y)
+    shared, inside = make.square(V @ Q.mT), make.square(L @ V.mT)
+    if int(make.count_rank(M).min()) == K:
+        shared = torch.maximum(shared, 2 * inside - shared)
+    reached = (torch.linalg.svdvals(V @ Q.mT) > 1e-7).sum(-1).double()
+    return make.worst((shared, inside + ROUNDING), (reached, torch.full_like(reached, K)))
+
+
 def _kept_random(seed: int, count: int) -> Sides:
     K, p, r = make.shape(seed, K=(1, 3), p=(1, 8), r=(1, 4))
     counts = make.sizes(seed, "n", K, 2, 5)
-    half, n = max(1, count // 2), sum(counts)
+    half, n = max(1, count // 3), sum(counts)  # each instance gives three conclusions
     L = make.indicators(counts)
     (q,) = make.shape(seed, q=(1, min(p, n)))  # beyond K only the deviations have directions
     V = make.orthonormal(seed, "V", half, n, min(r, n)).mT
     size = make.log_uniform(seed, "size", -3, 1, half, 1, 1)
-    Y = make.gaussian(seed, "M", half, p, K) @ L + size * make.gaussian(seed, "E", half, p, n)
-    return _kept(Y, V, L, q)
+    M = make.gaussian(seed, "M", half, p, K)
+    Y = M @ L + size * make.gaussian(seed, "E", half, p, n)
+    return make.join(_kept(Y, V, L, q), _exact(M, V, L))
 
 
 def _kept_extremal() -> Sides:
-    """Exact collapse: the row space of Y is the labels', and all of their share is kept."""
-    L = make.indicators([3, 2])
+    """Exact collapse: the row space of Y is the labels', and all of their share is kept. And for
+    (a) a signal orthogonal to one class, Y = V: E = V, and the second value is 1 on both sides.
+    """
+    L, one = make.indicators([3, 2]), make.indicators([3])
     V = make.orthonormal(0, "V", 1, 5, 3).mT
-    return _kept(make.matrix([[1, 0], [1, 1]])[None] @ L, V, L, 2)
+    M = make.matrix([[1, 0], [1, 1]])[None]
+    planes = make.row_space(make.matrix([[1, -1, 0], [0, 1, -1]]))[None]
+    heard = singular_value(planes @ planes.mT, 2)
+    exact = _kept(M @ L, V, L, 2)
+    return make.every(
+        Sides(exact.left[1:], exact.right[1:]),
+        Sides(heard, make.norm(make.outside(planes, one))),
+        _exact(M, V, L),
+    )
+
+
+def _not_exact() -> Sides:
+    """(c) of a layer that is not collapsed: Y = V has all of P."""
+    L, V = make.indicators([4, 4]), make.orthonormal(0, "V", 1, 8, 4).mT
+    shared, inside = make.square(V @ make.row_space(V).mT), make.square(L @ V.mT)
+    return Sides(shared, inside)
 
 
 def _not_collapsed() -> Sides:
@@ -214,9 +263,9 @@ def _not_collapsed() -> Sides:
 statement(
     "collapse-keeps",
     "Theorem 20.5",
-    "σ_{K+1}(YVᵀ) ≤ ‖E‖, √tr(P P_q(Y)) ≤ √Σs_k + ‖E‖_F/s_q(Y)",
+    "σ_{K+1}(YVᵀ) ≤ ‖E‖, √tr(P P_q(Y)) ≤ √Σs_k + ‖E‖_F/s_q(Y); E = 0 ⇒ tr(PQ) ≤ Σs_k",
     _kept_random,
-    {"deviations counted": _not_collapsed},
+    {"deviations counted": _not_collapsed, "E = 0 in (c)": _not_exact},
     _kept_extremal,
 )
 
@@ -303,8 +352,8 @@ def _ones(c: float, both: bool = True) -> tuple[Sides, Sides]:
 
 
 def _rescaled_extremal() -> Sides:
-    """c = 100: the readout's curvature is all there is."""
-    return _ones(100.0)[0]
+    """c = 100: the readout's curvature is all there is; c = 1/100: that of W."""
+    return make.every(_ones(100.0)[0], _ones(0.01)[0])
 
 
 def _one_side_only() -> Sides:
