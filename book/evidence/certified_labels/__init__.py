@@ -1,1 +1,3 @@
 """Certified labels, any layer."""
+
+from evidence.certified_labels import statements
