@@ -36,6 +36,7 @@ class Rows:
     psi: Tensor
     kappa: float  # bounds sin θ cos θ, θ the largest angle
     sine: float  # bounds sin θ; 1 or more where nothing follows
+    unit: float  # rounding in Q
 
     @property
     def length(self) -> Tensor:
@@ -69,15 +70,15 @@ def entry_bounds(
     a = torch.linalg.vector_norm(V / safe[:, None], dim=0) + unit / safe[-1]
     alpha, phi = a * safe[-1] / room, beta / room
     kappa = 0.5 if sine**2 >= 0.5 else sine * math.sqrt(1 - sine**2)
-    rows = Rows(alpha, beta, phi, nu * alpha, kappa, sine)
-    return _entries(V, rows, unit, proves), rows
+    rows = Rows(alpha, beta, phi, nu * alpha, kappa, sine, unit)
+    return _entries(V, rows, proves), rows
 
 
-def _entries(V: Tensor, r: Rows, unit: float, proves: bool) -> Entries:
+def _entries(V: Tensor, r: Rows, proves: bool) -> Entries:
     """α_iβ_j + α_jβ_i + κ(ψ_iφ_j + ψ_jφ_i) + ψ_iψ_j + φ_iφ_j, and at most the sine."""
     one = torch.ones_like(r.phi)
-    left = [r.alpha, r.beta, r.kappa * r.psi, r.kappa * r.phi, r.psi, r.phi, 2 * unit * one]
+    left = [r.alpha, r.beta, r.kappa * r.psi, r.kappa * r.phi, r.psi, r.phi, 2 * r.unit * one]
     right = [r.beta, r.alpha, r.phi, r.psi, r.psi, r.phi, one]
     none = torch.zeros_like(one)
-    cap = r.sine + 2 * unit
+    cap = r.sine + 2 * r.unit
     return Entries(V, one[: len(V)], torch.stack(left, 1), torch.stack(right), none, cap, proves)

@@ -14,14 +14,15 @@ from torch import Tensor
 
 from subspace_lib import _checks as check
 from subspace_lib._random import generator
-from subspace_lib.certify.deterministic import allowance, entry_bounds
-from subspace_lib.certify.entries import Graph
+from subspace_lib.certify.cuts import uncut
+from subspace_lib.certify.deterministic import Rows, allowance, entry_bounds
+from subspace_lib.certify.entries import Entries, Graph
 from subspace_lib.certify.gaussian import null_bounds
 from subspace_lib.certify.noise import deviation_interval, disagreement
 from subspace_lib.rowspace import balanced, singular_values
 
 UNKNOWN = 0.2  # share of the level that the interval for an unknown deviation takes
-GUARD = 0.005  # probability with which white noise is refused; no part of the level, it costs links
+GUARD = 0.02  # white noise is refused at most so often: no part of the level, it costs links
 
 
 @dataclass(frozen=True, repr=False)
@@ -124,8 +125,7 @@ def must_links(
         if noise is not None or source is not None:
             raise ValueError("radius stands alone: noise and source belong to Gaussian noise")
         nu, delta = _radius(radius, A.shape[1], scaled, scale)
-        entries, _ = entry_bounds(scaled, k, nu, delta, eps)
-        graph.add(entries, torch.arange(A.shape[1], device=A.device))
+        _bounded(graph, *entry_bounds(scaled, k, nu, delta, eps), K)
         level = 0.0
     else:
         given = _deviation(noise, scale)
@@ -152,6 +152,15 @@ def certified_labels(X: Any, rank: int, n_clusters: int, **options: Any) -> Any:
     1.0
     """
     return must_links(X, rank, n_clusters=n_clusters, **options).labels
+
+
+def _bounded(graph: Graph, entries: Entries, rows: Rows, n_clusters: int | None) -> None:
+    """Links entry by entry, then by cuts of the parts that these leave."""
+    graph.add(entries, torch.arange(entries.size, device=graph.device))
+    parts = graph.components()
+    if entries.proves and int(parts.max()) + 1 != n_clusters:
+        for J in uncut(entries.V, rows.length, parts, rows.unit):
+            graph.join(torch.isin(parts, J).nonzero()[:, 0])
 
 
 def _parts(graph: Graph, Y: Any) -> tuple[Any, Any, int]:
@@ -198,7 +207,7 @@ def _assess(
     p, n = Y.shape
     s = singular_values(Y).cpu().numpy()
     slack = allowance(max(p, n), eps) * float(s[0])
-    refused = disagreement(s, slack, p, n, k, given, GUARD)
+    refused = disagreement(s, slack, (p, n), k, given, GUARD)
     if given is not None:
         return given, refused, level
     if min(p, n) <= 2 * k:

@@ -16,38 +16,30 @@ import math
 from functools import lru_cache
 
 import numpy as np
+from scipy.linalg import eigh_tridiagonal
 
-DRAWS = 4  # in the tail of each quantile: more sharpen it little
+DRAWS = 2  # in the tail of each quantile: more sharpen it little
 MOST = 20_000  # draws of one law
-NARROW = 1e-9  # relative: quantiles are rounded outwards by more than bisection leaves
+NARROW = 1e-9  # relative: quantiles are rounded outwards by more than rounding leaves
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4096)
 def gaussian_values(p: int, n: int, index: int, draws: int) -> np.ndarray:
     """s_index of ``draws`` standard Gaussian p×n matrices, in rising order.
 
-    A bidiagonal matrix of independent chi entries has the same law; bisection on the number of its
-    squares below x. Source: Dumitriu and Edelman (2002), doi:10.1063/1.1507823.
+    A bidiagonal matrix B of independent chi entries has the same law; BBᵀ is tridiagonal.
+    Source: Dumitriu and Edelman (2002), doi:10.1063/1.1507823.
     """
     m, M = min(p, n), max(p, n)
     random = np.random.default_rng([p, n, index])
-    first = random.chisquare(np.arange(M, M - m, -1)[:, None], (m, draws))
-    second = random.chisquare(np.arange(m - 1, 0, -1)[:, None], (m - 1, draws))
-    diagonal, product = first.copy(), first[:-1] * second
-    diagonal[1:] += second
-    top = diagonal.max() + 2 * product.max(initial=0) ** 0.5
-    low, high = np.zeros(draws), np.full(draws, top)
-    wanted = m - index + 1  # so many squares are at most the one looked for
-    for _ in range(60):
-        x = (low + high) / 2
-        pivot = diagonal[0] - x
-        below = (pivot < 0).astype(np.int64)
-        for d, e in zip(diagonal[1:], product, strict=True):
-            pivot = d - x - e / np.where(np.abs(pivot) < 1e-280, -1e-280, pivot)
-            below += pivot < 0
-        enough = below >= wanted
-        low, high = np.where(enough, low, x), np.where(enough, x, high)
-    return np.sort(np.sqrt(high))
+    first = random.chisquare(np.arange(M, M - m, -1), (draws, m))
+    second = random.chisquare(np.arange(m - 1, 0, -1), (draws, m - 1))
+    diagonal, beside = first.copy(), np.sqrt(first[:, :-1] * second)
+    diagonal[:, 1:] += second
+    which = {"select": "i", "select_range": (m - index, m - index)}
+    pairs = zip(diagonal, beside, strict=True)
+    squares = [eigh_tridiagonal(d, e, eigvals_only=True, **which)[0] for d, e in pairs]
+    return np.sqrt(np.sort(squares).clip(min=0))
 
 
 def quantiles(p: int, n: int, index: int, tail: float) -> tuple[float, float]:
@@ -99,32 +91,29 @@ def deviation_interval(
 def disagreement(
     s: np.ndarray,
     slack: float,
-    p: int,
-    n: int,
+    shape: tuple[int, int],
     rank: int,
     given: tuple[float, float] | None,
     level: float,
 ) -> str:
-    """Why Y cannot be a matrix of this rank plus white noise, or "" where nothing speaks against.
+    """Why Y (p, n) cannot be a matrix of this rank plus such noise, "" if nothing speaks against.
 
-    Intervals for σ from the first, the middle and the last index beyond the rank must have a point
-    in common with each other and with the deviation ``given``. For white noise they do, with
-    probability ≥ 1 − level; a spectrum that decays, or a rank too small, tears them apart.
+    Intervals for σ from three indices, the first beyond the rank to one close to the last, must
+    agree with the deviation ``given``, else with each other. They do with probability ≥ 1 − level;
+    a spectrum that decays, or a rank too small, tears them apart.
     """
-    last = min(p, n) - rank
-    if min(p, n) <= rank:
+    (p, n), room = shape, min(shape) - rank
+    if room < 1:
         return ""
-    indices = sorted({rank + 1, *((rank + 1 + last) // 2, last)} if last > rank else {rank + 1})
+    indices = sorted({rank + 1 + max(0, room - rank - 1) * tenths // 10 for tenths in (0, 5, 9)})
     tail = level / (2 * len(indices))
-    found = [deviation_interval(s, slack, p, n, rank, i, tail) for i in indices]
-    if given is not None:
-        found, indices = [*found, given], [*indices, 0]
-    a = max(range(len(found)), key=lambda i: found[i][0])
-    b = min(range(len(found)), key=lambda i: found[i][1])
-    if found[a][0] <= found[b][1]:
+    found = {i: deviation_interval(s, slack, p, n, rank, i, tail) for i in indices}
+    lowest = max(found, key=lambda i: found[i][0])
+    highest = min(found, key=lambda i: found[i][1])
+    low, high = found[lowest][0], found[highest][1]
+    a, b = (low, high) if given is None else given
+    if low <= b and a <= high:
         return ""
-    names = [f"s_{i}" if i else "noise" for i in indices]
-    return (
-        f"{names[a]} speaks for a deviation of at least {found[a][0]:.3g}, {names[b]} for at most "
-        f"{found[b][1]:.3g}: no white noise on a matrix of rank {rank}"
-    )
+    speaks = f"s_{lowest} speaks for at least {low:.3g}, s_{highest} for at most {high:.3g}"
+    said = "white noise" if given is None else f"noise of deviation {a:.3g} to {b:.3g}"
+    return f"not {said} on a matrix of rank {rank}: {speaks}"
