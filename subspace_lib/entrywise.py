@@ -17,6 +17,7 @@ from subspace_lib import _checks as check
 from subspace_lib.certificate import INF, Certificate
 from subspace_lib.clustering import cluster_trees, weakest_edge
 from subspace_lib.reference import Comparison, compare_checked
+from subspace_lib.rowspace import top_norm
 
 
 @dataclass(frozen=True)
@@ -24,40 +25,95 @@ class _Entries:
     linear: Tensor  # L = V F₀ᵀ + F₀ Vᵀ, the first-order change of P
     remainder: Tensor  # |(Q − P − L)_ij| is at most this
     direct: Tensor  # |(Q − P)_ij| is at most this
-    lower: Tensor  # lower ≤ |Q_ij| ≤ upper, from the better of the two; 0 and ∞ where vacuous
+    third: Tensor  # Q₁, the projector onto the columns of V + F₀
+    third_remainder: Tensor  # |(Q − Q₁)_ij| is at most this
+    lower: Tensor  # lower ≤ |Q_ij| ≤ upper, from the best of the three; 0 and ∞ where vacuous
     upper: Tensor
+
+    def differences(self, found: Comparison) -> dict[str, Tensor]:
+        """The three bounds on |Q − P|_ij for the P = RᵀR of the R that was given."""
+        p = torch.linalg.vector_norm(found.V, dim=-1)
+        given = found.skew[..., None, None] * p[..., :, None] * p[..., None, :]
+        moved = (self.third - found.V @ found.V.mT).abs()
+        return {
+            "A": self.direct + given,
+            "B": self.linear.abs() + self.remainder + given,
+            "C": moved + self.third_remainder + given,
+        }
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Per point: p = √P_ii, γ and μ, bounds on the rows of F and of F − F₀; (..., n) each.
+
+    step: a bound on ‖F − F₀‖, tangent on ‖F‖, sine on sin θ, rounding on what the fixed-point
+    equation gains in floating point (the three errors of ``_tangent``); (..., 1) each.
+    """
+
+    p: Tensor
+    gamma: Tensor
+    mu: Tensor
+    step: Tensor
+    tangent: Tensor
+    sine: Tensor
+    rounding: Tensor
+    vacuous: Tensor
+
+
+def _rows(found: Comparison) -> _Rows:
+    F0, slack, bound = found.F0, found.slack[..., None], found.sine[..., None]
+    s = (found.s[..., None] - slack).clamp(min=torch.finfo(F0.dtype).tiny)
+    sine, t = bound.clamp(max=1), found.t[..., None] + slack
+    # (I − P) − FVᵀ passes the rounding on to row j with a factor of at most 1 + γ_j, to F − F₀
+    # with one of 1/cos θ.
+    x, ratio, rounding = (t / s) ** 2, t / s**2, 3 * slack / s
+    leak = ratio * sine * (torch.linalg.vector_norm(found.E, dim=-2) + slack)
+    room = 1 - x * sine**2 - rounding
+    vacuous = (bound == INF) | (room <= 0) | (sine == 1)
+    gamma = torch.linalg.vector_norm(F0, dim=-1) + rounding + leak
+    gamma = gamma / torch.where(room > 0, room, 1.0)
+    mu = x * sine**2 * gamma + leak + rounding * (1 + gamma)
+    cosine = ((1 - sine) * (1 + sine)).sqrt()
+    tangent, step = sine / cosine, (x * sine + rounding) / cosine
+    p = torch.linalg.vector_norm(found.V, dim=-1)
+    return _Rows(p, gamma, mu, step, tangent, sine, rounding, vacuous)
 
 
 def _entries(found: Comparison) -> _Entries:
-    V, F0, slack, bound = found.V, found.F0, found.slack[..., None], found.sine[..., None]
-    s = (found.s[..., None] - slack).clamp(min=torch.finfo(V.dtype).tiny)
-    sine, t = bound.clamp(max=1), found.t[..., None] + slack
-    # The fixed-point equation gains the three errors of ``_tangent``, each at most slack/s, and
-    # (I − P) − FVᵀ passes them on to row j with a factor of at most 1 + γ_j.
-    x, ratio, rounding = (t / s) ** 2, t / s**2, 3 * slack / s
-    e = torch.linalg.vector_norm(found.E, dim=-2) + slack
-    f = torch.linalg.vector_norm(F0, dim=-1) + rounding
-    room = 1 - x * sine**2 - rounding
-    vacuous = ((bound == INF) | (room <= 0))[..., None]
-    gamma = (f + ratio * sine * e) / torch.where(room > 0, room, 1.0)
-    eta = (1 + x) * sine**2 * gamma + ratio * sine * e + rounding * (1 + gamma)
-    p = torch.linalg.vector_norm(V, dim=-1)  # √P_ii
-
-    one = torch.ones_like(p)
-    # The last term of either is for forming P, L and Q in floating point.
-    square = (gamma, gamma), (sine**2 * p, p), (rounding * one, one)
+    V, F0, rows = found.V, found.F0, _rows(found)
+    p, gamma, one = rows.p, rows.gamma, torch.ones_like(rows.p)
+    eta = rows.mu + rows.sine**2 * gamma
+    # The last term is for forming P, L and Q in floating point.
+    square = (gamma, gamma), (rows.sine**2 * p, p), (rows.rounding * one, one)
     remainder = _sum_of_outer((p, eta), (eta, p), *square)
     direct = _sum_of_outer((p, gamma), (gamma, p), *square)
+    third, third_remainder = _third_order(V, F0, rows)
     P, linear = V @ V.mT, torch.cat([V, F0], -1) @ torch.cat([F0, V], -1).mT
-    if vacuous.any():
-        remainder, direct = (torch.where(vacuous, INF, A) for A in (remainder, direct))
-    first, zeroth = (P + linear).abs(), P.abs()
-    lower = torch.maximum(first - remainder, zeroth - direct).clamp(min=0)
-    upper = torch.minimum(first + remainder, zeroth + direct)
-    if vacuous.any():
-        lower, upper = torch.where(vacuous, 0.0, lower), torch.where(vacuous, INF, upper)
+    if rows.vacuous.any():
+        vacuous = rows.vacuous[..., None]
+        remainder, direct, third_remainder = (
+            torch.where(vacuous, INF, A) for A in (remainder, direct, third_remainder)
+        )
+        third = torch.where(vacuous, P, third)
+    pairs = (P, direct), (P + linear, remainder), (third, third_remainder)
+    lower = torch.stack([centre.abs() - width for centre, width in pairs]).amax(0).clamp(min=0)
+    upper = torch.stack([centre.abs() + width for centre, width in pairs]).amin(0)
     lower, upper = torch.minimum(lower, lower.mT), torch.maximum(upper, upper.mT)  # rounding
-    return _Entries(linear, remainder, direct, lower, upper)
+    return _Entries(linear, remainder, direct, third, third_remainder, lower, upper)
+
+
+def _third_order(V: Tensor, F0: Tensor, rows: _Rows) -> tuple[Tensor, Tensor]:
+    """Q₁ and the bound on |Q − Q₁|_ij: the smaller of two that differ by exchanging i and j."""
+    graph = V + F0
+    basis, T = torch.linalg.qr(graph)
+    a = torch.linalg.vector_norm(graph, dim=-1)
+    c = torch.linalg.solve_triangular(T.mT, basis, upper=False, left=False)  # (V + F₀)G₁⁻¹
+    c = torch.linalg.vector_norm(c, dim=-1)
+    one, reach = torch.ones_like(a), a + rows.mu
+    across = rows.mu + c * (top_norm(F0)[..., None] * rows.step)
+    along = rows.mu + reach * (rows.step * rows.tangent)
+    found = _sum_of_outer((across, reach), (c, along), (rows.rounding * one, one))
+    return basis @ basis.mT, torch.minimum(found, found.mT)
 
 
 def _sum_of_outer(*pairs: tuple[Tensor, Tensor]) -> Tensor:
@@ -67,16 +123,23 @@ def _sum_of_outer(*pairs: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def entrywise_bound(Y: Tensor, R: Tensor) -> Certificate:
-    """|Q − P| entry by entry, Q = P_k(Y): the better of two bounds; ``bound`` is (..., n, n).
+    """|Q − P| entry by entry, Q = P_k(Y): the best of three bounds; ``bound`` is (..., n, n).
 
     With e_j = ‖E e_j‖, f_j the norm of row j of F₀, x = t²/s², sin θ = τ/√(1 + τ²),
-    γ_j = (f_j + (t/s²) sin θ e_j)/(1 − x sin²θ), η_j = (1 + x) sin²θ γ_j + (t/s²) sin θ e_j:
+    γ_j = (f_j + (t/s²) sin θ e_j)/(1 − x sin²θ), μ_j = x sin²θ γ_j + (t/s²) sin θ e_j,
+    η_j = μ_j + sin²θ γ_j, and a_j, c_j the row norms of V + F₀ and (V + F₀)(I + F₀ᵀF₀)⁻¹:
       (A) |Q − P|_ij     ≤ √P_ii γ_j + √P_jj γ_i + γ_i γ_j + sin²θ √(P_ii P_jj)
       (B) |Q − P − L|_ij ≤ √P_ii η_j + √P_jj η_i + γ_i γ_j + sin²θ √(P_ii P_jj), L = VF₀ᵀ + F₀Vᵀ
-    terms: "A" and "B", the two bounds on |Q − P|; "centre" P + L and "remainder" of (B); and
-    "lower" ≤ |Q_ij| ≤ "upper" (0 and ∞ where vacuous).
-    Forms n×n matrices, about a dozen per trial: for n up to some thousands.
+      (C) |Q − Q₁|_ij    ≤ (μ_i + c_i ‖F₀‖ xτ)(a_j + μ_j) + c_i (μ_j + (a_j + μ_j) xτ²), and the
+          same with i and j exchanged; Q₁ the projector onto the columns of V + F₀
+    Orders 1, 2 and 3 in the size of E. The divisor of γ_j is needed for the rows that it bounds;
+    whether (A) and (B) need it is open (chapter 9).
+    terms: "A", "B", "C", the three bounds on |Q − P|; "centre" P + L and "remainder" of (B),
+    "centre C" Q₁ and "remainder C"; and "lower" ≤ |Q_ij| ≤ "upper" (0 and ∞ where vacuous).
+    Forms n×n matrices, about two dozen per trial: for n up to some thousands.
     Y: (..., p, n), R: (..., k, n) with orthonormal rows. ∞ where s ≤ t. Computed in float64.
+    Rounding: as in ``reference_bound``; the errors of size slack are carried through the
+    fixed-point equation to each row, and one more 3 slack/s stands for forming P, L, Q₁ and Q.
     Raises ValueError for R without orthonormal rows or mismatched columns.
 
     >>> change = (sl.row_projector(noisy.X, 6) - P).abs()
@@ -86,19 +149,20 @@ def entrywise_bound(Y: Tensor, R: Tensor) -> Certificate:
     """
     found = compare_checked(Y, R)
     entries = _entries(found)
-    second = entries.linear.abs() + entries.remainder
+    differences = entries.differences(found)
     terms = {
         "σ_k(YRᵀ)": found.s * found.scale,
         "s_{k+1}(Y)": found.t * found.scale,
         "sin θ": found.sine,
-        "A": entries.direct,
-        "B": second,
+        **differences,
         "centre": found.V @ found.V.mT + entries.linear,
         "remainder": entries.remainder,
+        "centre C": entries.third,
+        "remainder C": entries.third_remainder,
         "lower": entries.lower,
         "upper": entries.upper,
     }
-    quantity, bound = "|Q − P| entry by entry", torch.minimum(entries.direct, second)
+    quantity, bound = "|Q − P| entry by entry", torch.stack([*differences.values()]).amin(0)
     return Certificate("Entrywise bound", quantity, found.gap, found.threshold, bound, terms)
 
 
@@ -144,11 +208,12 @@ def certify_clusters(
     entries = _entries(found)
     y = check.label_vector(labels, entries.lower.shape[-1])
     gap, threshold, certified, used = _decide(entries, y, share)
-    bound = torch.minimum(entries.direct, entries.linear.abs() + entries.remainder)
+    bound = torch.stack([*entries.differences(found).values()]).amin(0)
+    widths = torch.minimum(entries.remainder, entries.third_remainder)
     terms = {
         "sin θ": found.sine,
         "largest |Q − P|": bound.amax((-2, -1)),
-        "largest remainder": entries.remainder.amax((-2, -1)),
+        "largest remainder": widths.amax((-2, -1)),
     }
     statement, quantity = "Cluster certificate", "components of {|Q| > c}"
     return ClusterCertificate(
