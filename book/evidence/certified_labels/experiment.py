@@ -52,8 +52,9 @@ PLACE = {name: i for i, name in enumerate(ROWS)}
 LAYERS = ("linear", "ReLU, bias 4", "ReLU", "trained ReLU")
 STAGES = ("the layer alone", "the layer, σ known", "two stages")  # whose links are counted
 LOW = (-34.0, -26.0, -18.0, -14.0, -10.0, -8.0, -6.0, -5.0, -4.0)  # where scores are homogeneous
-FINE = tuple(np.round(np.arange(-35, 1) / 10, 1).tolist())
-TRAINED = (-34.0, -14.0, -6.0, -4.0, -3.0, -2.4, *FINE[17::2])
+TENTHS = tuple(np.round(np.arange(-21, -8) / 10, 1).tolist())  # where most rows end
+FINE = (-3.5, -3.25, -3.0, -2.75, -2.5, -2.25, *TENTHS, -0.75, -0.5, -0.25, 0.0)
+TRAINED = (-34.0, -6.0, -3.0, -2.5, *TENTHS[::2], -0.75, -0.5, -0.25, 0.0)
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,9 @@ class Scene(headline.Scene):
 
     def layer(self, name: str, noise: float) -> Case:
         weakest = self.trailing(noise)
-        return self.trained(noise, weakest) if "trained" in name else self.case(name, noise, weakest)
+        return (
+            self.trained(noise, weakest) if "trained" in name else self.case(name, noise, weakest)
+        )
 
     def trained(self, noise: float, trailing: dict[str, Tensor]) -> Case:
         """The hidden layer of a network trained to reconstruct the noisy data, as a ``Case``."""
@@ -171,8 +174,15 @@ class Scene(headline.Scene):
         column = torch.linalg.vector_norm(b, dim=-1) / self.level
         sizes = top, torch.hypot(torch.linalg.matrix_norm(W, 2), column) * top
         return Case(
-            torch.relu(pre), pre, clean_pre, R, self.P["constant"], errors, first,
-            *self.margins["constant"], sizes,
+            torch.relu(pre),
+            pre,
+            clean_pre,
+            R,
+            self.P["constant"],
+            errors,
+            first,
+            *self.margins["constant"],
+            sizes,
         )
 
     def stages(self, noise: float) -> dict[str, Stage]:

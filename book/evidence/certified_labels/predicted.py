@@ -108,14 +108,15 @@ def _remainder(
     p: Tensor, s: Tensor, t: Tensor, e: Tensor, f: Tensor, F0: Tensor, rounding: Tensor
 ) -> Tensor:
     """rem of Theorem 9.6 (B) with upper bounds in place of t, e_j, f_j and ‖F₀‖; ∞ where s ≤ t."""
-    open_ = s > t
+    open_ = (s > t) & (rounding < 0.5)
     s = torch.where(open_, s, 1.0)[..., None]
     t = torch.where(open_, t, 0.0)[..., None]
     x, ratio, extra = (t / s) ** 2, t / s**2, rounding[..., None]
     tau = F0[..., None] / (1 - x)
     rho = tau / torch.hypot(torch.ones_like(tau), tau)
-    gamma = (f + ratio * rho * e) / (1 - x * rho**2)
-    eta = (1 + x) * rho**2 * gamma + ratio * rho * e + extra * (1 + gamma)
-    outer = [(p, eta), (eta, p), (gamma, gamma), (rho**2 * p, p), (extra.expand_as(p), p * 0 + 1)]
+    leak = ratio * rho * e
+    g = (f + leak) / (1 - extra).clamp(min=0.5)
+    eta = (F0[..., None] * rho + extra) * g + leak + extra
+    outer = [(p, eta), (eta, p), (g, g), (rho**2 * p, p), (extra.expand_as(p), p * 0 + 1)]
     left, right = (torch.stack(side, -1) for side in zip(*outer, strict=True))
     return torch.where(open_[..., None, None], left @ right.mT, math.inf)
