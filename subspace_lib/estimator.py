@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from subspace_lib import _checks as check
+from subspace_lib.certify import MustLinks, must_links
 from subspace_lib.clustering import (
     NEIGHBORS,
     largest_similarities,
@@ -93,6 +94,7 @@ class ProjectorClustering(ClusterMixin, BaseEstimator):
                 f"n_clusters must be at most n_samples = {len(X)}, got {K}; n_samples={len(X)} "
                 f"points cannot fill more clusters"
             )
+        self._fit_X = X
         A, unit = balanced(torch.from_numpy(np.ascontiguousarray(X.T)))
         self.rank_ = self._rank_for(A, K)
         V = _basis(A, self.rank_)
@@ -121,6 +123,19 @@ class ProjectorClustering(ClusterMixin, BaseEstimator):
         votes = np.zeros((len(X), int(self.labels_.max()) + 1))
         np.add.at(votes, (np.arange(len(X))[:, None], self.labels_[index]), weights)
         return votes.argmax(1)
+
+    def certify(self, noise: Any = None, rank: int | None = None, **options: Any) -> MustLinks:
+        """Pairs of the fitted samples that certainly share a cluster, see ``must_links``.
+
+        noise: deviation of the Gaussian noise on X, None if unknown. rank: of the clean data;
+        None takes the estimator's own, which must have been given. options: radius, level, …
+        """
+        check_is_fitted(self)
+        rank = self.rank if rank is None else rank
+        if rank is None:
+            raise ValueError("rank must be given, that of the clean data: a smaller one is unsound")
+        options = {"n_clusters": self.n_clusters} | options
+        return must_links(np.ascontiguousarray(self._fit_X.T), rank, noise=noise, **options)
 
     def _similar(self, factor: np.ndarray) -> np.ndarray:
         """Rows whose inner products are the similarities."""

@@ -79,6 +79,5 @@ def _entries(V: Tensor, r: Rows, proves: bool) -> Entries:
     one = torch.ones_like(r.phi)
     left = [r.alpha, r.beta, r.kappa * r.psi, r.kappa * r.phi, r.psi, r.phi, 2 * r.unit * one]
     right = [r.beta, r.alpha, r.phi, r.psi, r.psi, r.phi, one]
-    none = torch.zeros_like(one)
     cap = r.sine + 2 * r.unit
-    return Entries(V, one[: len(V)], torch.stack(left, 1), torch.stack(right), none, cap, proves)
+    return Entries(V, one[: len(V)], torch.stack(left, 1), torch.stack(right), None, cap, proves)

@@ -22,17 +22,18 @@ OUTWARD = 1 + 1e-13  # evaluating a bound takes fewer than 200 roundings
 
 @dataclass(frozen=True)
 class Entries:
-    """S = Vᵀ diag(weights) V and bound_ij = min(left_i · right_j + √(spread_i + spread_j), cap).
+    """S = Vᵀ diag(weights) V and bound_ij = min(left_i · right_j + spread_ij, cap).
 
-    V: (k, n), weights: (k,), left: (n, q), right: (q, n), spread: (n,). proves: whether anything
-    can follow at all; where it is False the bound is infinite.
+    V: (k, n), weights: (k,), left: (n, q), right: (q, n). spread: of g ≥ a (n,) the smaller one of
+    √(g_i² + a_j²) and √(a_i² + g_j²); None for 0. proves: whether anything can follow at all; where
+    it is False the bound is infinite.
     """
 
     V: Tensor
     weights: Tensor
     left: Tensor
     right: Tensor
-    spread: Tensor
+    spread: tuple[Tensor, Tensor] | None
     cap: float
     proves: bool = True
 
@@ -48,8 +49,11 @@ class Entries:
         """Rows of the bound."""
         if not self.proves:
             return torch.full_like(self.similarity(rows), torch.inf)
-        wide = (self.spread[rows, None] + self.spread).sqrt_()
-        return (self.left[rows] @ self.right).add_(wide).clamp_(max=self.cap).mul_(OUTWARD)
+        bound = self.left[rows] @ self.right
+        if self.spread is not None:
+            g, a = (part**2 for part in self.spread)
+            bound += (a[rows, None] + a).add_(torch.minimum((g - a)[rows, None], g - a)).sqrt_()
+        return bound.clamp_(max=self.cap).mul_(OUTWARD)
 
     def tiles(self) -> Iterator[tuple[slice, Tensor]]:
         """Rows of the links, {|S_ij| > bound_ij, i ≠ j}, a tile at a time."""
@@ -75,7 +79,7 @@ class Graph:
             if self.dense is not None:
                 self.dense[points[rows][:, None], points] |= found
                 continue
-            i, j = found.nonzero(as_tuple=True)
+            i, j = found.triu_(rows.start + 1).nonzero(as_tuple=True)
             ends = points[rows][i], points[j]
             self.pairs.append((ends[0].int().cpu().numpy(), ends[1].int().cpu().numpy()))
 
@@ -85,7 +89,7 @@ class Graph:
             self.dense[members[:, None], members] = True
             self.dense.fill_diagonal_(False)
             return
-        i, j = np.nonzero(~np.eye(len(members), dtype=bool))
+        i, j = np.triu_indices(len(members), 1)
         ids = members.int().cpu().numpy()
         self.pairs.append((ids[i], ids[j]))
 
@@ -98,9 +102,9 @@ class Graph:
         i, j = np.concatenate([i, j]), np.concatenate([j, i])
         return coo_matrix((np.ones(len(i), bool), (i, j)), (self.n, self.n)).tocsr()
 
-    def components(self) -> Tensor:
+    def components(self, links: Tensor | csr_matrix | None = None) -> Tensor:
         """(n,) labels 0, 1, … of the connected components, in the order of their first points."""
-        links = self.links()
-        graph = links if self.dense is None else csr_matrix(links.cpu().numpy())
+        links = self.links() if links is None else links
+        graph = csr_matrix(links.cpu().numpy()) if isinstance(links, Tensor) else links
         found = connected_components(graph, directed=False)[1].astype(np.int64)
         return torch.from_numpy(found).to(self.device)

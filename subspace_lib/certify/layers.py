@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,12 @@ STEEP = 1e3  # singular values of W further below its largest are left out: they
 
 @dataclass(frozen=True)
 class LayerReading:
-    """Whether Q = P_rank(Y) returns given labels; a computation, nothing is estimated.
+    """Whether Q = P_rank(Y) returns given labels: a computation, nothing is estimated.
 
-    holds: for some c the components of {|Q_ij| > c} are exactly the labels; then c may be any
-    number in [across, inside), the strongest link that single linkage cuts and the weakest that it
-    keeps. found: (n,) the K clusters of single linkage. broken: (K,) whether points of one label
-    are in different clusters of ``found``.
+    holds: for some c the components of {|Q_ij| > c} are exactly the labels. c may then be any
+    number in [across, inside): the strongest link that single linkage cuts, the weakest it keeps.
+    found: (n,) the K clusters of single linkage. broken: (labels,) whether points of one label lie
+    in different clusters of ``found``; kept: how many labels do not.
     """
 
     holds: bool
@@ -34,8 +34,8 @@ class LayerReading:
     rank: int
 
     @property
-    def threshold(self) -> float:
-        return (self.inside + self.across) / 2
+    def kept(self) -> int:
+        return int((~self.broken).sum())
 
 
 def read_layer(
@@ -43,10 +43,10 @@ def read_layer(
 ) -> LayerReading:
     """Does the projector of a layer return the labels? Y: (p, n), any layer; labels: (n,).
 
-    With labels from ``certified_labels`` the verdict is about the true clusters, with probability
+    With labels from ``certified_labels`` the answer is about the true clusters, with probability
     ≥ 1 − level for *all* layers of all networks together: Y may depend on the data in any way.
-    With ``must_links(...).components`` of more parts than n_clusters, a broken part is a true
-    cluster that Q certainly broke.
+    The components of ``must_links`` serve as well where they are more than n_clusters, the number
+    of clusters: a part that is broken is a true cluster that Q certainly broke.
     rank: of Q; None takes the widest gap s_q/s_{q+1} for q between K and min(p, n)/2.
     Takes O(n²·rank) time and O(n·rank) memory. Raises ValueError for labels None (nothing was
     certified) or of another length, TypeError and ValueError for a bad rank or matrix.
@@ -58,28 +58,37 @@ def read_layer(
     """
     A = check.matrix(Y, "Y")
     if A.ndim > 2:
-        raise ValueError(
-            f"Y must be one matrix (p, n), got shape {tuple(A.shape)}; loop over trials"
-        )
-    if labels is None:
-        raise ValueError("labels are None: nothing was certified that this layer could be held to")
-    y = check.label_vector(labels, A.shape[1])
-    count = int(y.max()) + 1
-    K = count if n_clusters is None else check.positive_int(n_clusters, "n_clusters")
-    if A.shape[1] < K:
-        raise ValueError(f"n_clusters must be at most the number of points {A.shape[1]}, got {K}")
+        raise ValueError(f"Y must be one matrix (p, n), got shape {tuple(A.shape)}; take one trial")
+    y, K = target(labels, A.shape[1], n_clusters)
     B = balanced(A.detach().double())[0]
     q = _widest_gap(B, K) if rank is None else check.rank_within(rank, A, "Y")
     space = factor(B, q, eps=torch.finfo(A.dtype).eps)
-    edges = spanning_trees(space.V, factor=True)[0].sort(descending=True).values
-    inside = float(edges[A.shape[1] - K - 1]) if A.shape[1] > K else float("inf")
-    across = float(edges[A.shape[1] - K]) if K > 1 else 0.0
-    found = linkage_clusters(space.V[None], K)[0]
+    found = read_rows(space.V, y, K, space.unit)
+    return found if isinstance(Y, Tensor) else replace(found, found=found.found.numpy())
+
+
+def target(labels: Any, n: int, n_clusters: int | None) -> tuple[np.ndarray, int]:
+    """Labels 0, 1, … of n points and the number of clusters, by default that of the labels."""
+    if labels is None:
+        raise ValueError("labels are None: nothing was certified that a layer could be held to")
+    y = check.label_vector(labels, n)
+    K = int(y.max()) + 1 if n_clusters is None else check.positive_int(n_clusters, "n_clusters")
+    if n < K:
+        raise ValueError(f"n_clusters must be at most the number of points {n}, got {K}")
+    return y, K
+
+
+def read_rows(V: Tensor, y: np.ndarray, K: int, unit: float) -> LayerReading:
+    """``read_layer`` of Q = VᵀV, orthonormal rows V (q, n); unit: rounding in its entries."""
+    n, count = V.shape[-1], int(y.max()) + 1
+    edges = spanning_trees(V, factor=True)[0].sort(descending=True).values
+    inside = float(edges[n - K - 1]) if n > K else float("inf")
+    across = float(edges[n - K]) if K > 1 else 0.0
+    found = linkage_clusters(V[None], K)[0]
     z = found.cpu().numpy()
     broken = np.array([len(np.unique(z[y == a])) > 1 for a in range(count)])
-    same = count == K and not broken.any() and inside > across + space.unit
-    kind = found if isinstance(Y, Tensor) else z
-    return LayerReading(bool(same), inside, across, kind, broken, q)
+    holds = count == K and not broken.any() and inside > across + unit
+    return LayerReading(bool(holds), inside, across, found, broken, len(V))
 
 
 def _widest_gap(B: Tensor, K: int) -> int:
@@ -101,7 +110,8 @@ def whiten(Y: Tensor, W: Tensor) -> Tensor:
     links, not truth. Raises ValueError where W and Y have different numbers of rows.
 
     >>> W = torch.randn(20, 30, generator=torch.Generator().manual_seed(0)).double()
-    >>> sl.must_links(sl.certify.whiten(W @ noisy.X, W), rank=6, n_clusters=3).reached
+    >>> O = sl.certify.whiten(W, W)  # of the layer whose input is the identity
+    >>> torch.allclose(O @ O.mT, torch.eye(20).double())
     True
     """
     Y, W = check.matrix(Y, "Y"), check.matrix(W, "W")

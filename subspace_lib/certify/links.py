@@ -129,10 +129,13 @@ def must_links(
         level = 0.0
     else:
         given = _deviation(noise, scale)
-        spread, refused, rest = _assess(scaled, k, given, level, eps)
+        s = singular_values(scaled).cpu().numpy()
+        shape = (A.shape[0], A.shape[1])
+        slack = allowance(max(shape), eps) * float(s[0])
+        spread, refused, rest = _assess(s, slack, shape, k, given, level)
         if not refused:
             for T, points, share in _rows(scaled, k, source, splits, seed):
-                graph.add(null_bounds(T, spread, rest * share, eps), points)
+                graph.add(null_bounds(T, spread, rest * share, slack), points)
         deviation = (spread[0] * scale, spread[1] * scale)
     found = MustLinks(*_parts(graph, Y), K, level, deviation, refused)
     if K is not None and found.parts < K:
@@ -165,7 +168,8 @@ def _bounded(graph: Graph, entries: Entries, rows: Rows, n_clusters: int | None)
 
 def _parts(graph: Graph, Y: Any) -> tuple[Any, Any, int]:
     """Links, components and their number, of Y's kind."""
-    links, components = graph.links(), graph.components()
+    links = graph.links()
+    components = graph.components(links)
     count = int(components.max()) + 1
     if isinstance(Y, Tensor):
         return links, components, count
@@ -201,22 +205,26 @@ def _deviation(noise: Any, scale: float) -> tuple[float, float] | None:
 
 
 def _assess(
-    Y: Tensor, k: int, given: tuple[float, float] | None, level: float, eps: float
+    s: np.ndarray,
+    slack: float,
+    shape: tuple[int, int],
+    k: int,
+    given: tuple[float, float] | None,
+    level: float,
 ) -> tuple[tuple[float, float], str, float]:
     """The deviation, why the data contradict it, and the level that is left."""
-    p, n = Y.shape
-    s = singular_values(Y).cpu().numpy()
-    slack = allowance(max(p, n), eps) * float(s[0])
-    refused = disagreement(s, slack, (p, n), k, given, GUARD)
+    refused = disagreement(s, slack, shape, k, given, GUARD)
     if given is not None:
         return given, refused, level
-    if min(p, n) <= 2 * k:
+    last = min(shape) - k
+    if last <= k:
         raise ValueError(
             f"noise=None needs more than 2·rank = {2 * k} rows and columns to tell the noise from "
-            f"the signal, got shape {(p, n)}; pass noise=σ"
+            f"the signal, got shape {shape}; pass noise=σ"
         )
-    tail = UNKNOWN * level / 2
-    return deviation_interval(s, slack, p, n, k, k + 1, tail), refused, (1 - UNKNOWN) * level
+    # of all indices the 2k-th has laws that differ least, in every shape tried
+    found = deviation_interval(s, slack, *shape, k, min(2 * k, last), UNKNOWN * level / 2)
+    return found, refused, (1 - UNKNOWN) * level
 
 
 def _rows(

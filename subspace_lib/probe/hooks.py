@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from subspace_lib import _checks as check
-from subspace_lib.probe.record import LayerRecord, measure_layer
+from subspace_lib.probe.record import LayerRecord, certified_parts, measure_layer
 from subspace_lib.probe.table import ProbeTable, plot_table
 from subspace_lib.projectors import row_basis
 from subspace_lib.rowspace import rank_of
@@ -32,8 +32,9 @@ class LayerProbe:
     inside the ``with``: a pass counts once it has finished.
     reference: (m, n), one column per sample in the order in which they will arrive; its leading
     row space of dimension ``rank`` is the reference. Orthonormal rows (rank, n) are one too.
-    labels: (n,), for clustering scores. larger_ranks: at which to measure containment, default
-    2·rank and 4·rank.
+    labels: (n,), for clustering scores. certified: what ``must_links`` returned of the input, or
+    labels (n,): the table tells how many certified parts each layer keeps whole. larger_ranks: at
+    which to measure containment, default 2·rank and 4·rank.
     reduce: how (batch, time, features) becomes (batch, p): "flatten", "mean" or "last"; for images
     (batch, channels, height, width) "mean" pools over the positions. A dict gives it by layer.
     Of a tuple the first tensor counts; select (a function of the module's output, or a dict of such
@@ -75,6 +76,7 @@ class LayerProbe:
         rank: int,
         reference: Any,
         labels: Any = None,
+        certified: Any = None,
         larger_ranks: Sequence[int] | None = None,
         reduce: str | Mapping[str, str] = "flatten",
         select: Select | Mapping[str, Select] | None = None,
@@ -86,6 +88,7 @@ class LayerProbe:
         self.reference = reference_rows(reference, rank)
         n = self.reference.shape[1]
         self.labels = None if labels is None else check.label_vector(labels, n)
+        self.certified = None if certified is None else certified_parts(certified, n)
         self.larger_ranks = _larger(larger_ranks, rank, n)
         self.reduce = _by_layer(reduce, self.modules, "reduce", "flatten")
         for choice in self.reduce.values():
@@ -203,6 +206,8 @@ class LayerProbe:
         averaged over all orders of the samples: higher where layer and reference both hold the
         constant vector), and above all with an untrained model. bound: reference bound on the sine
         (containment_bound_q: on containment_q), verdict "certifies", or "no gap" (bound = inf).
+        certified_parts: "3 of 4", parts of ``certified`` of more than one point that single
+        linkage of |P_rank(Y)| does not break; a broken one is a cluster that this layer broke.
         acc, nmi, ari: ``ProjectorClustering`` of the layer at ``rank``, if labels were given.
         s_1, s_rank, s_next and spectrum: singular values of Y.
         Raises ValueError if fewer samples came than the reference has columns.
@@ -224,7 +229,14 @@ class LayerProbe:
                 )
         if self._table is None:
             self._table = ProbeTable(
-                measure_layer(record, self.reference, self.larger_ranks, self.labels, self.seed)
+                measure_layer(
+                    record,
+                    self.reference,
+                    self.larger_ranks,
+                    self.labels,
+                    self.seed,
+                    certified=self.certified,
+                )
                 for record in self.records.values()
             )
         return self._table

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from subspace_lib.certify import MustLinks
+from subspace_lib.certify.layers import read_rows, target
 from subspace_lib.clustering import clustering_scores
 from subspace_lib.estimator import ProjectorClustering
 from subspace_lib.reference import compare, sine_from_sums
@@ -92,7 +94,12 @@ def sketch_rows(first: Tensor, width: int, seed: int) -> Tensor:
 
 
 def measure_layer(
-    record: LayerRecord, R: Tensor, larger: tuple[int, ...], labels: Any, seed: int
+    record: LayerRecord,
+    R: Tensor,
+    larger: tuple[int, ...],
+    labels: Any,
+    seed: int,
+    certified: tuple[np.ndarray, int] | None = None,
 ) -> dict[str, Any]:
     """One row of the probe's table."""
     k, n = R.shape
@@ -121,6 +128,8 @@ def measure_layer(
     if bound == math.inf:
         row["verdict"] = "no gap"
     row["sketch_error"] = error
+    if certified is not None:
+        row["certified_parts"] = _kept(Q, *certified)
     if labels is not None:
         row |= _scores(Q, labels, seed)
     return row | {"spectrum": spectrum.numpy()}
@@ -135,6 +144,21 @@ def shuffled_share(R: Tensor, V: Tensor) -> float:
     k, n = R.shape
     a, b = (float(A.sum(1).square().sum()) / n for A in (R, V))
     return (a * b + (k - a) * (len(V) - b) / max(n - 1, 1)) / k
+
+
+def certified_parts(certified: Any, n: int) -> tuple[np.ndarray, int]:
+    """Parts (n,) and the number of clusters, of ``must_links`` or of labels."""
+    if isinstance(certified, MustLinks):
+        if certified.n_clusters is None:
+            raise ValueError("certified must know the clusters; pass n_clusters to must_links")
+        return target(certified.components, n, certified.n_clusters)
+    return target(certified, n, None)
+
+
+def _kept(Q: Tensor, parts: np.ndarray, n_clusters: int) -> str:
+    several = np.bincount(parts) > 1
+    broken = read_rows(Q, parts, n_clusters, 0.0).broken if len(Q) else np.ones_like(several)
+    return f"{int((several & ~broken).sum())} of {int(several.sum())}"
 
 
 def _layer_rank(record: LayerRecord, spectrum: Tensor) -> int:
