@@ -47,6 +47,20 @@ ROWS = {
     "two stages": INPUT,
     "true": "everything",
 }
+WORDS = {  # for whom does not know the statements yet
+    "as printed": "the paper's condition",
+    "connectivity margin": "… with the better margin",
+    "one step": "… in one step",
+    "reference": "from the clean row space, one number",
+    "entry by entry": "… entry by entry",
+    "… third order": "… to third order",
+    "… after a power step": "… after a power step",
+    "predicted": "predicted before the layer is seen",
+    "the layer alone": "from the noisy layer alone",
+    "the layer, σ known": "… with the size of the noise",
+    "two stages": "labels proved at the input",
+    "true": "what is true",
+}
 CHAIN = {0: 0, 1: 1, 2: 5}  # row here → row of chapter 9's headline
 PLACE = {name: i for i, name in enumerate(ROWS)}
 LAYERS = ("linear", "ReLU, bias 4", "ReLU", "trained ReLU")
