@@ -120,6 +120,10 @@ class Noisy(NamedTuple):
         V = make.row_space(self.A)  # of all of A, whatever is said of its rank
         return V.mT @ V
 
+    def kept(self, some: Tensor) -> Noisy:
+        A, N, Y, nu, delta = (v[some] for v in (self.A, self.N, self.Y, self.nu, self.delta))
+        return Noisy(A, N, Y, self.k, nu, delta)
+
     def reading(self) -> Reading:
         return read(self.Y, self.k, self.nu, self.delta)
 
@@ -165,4 +169,4 @@ def noisy(seed: int, count: int) -> Noisy:
     columns = N.norm(dim=1) * make.NEARLY
     known = make.uniform(seed, "known", 0, 1, count, 1) < 0.7
     delta = torch.where(known, columns, nu[:, None])
-    return Noisy(A[keep], N[keep], Y[keep], k, nu[keep], delta[keep])
+    return Noisy(A, N, Y, k, nu, delta).kept(keep)

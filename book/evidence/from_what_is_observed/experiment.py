@@ -93,11 +93,11 @@ class Scene:
 
 def plug_in(T: Tensor, sigma: Tensor, level: float) -> Tensor:
     """Links of the plain estimate: first order, with observed vectors in the place of true ones."""
-    z = gaussian.quantiles(T.shape[-2], T.shape[-1], level).z1
+    r = gaussian.quantiles(T.shape[-2], T.shape[-1], level).r
     inverse = torch.linalg.inv(T @ T.mT)
     a = (inverse @ T).norm(dim=-2)
     wide = (a[..., :, None] ** 2 + a[..., None, :] ** 2).sqrt()
-    return (T.mT @ inverse @ T).abs() > z * sigma[..., None, None] * wide
+    return (T.mT @ inverse @ T).abs() > r * sigma[..., None, None] * wide
 
 
 def asked(scene: Scene, level: float, count: int, known: bool) -> Tensor:
@@ -149,8 +149,8 @@ def ways(scene: Scene, level: float, count: int) -> dict[str, Callable[[], Tenso
 def compute(config: Config, setting: Setting, device: str) -> dict[str, Any]:
     """wrong (ways, levels, chunk): 1 where any link joins two clusters, −1 where none was asked.
 
-    share: of the pairs inside clusters, those linked. failed (events, levels, chunk): the five
-    events, for another batch. noise: σ√n over the weakest direction. sizes: K, d, n, p.
+    share: of the pairs inside clusters, those linked. failed (events, levels, chunk): the events of
+    the proof, for another batch. noise: σ√n over the weakest direction. sizes: K, d, n, p.
     """
     count = setting["trials"]
     scene = Scene.draw(config.seed + setting["first"], count)

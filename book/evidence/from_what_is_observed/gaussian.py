@@ -16,35 +16,26 @@ from torch import Tensor
 from evidence import instances as make
 from subspace_lib import _random as rnd
 
-# The five events of the proof and their shares of the level: most to the one that carries b.
-EVENTS = {
-    "first order": 0.6,
-    "second order": 0.1,
-    "norms from below": 0.05,
-    "leaked noise": 0.05,
-    "spectrum": 0.2,
-}
+# The three events of the proof and their shares of the level: most to the one that carries b.
+EVENTS = {"pairs": 0.7, "lengths": 0.1, "spectrum": 0.2}
 
 
 class Quantiles(NamedTuple):
     """The numbers that depend on k, n and the level alone."""
 
-    z1: float
-    z2: float
-    z3: float
-    c4: float
+    r: float  # of both orders of all pairs
+    z: float  # of all points
     low: float  # eigenvalues of 𝓔𝓔ᵀ over σ², from below and from above
     high: float
 
 
 def quantiles(k: int, n: int, level: float) -> Quantiles:
-    a1, a2, a3, a4, a5 = (share * level for share in EVENTS.values())
-    pairs = n * (n - 1) / 2
-    z1, z2, z3 = (float(norm.isf(tail)) for tail in (a1 / (2 * pairs), a2 / (2 * pairs), a3 / n))
-    c4, c5 = math.sqrt(2 * math.log(n / a4)), math.sqrt(2 * math.log(2 / a5))
+    pairs, lengths, spectrum = (share * level for share in EVENTS.values())
+    r = math.sqrt(2 * math.log(n * (n - 1) / pairs))
+    c = math.sqrt(2 * math.log(2 / spectrum))
     wide, narrow = math.sqrt(n - k), math.sqrt(k)
-    low, high = max(wide - narrow - c5, 0.0) ** 2, (wide + narrow + c5) ** 2
-    return Quantiles(z1, z2, z3, c4, low, high)
+    low, high = max(wide - narrow - c, 0.0) ** 2, (wide + narrow + c) ** 2
+    return Quantiles(r, float(norm.isf(lengths / n)), low, high)
 
 
 class Estimate(NamedTuple):
@@ -76,48 +67,37 @@ def estimate(
     first = eigenvalues[..., 0]
     usable = first > omega
     safe = torch.where(usable[..., None], eigenvalues, omega[..., None] + 1)
-    weakest, theta = safe[..., 0] - omega, omega / safe[..., 0]
-    turned = basis.mT @ T
-    solved = turned / safe[..., None]  # Ψ̂⁻¹T in the eigenvectors' basis
+    solved = (basis.mT @ T) / safe[..., None]  # Ψ̂⁻¹T in the eigenvectors' basis
+    least = safe[..., 0] - omega
     a = solved.norm(dim=-2)
-    c = q.z3 * high / weakest
-    h = high * ((safe - omega[..., None]) ** -2).sum(-1).sqrt() + high * q.c4 / weakest
-    widened = a / (1 - theta)[..., None]
-    g = c[..., None] + (c[..., None] ** 2 + widened**2).sqrt()
-    line = q.z1 * high[..., None, None] * (g[..., :, None] ** 2 + g[..., None, :] ** 2).sqrt()
-    square = (q.z2 * high * h)[..., None, None]
-    spectrum = omega[..., None, None] * a[..., :, None] * widened[..., None, :]
-    bound = line + square + spectrum
-    return Estimate(turned.mT @ solved, torch.where(usable[..., None, None], bound, math.inf))
+    A = a * (safe[..., 0] / least)[..., None]
+    g = A + (q.z * high / least)[..., None]
+    one = (g[..., :, None] ** 2 + A[..., None, :] ** 2).sqrt()
+    pairs = q.r * high[..., None, None] * torch.minimum(one, one.mT)
+    spectrum = omega[..., None, None] * a[..., :, None] * A[..., None, :]
+    bound = torch.where(usable[..., None, None], pairs + spectrum, math.inf)
+    return Estimate((basis.mT @ T).mT @ solved, bound)
 
 
 def events(T: Tensor, P: Tensor, sigma: Tensor, level: float) -> Tensor:
-    """(..., 5): whether each event of the proof occurs, computed from the truth P."""
+    """(..., 3): whether each event of the proof occurs, computed from the truth P."""
     k, n = T.shape[-2:]
     q, off = quantiles(k, n, level), ~torch.eye(n, dtype=torch.bool)
     X = T @ P
     E = T - X
     inverse = torch.linalg.inv(X @ X.mT)
     null = (P.abs() < 1e-9) & off
-    sigma2 = sigma[..., None, None]
-    gamma = (inverse @ X).norm(dim=-2)
-    cross = E.mT @ inverse @ X
-    line = (cross + cross.mT).abs() / (gamma[..., :, None] ** 2 + gamma[..., None, :] ** 2).sqrt()
-    leaked = (inverse @ E).norm(dim=-2)
-    # the proof conditions on one point of each pair: the later one
-    square = (E.mT @ inverse @ E).abs() / leaked[..., None, :].clamp(min=1e-300)
-    once = null & torch.ones(n, n, dtype=torch.bool).triu()
-    twice = inverse @ inverse @ X
-    below = (twice * E).sum(-2) / twice.norm(dim=-2)
-    top = torch.linalg.eigvalsh(inverse)[..., -1]
-    frobenius = torch.linalg.matrix_norm(inverse)
+    gamma, seen = (inverse @ X).norm(dim=-2), (inverse @ T).norm(dim=-2)
+    noise = (E.mT @ inverse @ T + X.mT @ inverse @ E).abs()
+    allowed = (gamma[..., :, None] ** 2 + seen[..., None, :] ** 2).sqrt()
+    too_much = (noise > q.r * sigma[..., None, None] * allowed) & null
+    along = ((inverse @ X) * (inverse @ E)).sum(-2)  # of Ψ⁻¹ε_i along Ψ⁻¹x_i, times γ_i
+    turned = (inverse @ inverse @ X).norm(dim=-2)
     spectrum = torch.linalg.eigvalsh(E @ E.mT) / sigma[..., None] ** 2
     return torch.stack(
         [
-            ~((line > q.z1 * sigma2) & null).flatten(-2).any(-1),
-            ~((square > q.z2 * sigma2) & once).flatten(-2).any(-1),
-            (below >= -q.z3 * sigma[..., None]).all(-1),
-            (leaked <= (sigma * (frobenius + q.c4 * top))[..., None]).all(-1),
+            ~too_much.flatten(-2).any(-1),
+            (along >= -q.z * sigma[..., None] * turned).all(-1),
             (spectrum[..., 0] >= q.low) & (spectrum[..., -1] <= q.high),
         ],
         -1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from scipy.stats import beta
@@ -15,9 +16,12 @@ from evidence.from_what_is_observed.unions import Union
 from evidence.instances import NEARLY
 from evidence.statement import Sides, statement
 from subspace_lib import certify
+from subspace_lib.certify.deterministic import entry_bounds
 from subspace_lib.clustering import connectivity_margin
 
 CONFIDENCE = 0.99
+EPS = torch.finfo(torch.float64).eps
+Draw = Callable[..., Tensor]  # of a seed, a purpose and a shape
 
 
 def nearest(left: Tensor, right: Tensor) -> Sides:
@@ -145,13 +149,13 @@ COMPARED = 3  # instances of a batch on which the library is asked as well
 
 
 def _bounded(seed: int, count: int) -> Sides:
-    """The theorem; and the library, which allows for rounding, finds no link beyond it."""
+    """The theorem; and the library's bound, which allows for rounding, is not below it."""
     c = bounded.noisy(seed, count)
-    sides, links = bounded_sides(c), c.reading().links
+    sides, found = bounded_sides(c), c.reading()
+    b = torch.minimum(found.entries, found.sine[:, None, None])
     for i in range(min(COMPARED, len(c.Y))):
-        radius = float(c.nu[i]), c.delta[i].numpy()
-        found = certify.must_links(c.Y[i], c.k, radius=radius).links
-        if (found & ~links[i]).any():
+        library, _ = entry_bounds(c.Y[i], c.k, c.nu[i], c.delta[i], EPS)
+        if (library.bound() < b[i] / NEARLY).any():
             sides.left[i] = math.inf
     return sides
 
@@ -243,12 +247,15 @@ def mixed(seed: int, count: int) -> tuple[Noisy, Tensor]:
     Y, nu, delta = u.A + N, make.norm(N) * NEARLY, N.norm(dim=1) * NEARLY
     keep = torch.linalg.svdvals(Y)[:, u.r - 1] > 1.001 * nu
     y = make.labels(u.counts)
-    return Noisy(u.A[keep], N[keep], Y[keep], u.r, nu[keep], delta[keep]), y
+    return Noisy(u.A, N, Y, u.r, nu, delta).kept(keep), y
 
 
 def _cuts(seed: int, count: int) -> Sides:
-    """λ₂ of random sets that meet more than one cluster, against 2; and the columns against d."""
-    c = mixed(seed, min(count, 20))[0]
+    """λ₂ of random sets that meet more than one cluster, against 2; and the columns against d.
+
+    The library, which uses entries and cuts, links no two clusters.
+    """
+    c, y = mixed(seed, min(count, 20))
     if not len(c.A):
         return make.nothing()
     found, values = c.reading(), []
@@ -256,6 +263,10 @@ def _cuts(seed: int, count: int) -> Sides:
     for Q, d, J in zip(found.Q, found.columns, chosen, strict=True):
         J[0] = J[-1] = True  # of the first and of the last cluster
         values.append(bounded.second_eigenvalue(Q, d, J))
+    for i in range(min(COMPARED, len(c.Y))):
+        radius = float(c.nu[i]), c.delta[i].numpy()
+        linked = certify.must_links(c.Y[i], c.k, radius=radius).links
+        values[i] = torch.where((linked & (y[:, None] != y)).any(), math.inf, values[i])
     cut = torch.stack(values)
     return make.worst((cut, torch.full_like(cut, 2 * NEARLY)), columns_sides(c))
 
@@ -299,11 +310,11 @@ statement(
 # Gaussian noise
 
 
-def noise(seed: int, purpose: str, u: Union, draw=make.gaussian) -> Tensor:
+def noise(seed: int, purpose: str, u: Union, draw: Draw = make.gaussian) -> Tensor:
     return u.sigma[:, None, None] * draw(seed, purpose, *u.A.shape)
 
 
-def batches(seed: int, u: Union, draw=make.gaussian) -> tuple[Tensor, Tensor]:
+def batches(seed: int, u: Union, draw: Draw = make.gaussian) -> tuple[Tensor, Tensor]:
     """A noisy layer, and another batch of the same source."""
     other = u.again(seed + 1_000_003) + noise(seed, "other noise", u)
     return u.A + noise(seed, "noise", u, draw), other
@@ -315,11 +326,16 @@ def levels(seed: int) -> float:
 
 
 def on_the_events(
-    T: Tensor, P: Tensor, null: Tensor, sigma: Tensor, level: float, spread: Tensor | None = None
+    T: Tensor,
+    P: Tensor,
+    null: Tensor,
+    sigma: Tensor,
+    level: float,
+    spread: tuple[Tensor, Tensor] | None = None,
 ) -> Sides:
     """The two halves of the theorem, on draws of T.
 
-    Where all five events occur, |P̂_ij| ≤ b_ij for every pair of ``null``; and all of them occur
+    Where all three events occur, |P̂_ij| ≤ b_ij for every pair of ``null``; and all of them occur
     but in a share ``level`` of the draws (up to chance).
     """
     low, high = (sigma, sigma) if spread is None else spread
@@ -340,11 +356,11 @@ def _gaussian(seed: int, count: int) -> Sides:
 def _gaussian_extremal() -> Sides:
     """Two points of two lines, moved towards each other as far as the first event allows."""
     sigma, n, level = make.vector(1e-7), 8, 0.05
-    z = gaussian.quantiles(2, n, level).z1
+    r = gaussian.quantiles(2, n, level).r
     T = torch.zeros(1, 2, n, dtype=torch.float64)
     T[0, 0, :4] = T[0, 1, 4:] = 1
     # ε_i along x_j and ε_j along x_i, orthogonal to the rows of P as noise T(I − P) is
-    step = z * float(sigma) / math.sqrt(2)
+    step = r * float(sigma) / math.sqrt(2)
     T[0, 1, :2] = torch.tensor([step, -step])
     T[0, 0, 4:6] = torch.tensor([step, -step])
     found = gaussian.estimate(T, level, sigma)
@@ -583,10 +599,7 @@ def margin_sides(seed: int, count: int, factor: float, widen: float = 1.0) -> Si
     """Wrong where a component of {|Q| + b ≥ e₀} cuts a cluster; e₀ = factor · margin."""
     c, y = mixed(seed, count)
     margin = connectivity_margin(c.P.masked_fill(y[:, None] != y, 0), y)
-    c, margin = (
-        Noisy(*(v if isinstance(v, int) else v[margin > 1e-6] for v in c)),
-        margin[margin > 1e-6],
-    )
+    c, margin = c.kept(margin > 1e-6), margin[margin > 1e-6]
     if not len(c.A):
         return make.nothing()
     found = c.reading()
