@@ -1,4 +1,4 @@
-"""Sphinx extension: environment of the kernels, launch buttons, boxes around statements."""
+"""Sphinx extension: environment of the kernels, launch buttons, what makes pages of notebooks."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from docutils import nodes
-
 sys.path.insert(0, str(Path(__file__).parent))
+import cells
+import links
+import statements
 from environment import cache_path, prepare, repository, results_folder
-
-KINDS = "Definition|Lemma|Theorem|Proposition|Corollary|Counterexample"
 
 
 def configure(app: Any, config: Any) -> None:
@@ -34,19 +33,6 @@ def configure(app: Any, config: Any) -> None:
         for button in ("repository", "edit_page", "issues"):
             theme[f"use_{button}_button"] = False
         theme["repository_url"] = ""
-
-
-def box_statements(app: Any, doctree: nodes.document) -> None:
-    """The quotation below a heading such as "Theorem 3.3 (Wedin)" is that statement's body."""
-    for section in doctree.findall(nodes.section):
-        title = section.next_node(nodes.title)
-        found = re.match(rf"({KINDS}) \d+\.\d+", title.astext()) if title else None
-        quote = next(
-            (n for n in section.children if isinstance(n, nodes.block_quote)),
-            None,
-        )
-        if found and quote is not None:
-            quote["classes"] += ["statement", found[1].lower()]
 
 
 def number_chapter(app: Any, docname: str, source: list[str]) -> None:
@@ -105,8 +91,9 @@ def setup(app: Any) -> dict[str, Any]:
     prepare(Path(app.srcdir))
     app.connect("config-inited", configure, priority=900)
     app.connect("source-read", number_chapter)
-    app.connect("doctree-read", box_statements)
     app.connect("html-page-context", drop_thebe, priority=900)
+    for room in (statements, links, cells):
+        room.connect(app)
     app.connect("build-finished", copy_mathjax)
     app.connect("build-finished", drop_old_pages)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from evidence import number
+
 PAGES = Path(__file__).parents[2] / "_build" / "html"
 CHROMIUM = next(
     (p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))),
@@ -93,14 +95,75 @@ def test_page_is_whole(visit, name):
         assert page.locator("article span.math:not(:has(mjx-container))").count() == 0
 
 
+# What is wider than its box. Formulas and tables may scroll in their boxes on a phone.
+CUT = """([narrow]) => [...document.querySelectorAll(
+  "article :is(pre, table, div.math, img, svg, figure, p, h1, h2, h3, li, blockquote)")]
+  .filter((e) => e.checkVisibility() && e.clientWidth && e.scrollWidth > e.clientWidth + 2)
+  .filter((e) => !(narrow && (e.matches("div.math, table") || e.querySelector("div.math, table"))))
+  .map((e) => `${e.tagName} +${e.scrollWidth - e.clientWidth}: ${e.innerText.slice(0, 60)}`)"""
+SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+STARTS = "all => all.map(e => e.scrollLeft)"  # a wide equation opens at its left end
+WIDTHS = (1440, 1280, 1024, 768, 390, 320)
+PAPER = 658  # CSS pixels between the margins of A4
+
+
 @each
-def test_nothing_scrolls_sideways_on_a_phone(visit, name):
-    page = visit(name, width=390)
-    wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    assert page.evaluate(wide) <= 0
-    # a wide equation opens at its left end
-    starts = "all => all.map(e => e.scrollLeft)"
-    assert set(page.eval_on_selector_all("div.math, mjx-container[display=true]", starts)) <= {0}
+def test_nothing_is_cut_on_any_width_or_paper(visit, name):
+    page = visit(name, width=WIDTHS[0])
+    found = {}
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        cut = page.evaluate(CUT, [width < 480])
+        sideways = page.evaluate(SIDEWAYS)
+        starts = set(page.eval_on_selector_all("div.math, mjx-container[display=true]", STARTS))
+        assert starts <= {0}
+        if cut or sideways > 0:
+            found[width] = (sideways, cut)
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": PAPER, "height": 900})
+    if cut := page.evaluate(CUT, [False]):
+        found["print"] = cut
+    shown = page.locator("article :is(button, input, select, details.code):visible").count()
+    assert found == {}
+    assert shown == 0, "controls are printed"
+
+
+OUTSIDE = """() => { const walker = document.createTreeWalker(
+  document.querySelector("article"), NodeFilter.SHOW_TEXT), out = [];
+  while (walker.nextNode()) { const e = walker.currentNode.parentElement;
+    if (!e.closest("a, pre, code, script, style, h1, h2, h3, h4, svg, mjx-container, button"))
+      out.push(walker.currentNode.data); }
+  return out; }"""
+
+
+@each
+def test_every_mention_is_a_link_that_shows_its_target(visit, name):
+    page = visit(name)
+    plain = [text for text in page.evaluate(OUTSIDE) if any(number.mentions(text))]
+    assert plain == []
+    links = page.locator("article a.mention")
+    for href in set(links.evaluate_all("all => all.map(a => a.href)")):
+        path, _, anchor = href.partition("#")
+        html = (PAGES / path.split("/", 3)[3]).read_text(encoding="utf-8")
+        assert not anchor or f'id="{anchor}"' in html, href
+    if links.count():
+        links.first.focus()
+        box = page.locator(".mention-box")
+        box.wait_for(timeout=5000)
+        assert len(box.inner_text()) > 20
+        page.keyboard.press("Escape")
+        assert box.count() == 0
+
+
+@each
+def test_the_text_is_in_front_and_code_out_of_the_way(visit, name):
+    page = visit(name, width=1440)
+    prose = "all => all.filter(e => e.checkVisibility()).map(e => e.clientWidth)"
+    assert max(page.eval_on_selector_all("article section > p", prose), default=0) <= 661
+    assert page.locator("article :is(mjx-container, mjx-container *)[tabindex]").count() == 0
+    assert page.locator(".exercise-outcome").count() == 0
+    neighbours = "article div.cell:has(> details.code):not(:has(.cell_output))"
+    assert page.locator(f"{neighbours} + {neighbours}").count() == 0, "two folds in a row"
 
 
 @each

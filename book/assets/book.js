@@ -1,0 +1,113 @@
+// A link to a statement shows its box when it is pointed at or focused; Escape closes it.
+(() => {
+  const root = document.documentElement.dataset.content_root || "./";
+  let box, timer, asked, shown;
+
+  function load() {
+    asked ??= new Promise((done) => {
+      const script = document.createElement("script");
+      script.src = `${root}_static/mentions.js`;
+      script.onload = script.onerror = done;
+      document.head.append(script);
+    });
+    return asked;
+  }
+
+  function key(link) {
+    const base = new URL(root, location.href).pathname;
+    const path = decodeURI(link.pathname);
+    return (path.startsWith(base) ? path.slice(base.length) : path) + link.hash;
+  }
+
+  function hide() {
+    clearTimeout(timer);
+    box?.remove();
+    shown?.removeAttribute("aria-describedby");
+    box = shown = undefined;
+  }
+
+  async function show(link) {
+    await load();
+    const text = window.bookMentions?.[key(link)];
+    if (!text || !link.isConnected) return;
+    hide();
+    shown = link;
+    box = document.createElement("div");
+    box.className = "mention-box";
+    box.id = "mention-box";
+    box.role = "tooltip";
+    box.innerHTML = text;
+    link.setAttribute("aria-describedby", box.id);
+    document.body.append(box);
+    place(link);
+    box.addEventListener("pointerenter", () => clearTimeout(timer));
+    box.addEventListener("pointerleave", () => later(hide));
+    if (window.MathJax?.typesetPromise) {
+      const now = box;
+      await MathJax.typesetPromise([now]);
+      if (box === now) place(link);
+    }
+  }
+
+  function place(link) {
+    const at = link.getClientRects()[0] ?? link.getBoundingClientRect();
+    const width = Math.min(560, innerWidth - 24);
+    box.style.width = `${width}px`;
+    const left = Math.max(12, Math.min(at.left, innerWidth - width - 12));
+    const below = at.bottom + 8 + box.offsetHeight < innerHeight || at.top < box.offsetHeight + 8;
+    box.style.left = `${left + scrollX}px`;
+    box.style.top = `${(below ? at.bottom + 8 : at.top - 8 - box.offsetHeight) + scrollY}px`;
+  }
+
+  function later(act) {
+    clearTimeout(timer);
+    timer = setTimeout(act, 180);
+  }
+
+  for (const [come, go] of [["pointerover", "pointerout"], ["focusin", "focusout"]]) {
+    document.addEventListener(come, (event) => {
+      const link = event.target.closest?.("a.mention");
+      if (link && event.pointerType !== "touch") later(() => show(link));
+    });
+    document.addEventListener(go, (event) => {
+      if (event.target.closest?.("a.mention")) later(hide);
+    });
+  }
+  document.addEventListener("keydown", (event) => event.key === "Escape" && hide());
+})();
+
+// How wide each display is in its own ems, so that the style sheet can set wide ones smaller.
+addEventListener("load", async () => {
+  await window.MathJax?.startup?.promise;
+  for (const box of document.querySelectorAll('article mjx-container[display="true"]')) {
+    const size = parseFloat(getComputedStyle(box).fontSize);
+    const inner = box.firstElementChild.getBoundingClientRect().width / size;
+    box.style.setProperty("--ems", (parseFloat(box.style.minWidth) || inner).toFixed(2));
+  }
+});
+
+// One switch for all proofs of the book; the browser remembers it.
+document.addEventListener("DOMContentLoaded", () => {
+  const proofs = [...document.querySelectorAll("details.proof")];
+  const place = document.querySelector("article section > h2");
+  if (!proofs.length || !place) return;
+  const button = document.createElement("button");
+  button.className = "proofs";
+  button.type = "button";
+  let folded = false;
+  try { folded = localStorage.getItem("proofs") === "folded"; } catch { /* no storage: open */ }
+  const set = () => {
+    for (const proof of proofs) proof.open = !folded;
+    button.textContent = folded ? "Show all proofs" : "Fold all proofs";
+    button.setAttribute("aria-pressed", folded);
+  };
+  button.addEventListener("click", () => {
+    folded = !folded;
+    try { localStorage.setItem("proofs", folded ? "folded" : "open"); } catch { /* as above */ }
+    set();
+  });
+  const line = document.createElement("p");
+  line.append(button);
+  place.closest("section").before(line);
+  set();
+});
