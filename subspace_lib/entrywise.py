@@ -44,15 +44,18 @@ class _Entries:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Per point: p = √P_ii, γ and μ, bounds on the rows of F and of F − F₀; (..., n) each.
+    """Per point: p = √P_jj, g, η and μ, bounds on Q(I − P)e_j, on row j of PQ(I − P) beyond F₀ and
+    of F − F₀; (..., n) each.
 
-    step: a bound on ‖F − F₀‖, tangent on ‖F‖, sine on sin θ, rounding on what the fixed-point
-    equation gains in floating point (the three errors of ``_tangent``); (..., 1) each.
+    slope: ‖F₀‖; step: a bound on ‖F − F₀‖, tangent on ‖F‖, sine on sin θ, rounding on what the
+    fixed-point equation gains in floating point (the three errors of ``_tangent``); (..., 1) each.
     """
 
     p: Tensor
-    gamma: Tensor
+    g: Tensor
+    eta: Tensor
     mu: Tensor
+    slope: Tensor
     step: Tensor
     tangent: Tensor
     sine: Tensor
@@ -69,24 +72,24 @@ def _rows(found: Comparison) -> _Rows:
     x, ratio, rounding = (t / s) ** 2, t / s**2, 3 * slack / s
     leak = ratio * sine * (torch.linalg.vector_norm(found.E, dim=-2) + slack)
     room = 1 - x * sine**2 - rounding
-    vacuous = (bound == INF) | (room <= 0) | (sine == 1)
-    gamma = torch.linalg.vector_norm(F0, dim=-1) + rounding + leak
-    gamma = gamma / torch.where(room > 0, room, 1.0)
+    vacuous, room = (bound == INF) | (room <= 0) | (sine == 1), torch.where(room > 0, room, 1.0)
+    reach = torch.linalg.vector_norm(F0, dim=-1) + rounding + leak
+    g, gamma, slope = reach / (1 - rounding), reach / room, top_norm(F0)[..., None]
+    eta = (slope * sine + rounding) * g + leak + rounding
     mu = x * sine**2 * gamma + leak + rounding * (1 + gamma)
     cosine = ((1 - sine) * (1 + sine)).sqrt()
     tangent, step = sine / cosine, (x * sine + rounding) / cosine
     p = torch.linalg.vector_norm(found.V, dim=-1)
-    return _Rows(p, gamma, mu, step, tangent, sine, rounding, vacuous)
+    return _Rows(p, g, eta, mu, slope, step, tangent, sine, rounding, vacuous)
 
 
 def _entries(found: Comparison) -> _Entries:
     V, F0, rows = found.V, found.F0, _rows(found)
-    p, gamma, one = rows.p, rows.gamma, torch.ones_like(rows.p)
-    eta = rows.mu + rows.sine**2 * gamma
+    p, g, eta, one = rows.p, rows.g, rows.eta, torch.ones_like(rows.p)
     # The last term is for forming P, L and Q in floating point.
-    square = (gamma, gamma), (rows.sine**2 * p, p), (rows.rounding * one, one)
+    square = (g, g), (rows.sine**2 * p, p), (rows.rounding * one, one)
     remainder = _sum_of_outer((p, eta), (eta, p), *square)
-    direct = _sum_of_outer((p, gamma), (gamma, p), *square)
+    direct = _sum_of_outer((p, g), (g, p), *square)
     third, third_remainder = _third_order(V, F0, rows)
     P, linear = V @ V.mT, torch.cat([V, F0], -1) @ torch.cat([F0, V], -1).mT
     if rows.vacuous.any():
@@ -110,7 +113,7 @@ def _third_order(V: Tensor, F0: Tensor, rows: _Rows) -> tuple[Tensor, Tensor]:
     c = torch.linalg.solve_triangular(T.mT, basis, upper=False, left=False)  # (V + F₀)G₁⁻¹
     c = torch.linalg.vector_norm(c, dim=-1)
     one, reach = torch.ones_like(a), a + rows.mu
-    across = rows.mu + c * (top_norm(F0)[..., None] * rows.step)
+    across = rows.mu + c * (rows.slope * rows.step)
     along = rows.mu + reach * (rows.step * rows.tangent)
     found = _sum_of_outer((across, reach), (c, along), (rows.rounding * one, one))
     return basis @ basis.mT, torch.minimum(found, found.mT)
@@ -126,14 +129,14 @@ def entrywise_bound(Y: Tensor, R: Tensor) -> Certificate:
     """|Q − P| entry by entry, Q = P_k(Y): the best of three bounds; ``bound`` is (..., n, n).
 
     With e_j = ‖E e_j‖, f_j the norm of row j of F₀, x = t²/s², sin θ = τ/√(1 + τ²),
-    γ_j = (f_j + (t/s²) sin θ e_j)/(1 − x sin²θ), μ_j = x sin²θ γ_j + (t/s²) sin θ e_j,
-    η_j = μ_j + sin²θ γ_j, and a_j, c_j the row norms of V + F₀ and (V + F₀)(I + F₀ᵀF₀)⁻¹:
-      (A) |Q − P|_ij     ≤ √P_ii γ_j + √P_jj γ_i + γ_i γ_j + sin²θ √(P_ii P_jj)
-      (B) |Q − P − L|_ij ≤ √P_ii η_j + √P_jj η_i + γ_i γ_j + sin²θ √(P_ii P_jj), L = VF₀ᵀ + F₀Vᵀ
+    l_j = (t/s²) sin θ e_j, g_j = f_j + l_j, η_j = ‖F₀‖ sin θ g_j + l_j,
+    μ_j = x sin²θ g_j/(1 − x sin²θ) + l_j, and a_j, c_j the row norms of V + F₀ and
+    (V + F₀)(I + F₀ᵀF₀)⁻¹:
+      (A) |Q − P|_ij     ≤ √P_ii g_j + √P_jj g_i + g_i g_j + sin²θ √(P_ii P_jj)
+      (B) |Q − P − L|_ij ≤ √P_ii η_j + √P_jj η_i + g_i g_j + sin²θ √(P_ii P_jj), L = VF₀ᵀ + F₀Vᵀ
       (C) |Q − Q₁|_ij    ≤ (μ_i + c_i ‖F₀‖ xτ)(a_j + μ_j) + c_i (μ_j + (a_j + μ_j) xτ²), and the
           same with i and j exchanged; Q₁ the projector onto the columns of V + F₀
-    Orders 1, 2 and 3 in the size of E. The divisor of γ_j is needed for the rows that it bounds;
-    whether (A) and (B) need it is open (chapter 9).
+    Orders 1, 2 and 3 in the size of E; proofs in chapter 9.
     terms: "A", "B", "C", the three bounds on |Q − P|; "centre" P + L and "remainder" of (B),
     "centre C" Q₁ and "remainder C"; and "lower" ≤ |Q_ij| ≤ "upper" (0 and ∞ where vacuous).
     Forms n×n matrices, about two dozen per trial: for n up to some thousands.
