@@ -1,187 +1,125 @@
-"""How sure a verdict is: judged again on disjoint groups of trials, and over what was varied."""
+"""How sure a verdict is: the trials drawn again, and what half the size says.
+
+The trials of a result are drawn with replacement; the judge reads what was drawn as if it had been
+stored. Every trial has seeds of its own for data, noise and weights.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from evidence.results import Result
+from evidence.words import values, varied
 
 Results = Mapping[str, Result]
-Settings = Sequence[Mapping[str, Any]]
-Verdict = Callable[[Results], str]
-GROUPS = {2: "halves", 10: "tenths"}  # numbers of groups → what one is called
-SMALLEST = 2  # trials in a group
+RESAMPLES = 400  # the share of agreement is then known to one per cent, two standard errors
+FEW = 10  # fewer trials than this are named: resampling them can say little
+SEED = 0
 SIZES = (
     *("ambient_dim", "m", "width", "widths", "hidden", "depth"),
     *("n_subspaces", "subspace_dim", "points_per_subspace", "points_per_cluster"),
 )
-LISTED = 4  # more values of a setting than this are given as a range
-OTHER = ("first", "trials", "trial", "seed", "steps")  # keys of a setting that are no choice
-
-PROVED = "proved: no dependence on seed or size"
-COUNTEREXAMPLE = "settled by a counterexample: no dependence on seed or size"
-CONDITIONS = "proved under the named conditions: no dependence on seed or size"
 
 
-def split(result: Result, count: int) -> list[Result] | None:
-    """The result on ``count`` disjoint groups of its trials, equally large; leftovers are dropped.
+class Drawn(dict[str, np.ndarray]):
+    """The arrays of a result with the drawn trials, each made when it is asked for."""
 
-    The trials lie along ``result.axes``; arrays without such an axis (steps, seconds) go into every
-    group as they are. Axis 0: each setting is a block of trials, and the settings are split.
-    None where there are no trials, or fewer than SMALLEST to a group.
-    """
-    blocks = 0 in result.axes.values()
-    size = (len(result.settings) if blocks else trials(result)) // count
-    found = []
-    for chosen in (range(g * size, (g + 1) * size) for g in range(count)):
-        axes = dict.fromkeys(result.arrays, 0) if blocks else result.axes
-        arrays = {
-            name: values.take(chosen, axes[name]) if name in axes else values
-            for name, values in result.arrays.items()
-        }
-        settings = [result.settings[i] for i in chosen] if blocks else result.settings
-        number = sum(s["trials"] for s in settings) if blocks else size
-        config = result.config | {"trials": number}
-        found.append(replace(result, config=config, settings=settings, arrays=arrays))
-        if number < SMALLEST:
-            return None
-    return found if result.axes else None
+    def __init__(self, result: Result, index: np.ndarray) -> None:
+        self._result, self._index = result, index
+        self._blocks = blocks(result)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._result.arrays
+
+    def __missing__(self, name: str) -> np.ndarray:
+        found = self._result.arrays[name]
+        axis = 0 if self._blocks else self._result.axes.get(name)
+        self[name] = found if axis is None else found.take(self._index, axis)
+        return self[name]
 
 
-def halves(result: Result) -> list[Result] | None:
-    """The first and the second half of the trials; see ``split``."""
-    return split(result, 2)
-
-
-def seeds(verdict: Verdict, results: Results, whole: str) -> str:
-    """Whether the verdict stays on halves and on tenths of the trials, as a sentence; "" without.
-
-    Every trial has seeds of its own for data, noise and weights. A result without trials takes part
-    as it is.
-    """
-    counts = sorted({t for r in results.values() if (t := trials(r))})
-    parts = []
-    for count, name in GROUPS.items():
-        groups = {key: split(result, count) for key, result in results.items()}
-        if not any(groups.values()):
-            continue
-        found = [
-            verdict({key: found[g] if found else results[key] for key, found in groups.items()})
-            for g in range(count)
-        ]
-        same = found.count(whole)
-        others = sorted({v for v in found if v != whole})
-        parts.append(
-            f"{same} of {count} {name}" + (f" (else: {', '.join(others)})" if others else "")
-        )
-    if not parts:
-        return ""
-    listed = " and ".join(map(str, counts))
-    return f"the same verdict in {' and '.join(parts)} of {listed} trials"
+def blocks(result: Result) -> bool:
+    """Whether each setting is a block of trials; the blocks are then what is drawn."""
+    return 0 in result.axes.values()
 
 
 def trials(result: Result) -> int:
     """Number of trials behind a result; 0 where it has none."""
-    return int(found) if isinstance(found := result.config.get("trials"), int) else 0
+    found = result.config.get("trials")
+    return int(found) if isinstance(found, int) and result.axes else 0
 
 
-def values(settings: Settings, key: str) -> list[Any]:
-    """The different values of a setting, sorted."""
-    found = {p[key] for p in settings if isinstance(p.get(key), (str, int, float))}
-    return sorted(found, key=lambda v: (isinstance(v, str), v))
+def drawn(result: Result, index: np.ndarray) -> Result:
+    """The result on these trials, which may repeat."""
+    arrays = Drawn(result, index)
+    if not blocks(result):
+        return replace(result, arrays=arrays)
+    settings = [result.settings[i] for i in index]
+    return replace(result, arrays=arrays, settings=settings)
 
 
-def varied(settings: Settings) -> str:
-    """The settings that differ among them: "lr 0.001, 0.003; bias no, yes"."""
-    keys = [key for key in _keys(settings) if len(values(settings, key)) > 1]
-    return "; ".join(f"{_text(key)} {_range(values(settings, key))}" for key in keys)
+def resamples(results: Results, count: int = RESAMPLES) -> Iterator[dict[str, Result]]:
+    """``count`` times the results on trials drawn with replacement.
 
-
-def tally(settings: Settings, chosen: Sequence[int], good: Sequence[int]) -> str:
-    """In how many of the chosen settings the claim is true, for each value of each setting.
-
-    chosen, good: indices of settings; good is a part of chosen.
+    Results with as many trials share the draw: their trials are the same data, where they are
+    compared. A result without trials takes part as it is.
     """
-    among = [settings[i] for i in chosen]
-    if len(good) in (0, len(chosen)):
-        return f"true in {'all' if good else 'none'} of {len(chosen)} settings ({varied(among)})"
-    parts = []
-    for key in _keys(among):
-        found = values(among, key)
-        if not 1 < len(found) <= LISTED:
-            continue
-        shares = ", ".join(
-            f"{_value(v)} {_count(settings, good, key, v)}/{_count(settings, chosen, key, v)}"
-            for v in found
-        )
-        parts.append(f"{_text(key)} {shares}")
-    return f"true in {len(good)} of {len(chosen)} settings: {'; '.join(parts)}"
+    generator = np.random.default_rng(SEED)
+    sizes = {
+        name: len(result.settings) if blocks(result) else trials(result)
+        for name, result in results.items()
+    }
+    for _ in range(count):
+        index = {n: generator.integers(n, size=n) for n in sorted(set(sizes.values())) if n}
+        yield {
+            name: drawn(result, index[sizes[name]]) if sizes[name] else result
+            for name, result in results.items()
+        }
 
 
-def sizes(verdict: Verdict, results: Results, whole: str, half: Results) -> str:
+def agreement(
+    verdict: Callable[[Results], str], results: Results, count: int = RESAMPLES
+) -> dict[str, int]:
+    """Verdict → in how many resamples; {} where there are no trials."""
+    if not any(trials(result) for result in results.values()):
+        return {}
+    found: dict[str, int] = {}
+    for part in resamples(results, count):
+        said = verdict(part)
+        found[said] = found.get(said, 0) + 1
+    return found
+
+
+def trials_of(results: Results) -> str:
+    """ "100", or "8 (fewer than ten)", of the results with trials."""
+    counts = sorted({count for r in results.values() if (count := trials(r))})
+    named = " and ".join(map(str, counts))
+    return f"{named} (fewer than ten)" if counts and counts[0] < FEW else named
+
+
+def sizes(results: Results, half: Results, whole: str, found: str) -> str:
     """What half the size says; without it "" where the settings vary the size (see ``varied``)."""
     if not half:
         settings = [p for result in results.values() for p in result.settings]
         varies = any(len(values(settings, key)) > 1 for key in SIZES)
         return f"one size only ({own})" if (own := _size(results)) and not varies else ""
-    found = verdict(half)
     says = "the same verdict" if found == whole else f"another verdict, {found},"
-    listed = " and ".join(str(t) for t in sorted({trials(r) for r in half.values()}))
-    return f"{says} at half the size ({_size(half)}; {listed} trials)"
+    return f"{says} at half the size ({_size(half)}; {trials_of(half)} trials)"
+
+
+def choices(results: Results) -> str:
+    """What was varied among the settings."""
+    listed = varied([p for result in results.values() for p in result.settings])
+    return f"varied: {listed}" if listed else "no setting was varied"
 
 
 def _size(results: Results) -> str:
     """The sizes in the configs: "ambient dim 400, hidden 80"."""
     known = {key: value for result in results.values() for key, value in result.config.items()}
     found = ((key, known.get(key)) for key in ("ambient_dim", "hidden", "m", "width"))
-    return ", ".join(f"{_text(key)} {value}" for key, value in found if isinstance(value, int))
-
-
-def sensitivity(
-    verdict: Verdict, results: Results, whole: str, said: str = "", half: Results | None = None
-) -> str:
-    """Everything the stored results say about how far a verdict depends on what was chosen.
-
-    said: what the judge itself has to say about the settings, in place of their list; where there
-    are no trials either (a proof), it is all there is to say. half: the same experiments at half
-    the size, where they are stored.
-    """
-    settings = [p for result in results.values() for p in result.settings]
-    choices = said or (f"varied: {listed}" if (listed := varied(settings)) else "")
-    tried = seeds(verdict, results, whole)
-    if said and not tried:
-        return said
-    parts = [tried or "seeds were not varied", choices or "no setting was varied"]
-    parts.append(sizes(verdict, results, whole, half or {}))
-    return "; ".join(part for part in parts if part)
-
-
-def _keys(settings: Settings) -> list[str]:
-    """Settings in the order of their first appearance."""
-    found = dict.fromkeys(key for setting in settings for key in setting)
-    return [key for key in found if key not in OTHER]
-
-
-def _count(settings: Settings, chosen: Sequence[int], key: str, value: Any) -> int:
-    return sum(settings[i].get(key) == value for i in chosen)
-
-
-def _text(key: str) -> str:
-    return {"lr": "rate", "log10_variance": "log₁₀ of the noise"}.get(key, key.replace("_", " "))
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, (int, float, np.number)) else str(value)
-
-
-def _range(found: Sequence[Any]) -> str:
-    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in found)
-    if numbers and len(found) > LISTED:
-        return f"{_value(found[0])} to {_value(found[-1])}, {len(found)} values"
-    return ", ".join(map(_value, found)) if len(found) <= 2 * LISTED else f"{len(found)} values"
+    return ", ".join(
+        f"{key.replace('_', ' ')} {value}" for key, value in found if isinstance(value, int)
+    )

@@ -6,9 +6,10 @@ import argparse
 import html
 import json
 import textwrap
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from IPython.display import HTML
@@ -16,19 +17,28 @@ from IPython.display import HTML
 from evidence.claim import (
     FAILS,
     HOLDS,
+    UNDECIDED,
     UNTESTED,
     VACUOUS,
     VERDICTS,
     Claim,
     Judgement,
+    at_half,
     claims,
-    half_size,
     judge,
 )
 from evidence.results import HALF, Result
 from evidence.statement import find_statement
+from evidence.verdict import Reading
 
-KIND = {HOLDS: "holds", FAILS: "fails", VACUOUS: "vacuous", UNTESTED: "untested"}
+KIND = {
+    HOLDS: "holds",
+    FAILS: "fails",
+    VACUOUS: "vacuous",
+    UNDECIDED: "undecided",
+    UNTESTED: "untested",
+}
+COLUMNS = ("what is claimed", "chapter", "verdict", "readings", "how sure")
 
 
 @dataclass(frozen=True)
@@ -45,21 +55,65 @@ class Ledger:
         found = [judgement.verdict for _, judgement in self.rows]
         return {verdict: found.count(verdict) for verdict in VERDICTS}
 
+    def records(self) -> list[dict[str, Any]]:
+        """One JSON-ready record for every claim; a number that does not exist is None."""
+        return [_record(claim, found) for claim, found in self.rows]
+
     def __repr__(self) -> str:
         return "\n".join(
             f"{claim.id}: {found.verdict}. {claim.says} [chapter {claim.chapter}] {found.measured} "
-            f"[{found.sensitivity or '–'}]"
+            f"[{_sure(found)}]"
             for claim, found in self.rows
         )
 
     def _repr_html_(self) -> str:
-        columns = ("what is claimed", "chapter", "what was measured", "verdict", "how sure")
         rows = []
         for claim, found in self.rows:
             where = "–" if found.verdict == UNTESTED else str(claim.chapter)
-            cells = (claim.says, where, found.measured, found.verdict, found.sensitivity or "–")
+            said = f"{found.verdict}: {found.condition}" if found.condition else found.verdict
+            lines = [reading.line for reading in found.readings] or [found.why or "–"]
+            cells = (claim.says, where, said, lines, _sure(found))
             rows.append(_judged(claim.id, found.verdict, cells))
-        return _table("ledger", columns, rows, "Every claim, its measurement and its verdict")
+        return _table("ledger", COLUMNS, rows, "Every claim, its verdict and what it was read from")
+
+
+def _sure(found: Judgement) -> str:
+    """What the resamples say, and which moved thresholds would change the verdict."""
+    fragile = f"fragile: {'; '.join(found.fragile)}" if found.fragile else ""
+    return "; ".join(part for part in (fragile, found.sensitivity) if part) or "–"
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _record(claim: Claim, found: Judgement) -> dict[str, Any]:
+    return {
+        "id": claim.id,
+        "chapter": claim.chapter,
+        "claim": claim.says,
+        "verdict": found.verdict,
+        "condition": found.condition,
+        "number": _number(found.number),
+        "unit": found.unit,
+        "readings": [_reading(reading) for reading in found.readings],
+        "fragile": list(found.fragile),
+        "sensitivity": found.sensitivity,
+    }
+
+
+def _reading(reading: Reading) -> dict[str, Any]:
+    number, unit = reading.figure if reading.counts else (reading.number, reading.unit)
+    return {
+        "name": reading.name,
+        "true": reading.true,
+        "of": reading.of,
+        "noun": reading.noun,
+        "met": reading.hypothesis,
+        "number": _number(number),
+        "unit": unit,
+        "counts": reading.counts,
+    }
 
 
 @dataclass(frozen=True)
@@ -76,10 +130,10 @@ class SizeComparison:
         )
 
     def _repr_html_(self) -> str:
-        columns = ("what is claimed", "at full size", "at half the size", "verdict there")
+        columns = ("what is claimed", "at full size", "verdict there", "at half the size")
         rows = []
         for claim, whole, half in self.rows:
-            cells = (claim.says, whole.measured, half.measured, half.verdict)
+            cells = (claim.says, whole.measured, half.verdict, half.measured)
             rows.append(_judged(claim.id + HALF, half.verdict, cells))
         caption = "The same judges on smaller networks and data"
         return _table("ledger sizes", columns, rows, caption)
@@ -112,18 +166,24 @@ def ledger(folder: Path | str | None = None) -> Ledger:
 
 def compare_sizes(folder: Path | str | None = None) -> SizeComparison:
     """Judge every claim whose results are also stored at half the size, there too."""
-    rows = []
-    for claim, whole in ledger(folder).rows:
-        if claim.judge and (results := half_size(claim, folder)):
-            rows.append((claim, whole, claim.judge(*results.values())))
-    return SizeComparison(tuple(rows))
+    rows = ((claim, whole, at_half(claim, folder)) for claim, whole in ledger(folder).rows)
+    return SizeComparison(tuple((claim, whole, half) for claim, whole, half in rows if half))
 
 
-def _row(cells: Iterable[str], attributes: str = "") -> str:
-    return f"<tr{attributes}>{''.join(f'<td>{html.escape(text)}</td>' for text in cells)}</tr>"
+Cell = str | Sequence[str]  # a text, or a list of lines
 
 
-def _judged(anchor: str, verdict: str, cells: Iterable[str]) -> str:
+def _cell(content: Cell) -> str:
+    if isinstance(content, str):
+        return f"<td>{html.escape(content)}</td>"
+    return f"<td>{'<br>'.join(html.escape(line) for line in content)}</td>"
+
+
+def _row(cells: Iterable[Cell], attributes: str = "") -> str:
+    return f"<tr{attributes}>{''.join(map(_cell, cells))}</tr>"
+
+
+def _judged(anchor: str, verdict: str, cells: Iterable[Cell]) -> str:
     return _row(cells, f" id='{anchor}' class='{KIND.get(verdict, 'conditional')}'")
 
 
@@ -143,14 +203,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="as JSON, for another program")
     found = ledger()
     if parser.parse_args(arguments).json:
-        rows = [
-            {"id": c.id, "chapter": c.chapter, "says": c.says} | asdict(f) for c, f in found.rows
-        ]
-        print(json.dumps(rows, ensure_ascii=False, indent=1))
+        print(json.dumps(found.records(), ensure_ascii=False, indent=1))
         return 0
     for claim, judgement in found.rows:
-        print(f"{claim.chapter:>2}  {claim.id}: {judgement.verdict}")
-        for text in (claim.says, judgement.measured, judgement.sensitivity):
+        said = f"{judgement.verdict}: {judgement.condition}".removesuffix(": ")
+        print(
+            textwrap.fill(f"{claim.chapter:>2}  {claim.id}: {said}", 100, subsequent_indent="    ")
+        )
+        lines = [reading.line for reading in judgement.readings] or [judgement.why or "–"]
+        for text in (claim.says, *(f"- {line}" for line in lines), _sure(judgement)):
             print(textwrap.fill(text, 100, initial_indent="    ", subsequent_indent="    "))
     print("; ".join(f"{count} {verdict}" for verdict, count in found.counts().items() if count))
     return 0

@@ -215,14 +215,21 @@ def another_way(run: Result) -> list[Reading]:
     ours = np.array([by_projector(run, s) for s in found])
     theirs = np.array([otherwise(run, s) for s in found])
     well, direct = theirs >= 1 - limits.wrong, ours >= 1 - limits.wrong
-    more = {"noun": "ways of reading the layer", "unit": "median accuracy by k-means or |P_K|"}
+    noun, unit = "ways of reading the layer", "median accuracy by k-means or |P_K|"
     own = {n: run["held_out"][main_point(run, n, "classify"), -1] for n in VIEWS}
     middle_way = float(np.median(theirs))
     return [
-        Reading("by it only", well & ~direct, cases, number=middle_way, **more),
-        Reading("better by it", well & fewer_errors(theirs, ours), cases, number=middle_way, **more),
-        Reading("from |P_r| or |P_r+1|", direct, cases, noun=more["noun"], counts=False),
-        Reading("in any way", well | direct, cases, noun=more["noun"], counts=False),
+        Reading("by it only", well & ~direct, cases, number=middle_way, unit=unit, noun=noun),
+        Reading(
+            "better by it",
+            well & fewer_errors(theirs, ours),
+            cases,
+            number=middle_way,
+            unit=unit,
+            noun=noun,
+        ),
+        Reading("from |P_r| or |P_r+1|", direct, cases, noun=noun, counts=False),
+        Reading("in any way", well | direct, cases, noun=noun, counts=False),
         *(
             aside(f"{NAMES[n]} as a classifier", np.nanmedian(score), "accuracy on new points")
             for n, score in own.items()

@@ -1,7 +1,7 @@
 """Claims about the first link of the theorem, denoising."""
 
-from evidence.claim import FAILS, HOLDS, claim
-from evidence.readings import CHECKED, proved
+from evidence.claim import CHECKED, FAILS, HOLDS, claim
+from evidence.readings import proved
 
 claim(
     "denoising",
@@ -13,6 +13,10 @@ claim(
 claim(
     "denoising-proof",
     "Its proof: ‖Z‖_F ≤ √r ‖Z‖.",
-    proved(FAILS, "frobenius-slip"),
+    proved(
+        FAILS,
+        "frobenius-slip",
+        untrue="most favourable, Z of rank at most r: independent noise has rank min(m, n)",
+    ),
     CHECKED,
 )

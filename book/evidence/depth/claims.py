@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from evidence.claim import VACUOUS, Judgement, claim
-from evidence.criteria import CLOSE
-from evidence.readings import NORMS, by_count, falls, listed
+from evidence.claim import claim
+from evidence.readings import NORM_NAMES, as_good, ends_lower, falls, mostly
 from evidence.results import Result
+from evidence.verdict import Reading, aside
 
 PAIRS = ("previous_to_pre", "previous_to_post")  # X_l → W_l X_l and X_l → Y_l
 
@@ -28,14 +28,14 @@ def clustered(run: Result) -> np.ndarray:
 
     (settings, 2, layers): before training and after it.
     """
-    both = np.maximum(run["spectral_acc"], run["spectral_acc_r1"])
-    return both[:, [0, -1]].mean(-1)
+    ends = [0, -1]
+    return np.maximum(run["spectral_acc"][:, ends], run["spectral_acc_r1"][:, ends]).mean(-1)
 
 
 def rises(run: Result) -> np.ndarray:
-    """Whether a layer's accuracy rises by more than CLOSE or ends as good as perfect."""
+    """Whether a layer's accuracy rises by more than a hundredth or ends as good as perfect."""
     first, last = clustered(run).swapaxes(0, 1)
-    return (last > first + CLOSE) | (last >= 1 - CLOSE)
+    return ~as_good(first, last) | as_good(last, 1.0)
 
 
 def chain(run: Result) -> np.ndarray:
@@ -43,63 +43,61 @@ def chain(run: Result) -> np.ndarray:
     return np.cumsum(run["two_links_bound"][:, -1], axis=1)
 
 
-def names(run: Result, chosen: np.ndarray) -> list[str]:
-    return [describe(run.settings[i]) for i in np.flatnonzero(chosen)]
+def distance_falls(run: Result) -> list[Reading]:
+    """Both distances of the figure in every layer: along the path, then end against start."""
+    readings = []
+    for way, found in (("along the path", falls), ("end against start", ends_lower)):
+        for norm, words in NORM_NAMES.items():
+            each = np.stack([found(run, f"{pair}_{norm}") for pair in PAIRS])
+            readings.append(
+                Reading(
+                    f"{words}, {way}",
+                    each.all((0, 2)),
+                    run.settings,
+                    number=float(each[1].sum()),
+                    unit=f"of {each[1].size} layers in which the distance to Y_l falls",
+                )
+            )
+    return readings
 
 
-def distance_falls(run: Result) -> Judgement:
-    """In every layer, for both distances of the figure and in all three norms."""
-    each = {(p, n): falls(run, f"{p}_{n}") for p in PAIRS for n in NORMS}
-    counts = {key: int(found.all(1).sum()) for key, found in each.items()}
-    of, layers = len(run.settings), len(each[PAIRS[0], "fro"][0])
-    post = each["previous_to_post", "fro"]
-    whole = np.asarray(post.all(1))
-    counted = "; ".join(
-        f"X_l to {name} " + ", ".join(f"{n} {counts[pair, n]}" for n in NORMS)
-        for pair, name in zip(PAIRS, ("W_l X_l", "Y_l"), strict=True)
-    )
-    return Judgement(
-        by_count(sum(counts.values()), of * len(counts)),
-        f"of {of} settings the distance falls by a tenth in every layer in {counted}; to Y_l in "
-        f"the Frobenius norm it falls in {int(post.sum())} of {of * layers} layers"
-        + (f", in all of one network in {int(whole.sum())}{listed(names(run, whole))}"),
-    )
-
-
-def accuracy_rises(run: Result) -> Judgement:
+def accuracy_rises(run: Result) -> list[Reading]:
     """In every layer; what single linkage says and whether the distances say the same beside it."""
-    found, closer = rises(run), falls(run, "previous_to_post_fro")
-    whole = np.asarray(found.all(1))
-    ends = clustered(run)
-    together, apart = int((found & closer).sum()), int((found & ~closer).sum())
-    return Judgement(
-        by_count(int(whole.sum()), len(run.settings)),
-        f"spectral clustering of P(Y_l) gains, or ends within one point in a hundred of perfect, "
-        f"in every layer in {int(whole.sum())} of {len(run.settings)} settings"
-        f"{listed(names(run, whole))}; the last layer goes from {ends[:, 0, -1].mean():.2f} to "
-        f"{ends[:, 1, -1].mean():.2f} on average; of {int(found.sum())} layers whose accuracy "
-        f"rises the distance falls in {together} and does not in {apart}; single linkage ends at "
-        f"{np.nanmean(run['acc'][:, -1]):.2f} on average",
-    )
+    found, closer, after = rises(run), ends_lower(run, "previous_to_post_fro"), clustered(run)[:, 1]
+    return [
+        Reading(
+            "spectral clustering, every layer",
+            found.all(1),
+            run.settings,
+            number=float(after[:, -1].mean()),
+            unit="mean accuracy of the last layer at the end",
+        ),
+        aside("layers whose accuracy rises while the distance falls", (found & closer).sum()),
+        aside("layers whose accuracy rises while it does not", (found & ~closer).sum()),
+        aside("single linkage at the end", np.nanmean(run["acc"][:, -1]), "mean accuracy"),
+    ]
 
 
-def chain_trained(run: Result) -> Judgement:
+def chain_trained(run: Result) -> list[Reading]:
     """The sum of links against half the connectivity margin, which ε/L implies; then the bound."""
     sums, half = chain(run), run["connectivity_margin"][:, -1] / 2
     certified = sums < half
-    direct = run["certified_share_affine"][:, -1]
-    best = direct.mean(-1).max(0)
-    where = names(run, (direct.mean(-1) > 0.5).any(1))
-    finite = np.isfinite(sums)
-    smallest = f"{np.min(sums[finite] / half[finite]):.2g}" if finite.any() else "infinite"
-    return Judgement(
-        VACUOUS if not certified.any() else by_count(int(certified.sum()), certified.size),
-        f"the sum of links certifies {int(certified.sum())} of {certified.size} trained layers and "
-        f"is finite in {int(finite.sum())}, at least {smallest} times what it may be; the "
-        f"direct bound with row(X*) + 1 certifies, in the best setting for each layer, "
-        f"{', '.join(f'{share:.0%}' for share in best)} of the points"
-        + listed(where, " (more than half of them in "),
-    )
+    cases = [{**s, "layer": k + 1} for s in run.settings for k in range(sums.shape[1])]
+    best = run["certified_share_affine"][:, -1].mean(-1).max(0)
+    return [
+        Reading(
+            "the sum of links is below half the connectivity margin",
+            mostly(certified).ravel(),
+            cases,
+            met=certified.any(-1).ravel(),
+            number=float((sums / half).min()),
+            unit="times what it may be, at the least",
+            noun="trained layers",
+        ),
+        aside("trials with a finite sum", np.isfinite(sums).mean(), "of the trained layers"),
+        aside("direct bound, first layer, best setting", best[0], "of the points certified"),
+        aside("direct bound, last layer, best setting", best[-1], "of the points certified"),
+    ]
 
 
 claim(

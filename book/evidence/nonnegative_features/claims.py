@@ -165,16 +165,15 @@ def count(found: Sequence[Comparison], name: str) -> int:
 
 
 def practice(run: Result) -> list[Reading]:
-    """All three at once: the printed start, every non-negative start, the same at equal rates."""
+    """All three at once: the printed start, then any non-negative one, at its best rate."""
     race = Race(run)
-    found, equal = race.comparisons(), race.comparisons(equal_rates=True)
+    found = race.comparisons()
     printed = [c for c in found if c.init == "uniform"]
     readings = [
         Reading(name, [c.all_three for c in among], [described(c) for c in among], noun=COMPARED)
         for name, among in (
             ("uniform (0, 1) in every layer, as printed", printed),
             ("any non-negative start, each at its own best rate", found),
-            ("any non-negative start, at equal rates", equal),
         )
     ]
     beside = [

@@ -6,29 +6,28 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from evidence.claim import CONDITIONAL, FAILS, VACUOUS, Judgement, claim
-from evidence.criteria import CLOSE, FALL, KEPT
-from evidence.readings import NORMS, by_count, falls, listed, mostly, rises
+from evidence.claim import claim
+from evidence.criteria import limits
+from evidence.readings import (
+    NORM_NAMES,
+    as_good,
+    chosen,
+    ends_lower,
+    falls,
+    kept,
+    mostly,
+)
 from evidence.results import Result
-from evidence.sensitivity import tally
+from evidence.verdict import Reading, aside
 
 
 def finished(run: Result, convention: str = "relative") -> list[int]:
-    """Points of one noise convention at which no trial diverged."""
+    """Settings of one noise convention at which no trial diverged."""
     return [
         i
         for i, p in enumerate(run.settings)
         if p["convention"] == convention and not run["diverged"][i].any()
     ]
-
-
-def among(chosen: list[int], true: np.ndarray) -> list[int]:
-    """The chosen settings of which it is true. true: (settings,)."""
-    return [i for i in chosen if true[i]]
-
-
-def named(run: Result, chosen: list[int]) -> list[str]:
-    return [describe(run.settings[i]) for i in chosen]
 
 
 def describe(point: Mapping[str, object]) -> str:
@@ -37,114 +36,126 @@ def describe(point: Mapping[str, object]) -> str:
     return f"{point['optimizer']} {point['lr']:g} {bias}, noise {point['variance']:g}"
 
 
-def diverging(run: Result) -> str:
-    """What became of the paper's printed setting, as a sentence."""
-    parts = []
-    for i, p in enumerate(run.settings):
-        if p["convention"] == "absolute" and p["lr"] == 0.005:
-            parts.append(f"{int(run['diverged'][i].sum())} of {run['diverged'].shape[1]} trials")
-    return f"as printed (noise, learning rate 0.005) {' and '.join(parts)} diverge"
-
-
-def distance_falls(run: Result) -> Judgement:
-    """Distance P(X*) to P(Y) in each norm, over the settings that did not diverge."""
-    chosen = finished(run)
-    fallen = {n: among(chosen, falls(run, f"clean_to_post_{n}")) for n in NORMS}
-    counts = {name: len(found) for name, found in fallen.items()}
-    some = sorted(set().union(*fallen.values()))
-    counted = ", ".join(f"{name} {count}" for name, count in counts.items())
-    last = run["clean_to_post_max"][chosen, -1]
-    kept = float((last < run["connectivity_margin"][chosen, -1] / 2).mean())
-    return Judgement(
-        by_count(sum(counts.values()), len(chosen) * len(NORMS)),
-        f"{diverging(run)}; of {len(chosen)} relative-noise settings the distance from P(X*) to "
-        f"P(Y) falls by a tenth in {counted}; at the end it is below half the connectivity margin "
-        f"in {kept:.0%} of the trials",
-        f"falling in some norm: {tally(run.settings, chosen, some)}",
+def diverging(run: Result) -> Reading:
+    """What became of the paper's printed setting."""
+    printed = [
+        i for i, p in enumerate(run.settings) if p["convention"] == "absolute" and p["lr"] == 0.005
+    ]
+    return aside(
+        "as printed (noise, learning rate 0.005), diverging",
+        run["diverged"][printed].mean() if printed else np.nan,
+        "of the trials",
     )
 
 
-def condition_rises(run: Result, more: Result) -> Judgement:
-    """Frequency of δ > η. Where it never holds, before or after, it cannot be judged by it."""
-    chosen = [i for i in range(len(run.settings)) if not run["diverged"][i].any()]
-    holds, others = run["printed_holds"][chosen], more["printed_holds"]
-    first, last = (np.concatenate([holds[:, t].ravel(), others[:, t].ravel()]) for t in (0, -1))
-    ratios = np.concatenate([run["printed_ratio"][chosen].ravel(), more["printed_ratio"].ravel()])
-    ever = float(np.nanmax(holds)) > 0 or bool(last.any())
-    higher = int((holds[:, -1].mean(-1) > holds[:, 0].mean(-1)).sum())
-    return Judgement(
-        by_count(higher, len(chosen)) if ever else VACUOUS,
-        f"δ > η holds in {first.mean():.0%} of {len(first)} networks before training and in "
-        f"{last.mean():.0%} after it; the largest δ/η at any checkpoint is {np.nanmax(ratios):.1e}",
+def distance_falls(run: Result) -> list[Reading]:
+    """To P(Y) along the whole path, then by its ends, then to P(WX); each in every norm."""
+    number = finished(run)
+    cases = chosen(run, number)
+    ways = (
+        ("P(Y), along the path", "clean_to_post", falls),
+        ("P(Y), end against start", "clean_to_post", ends_lower),
+        ("P(WX), end against start", "clean_to_pre", ends_lower),
     )
+    readings = [
+        Reading(f"to {way}, {words}", found(run, f"{name}_{norm}")[number], cases)
+        for way, name, found in ways
+        for norm, words in NORM_NAMES.items()
+    ]
+    return [*readings, diverging(run)]
 
 
-def nonnegative(run: Result) -> Judgement:
-    """Both halves: the share of negative pre-activations falls, and the energy ReLU removes.
+def condition_rises(run: Result, more: Result) -> list[Reading]:
+    """The frequency of δ > η at the end against that at the start, as printed and link by link."""
+    readings = []
+    for words, name in (("as printed", "printed_holds"), ("link by link", "links_holds")):
+        first, last, ever, cases = [], [], [], []
+        for result in (run, more):
+            whole = np.flatnonzero(~result["diverged"].any(1)).tolist()
+            share = result[name][whole].mean(-1)
+            first += share[:, 0].tolist()
+            last += share[:, -1].tolist()
+            ever += (np.nanmax(share, 1) > 0).tolist()
+            cases += chosen(result, whole)
+        readings.append(
+            Reading(
+                words,
+                np.array(last) > np.array(first),
+                cases,
+                met=ever,
+                number=float(np.mean(last)),
+                unit="of the trials at the end",
+            )
+        )
+    ratios = np.concatenate([run["printed_ratio"].ravel(), more["printed_ratio"].ravel()])
+    two = aside("two links at the end", more["two_links_holds"][:, -1].mean(), "of the trials")
+    return [*readings, aside("largest δ/η at any checkpoint", np.nanmax(ratios)), two]
 
-    The generous reading: with a bias the pre-activation is WX + b1ᵀ, and what ReLU removes is
-    counted from there. ‖Y − WX‖ itself, the error in the theorem, is reported beside it.
+
+def nonnegative(run: Result) -> list[Reading]:
+    """Both halves: fewer negative pre-activations, and Y nearer to WX.
+
+    As it stands the error is ‖Y − WX‖/‖WX‖, the theorem's. The generous reading counts what ReLU
+    removes from the pre-activation WX + b1ᵀ.
     """
-    chosen = finished(run)
-    both = among(chosen, falls(run, "negative_share") & falls(run, "energy_removed"))
-    worse = among(chosen, rises(run, "negative_share"))
-    bare = [i for i in chosen if not run.settings[i]["bias"]]
-    ends = np.nanmedian(run["negative_share"][bare, -1])
+    number = finished(run)
+    cases = chosen(run, number)
+    fewer = falls(run, "negative_share")
     error = run["activation_error"] / run["image_norm"]
-    nearer = among(chosen, mostly(error[:, -1] <= FALL * error[:, 0]))
-    return Judgement(
-        by_count(len(both), len(chosen)),
-        f"the share of negative pre-activations and the energy removed fall in {len(both)} of "
-        f"{len(chosen)} relative-noise settings"
-        f"{listed(named(run, both))}, the share rises in {len(worse)}; without bias it ends at "
-        f"{ends:.2f}; ‖Y − WX‖/‖WX‖ falls in {len(nearer)}",
-        tally(run.settings, chosen, both),
-    )
+    nearer = mostly(error[:, -1] <= (1 - limits.change) * error[:, 0])
+    less = falls(run, "energy_removed")
+    negative = np.nanmedian(run["negative_share"][number, -1])
+    unit = "of the pre-activations negative at the end, median"
+    bare = [i for i in number if not run.settings[i]["bias"]]
+    return [
+        Reading("Y against WX", (fewer & nearer)[number], cases, number=negative, unit=unit),
+        Reading("Y against WX + b1ᵀ", (fewer & less)[number], cases, number=negative, unit=unit),
+        aside("without bias", np.nanmedian(run["negative_share"][bare, -1]), "negative at the end"),
+    ]
 
 
-def no_regulariser(run: Result) -> Judgement:
-    """The paper's sense: max distance below half the (connectivity) margin. Ours: 0.99 of P(X*)
-    in the leading r + 1 directions.
-    """
-    chosen = finished(run)
-    near = run["clean_to_post_max"][:, -1] < run["connectivity_margin"][:, -1] / 2
-    strict = among(chosen, mostly(near))
-    loose = among(chosen, mostly(run["share_r1"][:, -1] >= KEPT))
-    verdict = by_count(len(strict), len(chosen))
-    verdict = CONDITIONAL if verdict == FAILS and loose else verdict
-    return Judgement(
-        verdict,
-        f"max distance below half the connectivity margin in {len(strict)} of {len(chosen)} "
-        f"settings; 99 % of P(X*) inside the leading r + 1 directions in {len(loose)}"
-        f"{listed(named(run, loose))}",
-        f"99 % inside the leading r + 1: {tally(run.settings, chosen, loose)}",
-    )
+def no_regulariser(run: Result) -> list[Reading]:
+    """The paper's sense, below half the margin; then the book's definition of preserving."""
+    number = finished(run)
+    cases = chosen(run, number)
+    distance, share = run["clean_to_post_max"][number, -1], run["share_r1"][number, -1]
+    return [
+        Reading(
+            "largest entry below half the connectivity margin",
+            mostly(distance < run["connectivity_margin"][number, -1] / 2),
+            cases,
+            number=float(np.median(distance)),
+            unit="median distance",
+        ),
+        Reading(
+            "99 % of P(X*) in the leading r + 1",
+            kept(share),
+            cases,
+            number=float(np.median(share)),
+            unit="median share",
+        ),
+    ]
 
 
-def closed_form(run: Result, data: Result) -> Judgement:
-    """Spectral clustering of |P(Y)| (the better of ranks r and r + 1) against that of |P(X)|.
+def clusters(run: Result, data: Result, step: int) -> tuple[list[dict[str, object]], np.ndarray]:
+    """Whether P(Y) clusters as P(X) does, read spectrally at rank r or r + 1, the better one."""
+    number = finished(run)
+    keys = ("convention", "variance")
+    own = [data.index(**{key: run.settings[i][key] for key in keys}) for i in number]
+    both = np.maximum(run["spectral_acc"][number, step], run["spectral_acc_r1"][number, step])
+    return chosen(run, number), as_good(both.mean(-1), data["spectral_acc"][own].mean(-1))
 
-    If random weights do as well as trained ones, training did not find it: then the claim can hold
-    only as a property of the layer.
-    """
-    chosen, good, before, gone = finished(run), [], 0, []
-    for i in chosen:
-        same = {k: run.settings[i][k] for k in ("convention", "variance")}
-        enough = data.at(**same)["spectral_acc"].mean() - CLOSE
-        ends = np.maximum(run["spectral_acc"][i], run["spectral_acc_r1"][i]).mean(-1)
-        before += int(ends[0] >= enough)
-        if ends[-1] >= enough:
-            good.append(i)
-        else:
-            gone.append(f"{describe(run.settings[i])}: {ends[-1]:.2f}")
-    linked = run["acc"][chosen, -1].mean()
-    return Judgement(
-        by_count(len(good), len(chosen)),
-        f"spectral clustering of P(Y) is as accurate as that of P(X) in {before} of "
-        f"{len(chosen)} settings before training and in {len(good)} after it"
-        f"{listed(gone, ' (not: ')}; single linkage on P(Y) reaches {linked:.2f} on average",
-        tally(run.settings, chosen, good),
-    )
+
+def closed_form(run: Result, data: Result) -> list[Reading]:
+    """After training; before it beside, since what random weights do as well was not learned."""
+    cases, after = clusters(run, data, -1)
+    _, before = clusters(run, data, 0)
+    linked = run["acc"][finished(run), -1].mean()
+    return [
+        Reading("spectral clustering, after training", after, cases),
+        Reading("spectral clustering, at random weights", before, cases, counts=False),
+        aside("single linkage, after training", linked, "mean accuracy"),
+    ]
 
 
 claim(
@@ -164,6 +175,36 @@ claim(
     "training-nonnegative-preactivations",
     "Training makes WX tend to be non-negative, so that Y ≈ WX.",
     nonnegative,
+    "autoencoder",
+)
+
+
+def deviations(run: Result) -> list[Reading]:
+    """Each link's own deviation: ‖P(X) − P(X*)‖, which no W changes, and the two that W changes."""
+    number = finished(run)
+    error = run["activation_error"] / run["image_norm"]
+    bent = mostly(error[:, -1] <= (1 - limits.change) * error[:, 0])
+    readings = []
+    for norm, words in NORM_NAMES.items():
+        data, mixed = (ends_lower(run, f"clean_to_{at}_{norm}") for at in ("data", "pre"))
+        both = (mixed & bent)[number]
+        name = f"P(X), P(WX) and ‖Y − WX‖/‖WX‖, {words}"
+        readings += [
+            (name, (both & data[number])),
+            (name.removeprefix("P(X), "), both),
+        ]
+    cases = chosen(run, number)
+    return [Reading(name, found, cases) for name, found in sorted(readings, key=_strict)]
+
+
+def _strict(reading: tuple[str, np.ndarray]) -> bool:
+    return not reading[0].startswith("P(X), ")
+
+
+claim(
+    "training-deviations-shrink",
+    "Along training the three deviations (denoising, mixing, bending) shrink together.",
+    deviations,
     "autoencoder",
 )
 claim(

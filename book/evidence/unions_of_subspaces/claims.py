@@ -1,11 +1,16 @@
 """Claims about unions of subspaces."""
 
-from evidence.claim import CONDITIONAL, claim
-from evidence.readings import CHECKED, proved
+from evidence.claim import CHECKED, CONDITIONAL, claim
+from evidence.readings import proved
 
 claim(
     "identifiability",
     "r < n makes the clusters identifiable from the projector.",
-    proved(CONDITIONAL, "independence-is-a-rank", "points-as-lines", "encoding"),
+    proved(
+        CONDITIONAL,
+        *("independence-is-a-rank", "encoding"),
+        condition="independent subspaces with more points than dimensions in each",
+        otherwise=("points-as-lines",),
+    ),
     CHECKED,
 )
