@@ -22,10 +22,11 @@ from evidence.experiment import Setting, experiment
 from evidence.results import Result
 from evidence.setting import follow
 from subspace_lib.bounds import divide
-from subspace_lib.certify import must_links, read_layer, whiten
+from subspace_lib.certify import must_links, whiten
 from subspace_lib.clustering import cluster_trees, weakest_edge
-from subspace_lib.entrywise import certify_clusters, entrywise_bound
+from subspace_lib.entrywise import certify_clusters, entrywise_bound, entrywise_margin
 from subspace_lib.networks import FeedForward
+from subspace_lib.projectors import row_projector
 
 # Row → what its reader has in hand.
 CLEAN = "X*, W, the noise, labels"
@@ -226,11 +227,10 @@ class Scene(headline.Scene):
 
     def given(self, stages: dict[str, Stage], case: Case) -> dict[str, np.ndarray]:
         """The second stage: does the layer show the labels that the input has certified?"""
-        found = [
-            0.0 if y is not None and bool(read_layer(Y, y, case.R.shape[-2]).holds) else math.inf
-            for Y, y in zip(case.Y, stages["two stages"].groups, strict=True)
-        ]
-        return {"two stages": np.array(found)}
+        Q, scores = row_projector(case.Y, case.R.shape[-2]), []
+        for projector, y in zip(Q, stages["two stages"].groups, strict=True):
+            scores.append(math.inf if y is None else shown(projector, y))
+        return {"two stages": np.array(scores)}
 
     def layer_scores(
         self, case: Case, noise: float, stages: dict[str, Stage]
@@ -239,6 +239,15 @@ class Scene(headline.Scene):
         found = predict(case.Y @ case.R.mT, case.R, self.W, sigma, self.config.level)
         scores = {"predicted": found.score(self.labels).numpy()}
         return scores | {name: stages[name].score for name in STAGES[:2]}
+
+
+def shown(Q: Tensor, labels: Tensor) -> float:
+    """The largest entry across over the weakest one that the labels need: below 1 a threshold
+    between them shows the labels, as ``read_layer`` finds. Chapter 9's score of the truth.
+    """
+    across = labels[:, None] != labels
+    leak = Q.abs().masked_fill(~across, 0).amax()
+    return float(divide(leak, entrywise_margin(Q, labels) + leak))
 
 
 def chain_scores(case: Case) -> dict[str, np.ndarray]:
@@ -287,6 +296,14 @@ def crossings(result: Result) -> np.ndarray:
         if there.any():
             found[row, layer] = half_point(critical_noise(levels[there], values[there]))
     return found
+
+
+def agreement(result: Result) -> float:
+    """Share of (layer, noise, trial) in which the two stages certify exactly what is true."""
+    scores = headline.stacked(result)
+    stages, truth = scores[:, PLACE["two stages"]], scores[:, PLACE["true"]]
+    there = ~np.isnan(stages)
+    return float(((stages < 1) == (truth < 1))[there].mean())
 
 
 QUICK = Config(60, 40, 20, 2, 1, 2, 2, low=(-18.0, -6.0), fine=(-3.0, -1.0), trained=(-3.0,))

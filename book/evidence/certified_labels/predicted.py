@@ -28,12 +28,14 @@ EQUAL = (0.2,) * len(EVENTS)  # how the level is divided among the events
 class Prediction:
     """|(Q − P)_ij| ≤ bound_ij for all pairs at once, with probability 1 − level; ∞ where vacuous.
 
-    bound = first + remainder, (..., n, n) each: a quantile of |L_ij|, and what L leaves.
+    bound = first + remainder, (..., n, n) each: a quantile of |L_ij|, quantile times its deviation,
+    and what L leaves.
     """
 
     P: Tensor
     first: Tensor
     remainder: Tensor
+    quantile: float
 
     @property
     def bound(self) -> Tensor:
@@ -84,7 +86,8 @@ def predict(
     rounding = divide(3 * slack, s)
     remainder = _remainder(p, s, t, e, f + rounding[..., None], F0 + rounding, rounding)
     quantile = -float(ndtri(a1 / (n * (n + 1))))  # two tails, n(n + 1)/2 pairs i ≤ j
-    return Prediction(B @ B.mT, quantile * sigma[..., None, None] * _deviation(B, M), remainder)
+    first = quantile * sigma[..., None, None] * _deviation(B, M)
+    return Prediction(B @ B.mT, first, remainder, quantile)
 
 
 def tail(probability: float) -> float:
