@@ -82,6 +82,11 @@ def second_eigenvalue(Q: Tensor, d: Tensor, chosen: Tensor) -> Tensor:
     return torch.linalg.eigvalsh(scale[:, None] * laplacian * scale)[1]
 
 
+def pair_eigenvalues(Q: Tensor, d: Tensor) -> Tensor:
+    """(..., n, n): the same for all sets of two points."""
+    return Q**2 * (d[..., :, None] ** -2.0 + d[..., None, :] ** -2.0)
+
+
 # Adversaries
 
 

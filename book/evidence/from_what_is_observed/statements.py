@@ -251,7 +251,7 @@ def mixed(seed: int, count: int) -> tuple[Noisy, Tensor]:
 
 
 def _cuts(seed: int, count: int) -> Sides:
-    """λ₂ of random sets that meet more than one cluster, against 2; and the columns against d.
+    """λ₂ of sets that meet two clusters, random ones and all pairs, against 2; columns against d.
 
     The library, which uses entries and cuts, links no two clusters.
     """
@@ -260,13 +260,15 @@ def _cuts(seed: int, count: int) -> Sides:
         return make.nothing()
     found, values = c.reading(), []
     chosen = make.uniform(seed, "chosen", 0, 1, *found.columns.shape) < 0.5
+    across = y[:, None] != y
     for Q, d, J in zip(found.Q, found.columns, chosen, strict=True):
         J[0] = J[-1] = True  # of the first and of the last cluster
-        values.append(bounded.second_eigenvalue(Q, d, J))
+        pairs = (bounded.pair_eigenvalues(Q, d) * across).max()
+        values.append(torch.maximum(bounded.second_eigenvalue(Q, d, J), pairs))
     for i in range(min(COMPARED, len(c.Y))):
         radius = float(c.nu[i]), c.delta[i].numpy()
         linked = certify.must_links(c.Y[i], c.k, radius=radius).links
-        values[i] = torch.where((linked & (y[:, None] != y)).any(), math.inf, values[i])
+        values[i] = torch.where((linked & across).any(), math.inf, values[i])
     cut = torch.stack(values)
     return make.worst((cut, torch.full_like(cut, 2 * NEARLY)), columns_sides(c))
 
