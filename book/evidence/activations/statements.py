@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -120,7 +121,7 @@ def _half(A: Tensor, Y: Tensor, other: Tensor) -> Sides:
     best, rival = (make.square(Y - by[:, None, None] * A) for by in (c, other))
     wrong = make.largest(Y - A / 2 - A.abs() / 2)
     norm = (torch.linalg.matrix_norm(Y - A / 2) - torch.linalg.matrix_norm(A) / 2).abs()
-    return Sides(wrong + norm + (best - rival).clamp(min=0), 1e-12 * (1 + size))
+    return Sides(wrong + norm + (best - rival).clamp(min=0), 1e-12 * (1 + size))  # NaN for A = 0
 
 
 def _one_half(seed: int, count: int) -> Sides:
@@ -138,6 +139,12 @@ def _half_of_tanh() -> Sides:
     return _half(A, torch.tanh(A), torch.zeros(5, dtype=torch.float64))
 
 
+def _zero_matrix() -> Sides:
+    """Every multiple of 0 is as near, and ‖relu(A)‖²/‖A‖² is no number."""
+    A = torch.zeros(1, 2, 3, dtype=torch.float64)
+    return _half(A, A, make.vector(0.5))
+
+
 def _unequal_energy() -> Sides:
     """More energy above zero: the best multiple is not one half."""
     A = make.matrix([[3, -1]])
@@ -147,11 +154,12 @@ def _unequal_energy() -> Sides:
 statement(
     "relu-is-half",
     "Proposition 6.3",
-    "relu(A) − A/2 = |A|/2; the nearest multiple has c = ‖relu(A)‖²/‖A‖²",
+    "relu(A) − A/2 = |A|/2; for A ≠ 0 the nearest multiple has c = ‖relu(A)‖²/‖A‖²",
     _one_half,
     {
         "σ = ReLU": _half_of_tanh,
         "equal energy on both sides (for c = ½)": _unequal_energy,
+        "A ≠ 0 (for the nearest multiple)": _zero_matrix,
     },
     form="identity",
 )
@@ -210,11 +218,18 @@ statement(
 )
 
 
-def _rest(M: Tensor) -> Sides:
-    """Σ_{j≥2} s_j² against p n · (variance of the entries)."""
-    s = torch.linalg.svdvals(M)
-    variance = make.square(M - M.mean((-2, -1), keepdim=True))
-    return Sides(s[..., 1:].square().sum(-1), variance * NEARLY + 1e-12 * s[..., 0] ** 2)
+def _rest(M: Tensor, variance: Tensor | None = None) -> Sides:
+    """Σ_{j≥2} s_j² against p n v, p n μ² against s_1², and the share μ²/(μ² + v); the worst."""
+    s, number = torch.linalg.svdvals(M), M.shape[-2] * M.shape[-1]
+    mean = M.mean((-2, -1))
+    v = (M - mean[:, None, None]).square().mean((-2, -1)) if variance is None else variance
+    share = s[..., 0] ** 2 / s.square().sum(-1)
+    slack = 1e-12 * s[..., 0] ** 2
+    return make.worst(
+        (s[..., 1:].square().sum(-1), number * v * NEARLY + slack),
+        (number * mean**2, s[..., 0] ** 2 * NEARLY),
+        (mean**2 / (mean**2 + v), share * NEARLY),
+    )
 
 
 def _one_direction(seed: int, count: int) -> Sides:
@@ -226,60 +241,104 @@ def _one_direction(seed: int, count: int) -> Sides:
 
 
 def _equal_rows_and_columns() -> Sides:
-    """All row and column sums equal: (1, …, 1) is a singular pair, and nothing is lost."""
-    return _rest((torch.ones(3, 3, dtype=torch.float64) + torch.eye(3))[None])
+    """All row and column sums equal: (1, …, 1) is a singular pair, and nothing is lost.
+
+    3 I + 1: values 6, 3, 3, mean 2, p n v = 18: the looser of the two inequalities counts.
+    """
+    M = (torch.ones(3, 3, dtype=torch.float64) + 3 * make.eye(3))[None]
+    s, mean = torch.linalg.svdvals(M)[0], M.mean()
+    v = (M - mean).square().mean()
+    found = s[1:].square().sum() / (9 * v), 9 * mean**2 / s[0] ** 2
+    return make.join(_rest(M), make.one(min(found), 1 + 1e-9))
 
 
 def _around_another_number() -> Sides:
     """The spread around the mean, but of the absolute values: signs make it too small."""
-    M = make.matrix([[1, -1], [-1, -1]])
-    s = torch.linalg.svdvals(M)
-    return make.one(s[1] ** 2, (M.abs() - M.abs().mean()).square().sum())
+    M = make.matrix([[1, -1], [-1, -1]])[None]
+    return _rest(M, M.abs().var((-2, -1), correction=0))
 
 
 statement(
     "price-of-positivity",
     "Proposition 6.6",
-    "s_2² + s_3² + … ≤ p n · variance of the entries",
+    "s_2² + s_3² + … ≤ p n v, s_1² ≥ p n μ², share of s_1² ≥ μ²/(μ² + v)",
     _one_direction,
     {"the variance of the entries themselves": _around_another_number},
     _equal_rows_and_columns,
 )
 
 
-def _shares(w: Tensor, x: Tensor, z: Tensor, s: Tensor) -> Sides:
-    """Running number of negative w·(x + z) against its mean; w, x: (…, m), z: (…, N, m)."""
-    clean, length = (w * x).sum(-1), torch.linalg.vector_norm(w, dim=-1)
-    chance = 0.5 * torch.erfc(clean / (s * length) / 2**0.5)
-    seen = (clean[:, None] + (z @ w[..., None])[..., 0] < 0).double().sum(-1)
-    N = z.shape[-2]
-    number = N * torch.arange(1, len(x) + 1, dtype=torch.float64)
-    return Sides((seen - N * chance).cumsum(0).abs(), number * make.luck(number))
+# Gauss–Hermite nodes for N(0, 1): the mean over all coordinates of z but one, whose share is known
+Z, CHANCES = (torch.from_numpy(v) for v in np.polynomial.hermite_e.hermegauss(60))
+CHANCES = CHANCES / CHANCES.sum()
 
 
-def _draw(seed: int, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    (m,) = make.shape(seed, m=(1, 12))
+def chance_below(w: Tensor, x: Tensor, s: Tensor) -> Tensor:
+    """P(wᵀ(x + z) < 0), coordinate by coordinate: (..., m), 1 ≤ m ≤ 3, w falling, w_1 > 0.
+
+    Given z_2, …, z_m it is the chance that z_1 lies below a number; the rest is a sum over nodes.
+    No use is made of the law of wᵀz.
+    """
+    rest = w.shape[-1] - 1
+    grid, mass = (
+        torch.cartesian_prod(*[v] * rest).reshape(-1, rest)
+        if rest
+        else torch.ones(1, 0, dtype=torch.float64)
+        for v in (Z, CHANCES)
+    )
+    others = (w * x).sum(-1, keepdim=True) + s[:, None] * (w[:, 1:] @ grid.T)
+    return (torch.special.ndtr(-others / (s * w[:, 0])[:, None]) * mass.prod(-1)).sum(-1)
+
+
+def _shares(w: Tensor, x: Tensor, s: Tensor, seen: Tensor) -> Sides:
+    """Φ(−wᵀx/(s‖w‖)) against what was computed without it."""
+    length = torch.linalg.vector_norm(w, dim=-1)
+    return make.rounding((torch.special.ndtr(-(w * x).sum(-1) / (s * length)) - seen).abs(), 1e-8)
+
+
+def _draw(seed: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    (m,) = make.shape(seed, m=(1, 3))
     w, x = make.uniform(seed, "w", 0, 1, count, m), make.uniform(seed, "x", 0, 1, count, m)
-    s = make.log_uniform(seed, "s", -1, 1, count)
-    return w, x, make.gaussian(seed, "z", count, 40, m) * s[:, None, None], s
+    if seed % 2:
+        x = x * (make.uniform(seed, "zeros", 0, 1, count, m) < 0.5)
+    w = w.sort(-1, descending=True).values.clamp(min=1e-3)
+    return w, x, make.log_uniform(seed, "s", -1, 1, count)
+
+
+def _negative(seed: int, count: int) -> Sides:
+    w, x, s = _draw(seed, count)
+    return _shares(w, x, s, chance_below(w, x, s))
 
 
 def _one_sided_noise() -> Sides:
-    w, x, z, s = _draw(0, 400)
-    return _shares(w, x, z.abs(), s)
+    """|z| in place of z: nothing becomes negative."""
+    w, x, s = _draw(0, 100)
+    return _shares(w, x, s, torch.zeros_like(s))
+
+
+def _uniform_noise() -> Sides:
+    """Symmetric and of variance s², but not Gaussian: a single coordinate shows it."""
+    one, x = torch.ones(5, 1, dtype=torch.float64), torch.linspace(0.1, 1.5, 5)[:, None].double()
+    seen = (0.5 - x[:, 0] / (2 * 3**0.5)).clamp(min=0)
+    return _shares(one, x, one[:, 0], seen)
 
 
 def _common_noise() -> Sides:
     """One noise value for all coordinates: variances do not add, standard deviations do."""
-    w, x, z, s = _draw(0, 400)
-    return _shares(w, x, z[..., :1].expand_as(z).contiguous(), s)
+    w, x, s = _draw(2, 100)
+    clean, length = (w * x).sum(-1, keepdim=True), w.sum(-1, keepdim=True)
+    return _shares(w, x, s, chance_below(length, clean / length, s))
 
 
 statement(
     "noise-against-positivity",
     "Proposition 6.7",
-    "P(wᵀ(x + z) < 0) = Φ(−wᵀx/(s‖w‖)), as running counts",
-    lambda seed, count: _shares(*_draw(seed, count)),
-    {"symmetric Gaussian noise": _one_sided_noise, "independent coordinates": _common_noise},
+    "P(wᵀ(x + z) < 0) = Φ(−wᵀx/(s‖w‖)) for s > 0, by integration over the coordinates",
+    _negative,
+    {
+        "symmetric noise": _one_sided_noise,
+        "Gaussian noise": _uniform_noise,
+        "independent coordinates": _common_noise,
+    },
     form="identity",
 )

@@ -99,8 +99,14 @@ def _full_rank(seed: int, count: int) -> Sides:
 
 
 def too_large(Z: Tensor, r: int) -> Sides:
-    """√r ‖Z‖ against ‖Z‖_F: the printed proof needs the opposite order."""
-    return Sides(r**0.5 * make.norm(Z), torch.linalg.matrix_norm(Z))
+    """√r ‖Z‖ strictly below ‖Z‖_F: the printed proof needs the opposite order."""
+    small = r**0.5 * make.norm(Z)
+    return Sides(torch.where(small > 0, small, 1.0) * NEARLY, torch.linalg.matrix_norm(Z))
+
+
+def _no_noise() -> Sides:
+    """Z = 0: its largest value occurs m times, and 0 ≤ 0 is true."""
+    return too_large(torch.zeros(1, 3, 3, dtype=torch.float64), 2)
 
 
 def _equal_but_small() -> Sides:
@@ -116,9 +122,9 @@ def _low_rank() -> Sides:
 statement(
     "frobenius-slip",
     "Counterexample 4.2",
-    "‖Z‖_F > √r ‖Z‖ when the largest singular value of Z occurs more than r times",
+    "‖Z‖_F > √r ‖Z‖ when the largest singular value of Z ≠ 0 occurs more than r times",
     _full_rank,
-    {"the largest value": _equal_but_small, "more than r times": _low_rank},
+    {"the largest value": _equal_but_small, "more than r times": _low_rank, "Z ≠ 0": _no_noise},
     lambda: too_large(make.eye(101)[None], 100),
 )
 

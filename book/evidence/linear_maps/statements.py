@@ -229,10 +229,19 @@ def _linear_link(seed: int, count: int) -> Sides:
 
 
 def _turned_through_a_layer() -> Sides:
-    """Wedin with equality, seen through a layer with orthonormal columns."""
-    A, B = make.turned(0.3)
-    W = 2 * make.orthonormal(0, "W", 1, 5, 2)
-    return _linear(A[None], W, (B - A)[None], 1)
+    """Wedin with equality, seen through a layer with orthonormal columns; both norms at r = 2."""
+    A, B = (torch.block_diag(M, M) for M in make.turned(0.3))
+    W = 2 * make.orthonormal(0, "W", 1, 6, 4)[0]
+    bound = make.norm(W @ (B - A)) / singular_value(W @ A, 2)  # s_3(WX) = 0
+    moved = [projection_distance(A, W @ B, 2, norm) for norm in ("spectral", "fro")]
+    return make.one(min(moved[0] / bound, moved[1] / (2 * bound)), 1 + 1e-9)
+
+
+def _without_root() -> Sides:
+    """Two equal rotations, r = 2: the Frobenius distance is twice the bound, not √2 times it."""
+    A, B = (torch.block_diag(M, M) for M in make.turned(0.3))
+    fro = projection_distance(A, B, 2, "fro")
+    return make.one(fro, 2**0.5 * wedin_bound(A, B, 2).bound)
 
 
 def _gap_of_one_matrix() -> Sides:
@@ -255,50 +264,66 @@ statement(
     {
         "δ₂ = s_r(WX*) − s_{r+1}(WX) > 0": _gap_of_one_matrix,
         "rank X* = r": _signal_of_higher_rank,
+        "the factor √r": _without_root,
     },
     _turned_through_a_layer,
 )
 
 
-def _gram_error(W: Tensor, A: Tensor, p: int) -> Sides:
-    """Running sum of ‖(WA)ᵀWA − AᵀA‖_F² over its predicted mean, minus one.
+NODES, CHANCES = make.vector(-(3**0.5), 0, 3**0.5), make.vector(1 / 6, 2 / 3, 1 / 6)
+SIGNS, HALVES = make.vector(-1, 1), make.vector(0.5, 0.5)
 
-    A self-normalised sum: |Σ D| ≤ 8 √(Σ D²) fails for mean-zero D about as often as eight
-    standard deviations are exceeded, and for the first 64 terms it cannot fail at all.
+
+def every_layer(p: int, m: int, nodes: Tensor, chances: Tensor) -> tuple[Tensor, Tensor]:
+    """All W (p × m) with entries among the nodes, over √p, and their chances.
+
+    Three Gauss–Hermite nodes give the means of all polynomials of degree five in each N(0, 1)
+    number, so the mean over these layers is the mean over Gaussian ones, without sampling.
     """
-    K, G = A.mT @ A, (W @ A).mT @ (W @ A)
-    predicted = K.diagonal(dim1=-2, dim2=-1).sum(-1) ** 2 + make.square(K)
-    D = make.square(G - K) / (predicted / p) - 1
-    return Sides(D.cumsum(0).abs(), 8 * D.square().cumsum(0).sqrt() + 1e-12)
+    size = p * m
+    W = torch.cartesian_prod(*[nodes] * size).reshape(-1, p, m) / p**0.5
+    return W, torch.cartesian_prod(*[chances] * size).reshape(-1, size).prod(-1)
 
 
-def _weights(seed: int, count: int, p: int, m: int) -> Tensor:
-    return make.gaussian(seed, "W", count, p, m) / p**0.5
+def _gram_error(layers: tuple[Tensor, Tensor], A: Tensor, p: int) -> Sides:
+    """The two means of the statement, exactly, relative to the second: A (count, m, n)."""
+    W, chance = layers
+    K = A.mT @ A
+    WA = W @ A[:, None]
+    error = WA.mT @ WA - K[:, None]  # (count, layers, n, n)
+    mean = (chance[:, None, None] * error).sum(-3)
+    spread = (chance * make.square(error)).sum(-1)
+    predicted = (make.square(A) ** 2 + make.square(K)) / p
+    return make.rounding(make.largest(mean) / predicted.sqrt() + (spread / predicted - 1).abs())
+
+
+SHAPES = [(1, 1), (1, 2), (2, 1), (1, 4), (4, 1), (2, 2), (2, 3), (3, 2), (6, 1), (1, 6)]
 
 
 def _wide_layer(seed: int, count: int) -> Sides:
-    p, m, n = make.shape(seed, p=(1, 30), m=(1, 10), n=(1, 8))
+    (which, n) = make.shape(seed, which=(0, len(SHAPES) - 1), n=(1, 6))
+    p, m = SHAPES[which]
     values = make.log_uniform(seed, "values", -1, 1, count, min(m, n))
     A = make.with_spectrum(seed, "A", m, n, values)
-    return _gram_error(_weights(seed, count, p, m), A, p)
+    return _gram_error(every_layer(p, m, NODES, CHANCES), A, p)
 
 
-def _unscaled_weights() -> Sides:
-    A = make.gaussian(0, "A", 5, 4).expand(500, 5, 4)
-    return _gram_error(_weights(0, 500, 10, 5) * 1.3, A, 10)
-
-
-def _equal_rows() -> Sides:
-    """All neurons equal: a wide layer that is as good as one neuron."""
-    A = make.gaussian(0, "A", 5, 4).expand(500, 5, 4)
-    return _gram_error(_weights(0, 500, 10, 5)[:, :1].expand(500, 10, 5), A, 10)
+def _other_weights(scale: float = 1.0, equal: bool = False, signs: bool = False) -> Sides:
+    A = make.gaussian(0, "A", 5, 2, 4)
+    W, chance = every_layer(2, 2, *((SIGNS, HALVES) if signs else (NODES, CHANCES)))
+    W = W[:, :1].expand_as(W) if equal else W
+    return _gram_error((scale * W, chance), A, 2)
 
 
 statement(
     "wide-layers-keep-angles",
     "Proposition 5.6",
-    "E‖(WA)ᵀWA − AᵀA‖_F² = (‖A‖_F⁴ + ‖AᵀA‖_F²)/p, as running means",
+    "E(WA)ᵀWA = AᵀA, E‖(WA)ᵀWA − AᵀA‖_F² = (‖A‖_F⁴ + ‖AᵀA‖_F²)/p, exactly",
     _wide_layer,
-    {"entries N(0, 1/p)": _unscaled_weights, "independent neurons": _equal_rows},
+    {
+        "variance 1/p": lambda: _other_weights(scale=1.01),
+        "independent neurons": lambda: _other_weights(equal=True),
+        "Gaussian entries": lambda: _other_weights(signs=True),
+    },
     form="identity",
 )

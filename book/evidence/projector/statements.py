@@ -23,6 +23,69 @@ from subspace_lib.clustering import connectivity_margin, minimum_margin
 from subspace_lib.projectors import row_projector
 
 EPS = torch.finfo(torch.float64).eps
+EYE = make.eye(6)
+
+
+def choices(V: Tensor, s: Tensor, seed: int) -> Tensor:
+    """Other right singular vectors for the values s (count, n): equal ones are mixed at random."""
+    K = make.gaussian(seed, "mix", *V.shape)
+    same = s[:, :, None] == s[:, None, :]
+    return V @ torch.linalg.matrix_exp((K - K.mT) * same)  # a rotation that commutes with diag(s)
+
+
+def _depends_on_choice(V: Tensor, s: Tensor, r: int, unique: Tensor, seed: int) -> Sides:
+    """Whether ``unique`` is wrong about V_rV_rᵀ, over a random choice and the exchange of r, r + 1.
+
+    V: (count, n, n) right singular vectors of A = diag(s)Vᵀ, also for s_j = 0. Each choice must
+    be one of singular vectors, and where two projectors differ the exchange makes it by 1.
+    """
+    n, other, exchanged = V.shape[-1], choices(V, s, seed), V.clone()
+    if r < n:
+        exchanged[..., [r - 1, r]] = V[..., [r, r - 1]]
+    gram = (V * s[:, None, :] ** 2) @ V.mT
+    P, Q, R = (B[..., :r] @ B[..., :r].mT for B in (V, other, exchanged))
+    residual = make.largest(gram @ other - other * s[:, None, :] ** 2)
+    admissible = make.largest(gram @ exchanged - exchanged * s[:, None, :] ** 2) < 1e-9
+    apart = (make.norm(P - Q) > 1e-9) | (admissible & ((make.norm(P - R) - 1).abs() < 1e-9))
+    return make.flags((residual > 1e-9) | (apart == unique))
+
+
+def _spectra(seed: int, count: int) -> tuple[Tensor, Tensor, int, int]:
+    """V and s (count, n) with many ties, zero beyond min(m, n); r; min(m, n)."""
+    m, n = make.shape(seed, m=(1, 6), n=(1, 6))
+    (r,) = make.shape(seed, r=(1, n))
+    s = make.uniform(seed, "s", 0, 3, count, n).floor().sort(-1, descending=True).values
+    s[:, min(m, n) :] = 0
+    return make.orthonormal(seed, "V", count, n, n), s, r, n
+
+
+def _unique(seed: int, count: int) -> Sides:
+    V, s, r, n = _spectra(seed, count)
+    unique = torch.ones(count, dtype=torch.bool) if r == n else s[:, r - 1] > s[:, r]
+    return _depends_on_choice(V, s, r, unique, seed)
+
+
+def _only_by_the_gap() -> Sides:
+    """A singular, r = n: no gap, for s_{n+1} = 0, and yet V_nV_nᵀ = I whatever the choice."""
+    s = make.matrix([[2, 0]])
+    return _depends_on_choice(EYE[None, :2, :2], s, 2, s[:, 1] > 0, 0)
+
+
+def _tie() -> Sides:
+    """A tie, taken for unique."""
+    return _depends_on_choice(
+        EYE[None, :2, :2], make.matrix([[1, 1]]), 1, torch.ones(1, dtype=torch.bool), 0
+    )
+
+
+statement(
+    "projector-unique",
+    "Lemma 2.11",
+    "V_rV_rᵀ is the same for every choice of singular vectors ⇔ s_r > s_{r+1} or r = n",
+    _unique,
+    {"s_r > s_{r+1} where r < n": _tie, "r = n needs no gap": _only_by_the_gap},
+    form="identity",
+)
 
 
 def gram_formula(V: Tensor) -> Tensor:
@@ -351,11 +414,14 @@ def attack(P: Tensor, eta: Tensor, counts: list[int]) -> Tensor:
 
 
 def blocks(seed: int, count: int) -> tuple[Tensor, Tensor, list[int]]:
-    """P, ε_conn and cluster sizes: projectors of 2 or 3 clusters, with connected blocks."""
+    """P, ε_conn and sizes: 2 or 3 clusters with connected blocks; mostly projectors."""
     (K,) = make.shape(seed, K=(2, 3))
     sizes, more = (make.sizes(seed, name, K, 1, 2) for name in "rn")
     counts = [r + extra for r, extra in zip(sizes, more, strict=True)]
     P = row_projector(coefficients(seed, count, sizes, counts), sum(sizes))
+    if seed % 3 == 2:  # the theorem asks for symmetry only
+        P = make.gaussian(seed, "symmetric", *P.shape)
+        P = P + P.mT
     P = P.masked_fill(make.across(counts), 0)
     margin = connectivity_margin(P, make.labels(counts))
     return P[margin > 1e-6], margin[margin > 1e-6], counts
@@ -403,7 +469,7 @@ def _weak_attack() -> Sides:
 statement(
     "margin-is-sharp",
     "Theorem 2.9",
-    "‖P − Q‖_max < ε_conn/2 ⇒ the components are the clusters; from ε_conn/2 on they need not",
+    "P = Pᵀ, ‖P − Q‖_max < ε_conn/2 ⇒ the components are the clusters; beyond they need not",
     _connectivity,
     {
         "‖P − Q‖_max < ε_conn/2": _half_margin,
@@ -415,49 +481,108 @@ statement(
 )
 
 
-def _prices(P: Tensor, r: int) -> tuple[Sides, Sides]:
-    """ε_min against √r/n, and ε_conn against min_i √(P_ii(1 − P_ii)), for one block."""
+def smallest_price(r: int, n: int) -> float:
+    """What the smallest of all entries beside the diagonal may be at most: (2.1)."""
+    return math.sqrt(r * (n - r) / (n**2 * (n - 1)))
+
+
+def tree_price(r: int, n: int) -> float:
+    """What n − 1 equal edges of a tree may be at most: (2.3)."""
+    return math.sqrt(r * (n - r) / (2 * n * (n - 1)))
+
+
+def _prices(P: Tensor, r: int) -> tuple[Sides, Sides, Sides]:
+    """The three bounds of the statement for one block P (..., n, n) of rank r."""
     n = P.shape[-1]
     labels = np.zeros(n, dtype=int)
-    least = minimum_margin(P, labels)
+    least, tree = minimum_margin(P, labels), connectivity_margin(P, labels)
     own = P.diagonal(dim1=-2, dim2=-1)
-    price = (own * (1 - own)).clamp(min=0).sqrt().amin(-1)
-    slack = 1e-12  # entries that cancel leave rounding
-    first = Sides(least, torch.full_like(least, r**0.5 / n) + slack)
-    return first, Sides(connectivity_margin(P, labels), price + 1e-7)
+    vertex = (own * (1 - own)).clamp(min=0).sqrt().amin(-1)
+    return (
+        Sides(least, torch.full_like(least, smallest_price(r, n)) + 1e-12),
+        Sides(tree, vertex + 1e-7),  # a diagonal entry near 0 or 1 has lost half of its digits
+        Sides(tree, torch.full_like(tree, tree_price(r, n)) + 1e-12),
+    )
+
+
+def star(n: int) -> Tensor:
+    """A line with one long point and n − 1 equal ones: all joined to the long one at ½(n−1)^−½."""
+    v = torch.full((n,), 0.5**0.5 / (n - 1) ** 0.5, dtype=torch.float64)
+    v[0] = 0.5**0.5
+    return v[:, None] * v
 
 
 def _price(seed: int, count: int) -> Sides:
+    """Random blocks, and random lengths on a line; one bound each, in turn."""
     (r,) = make.shape(seed, r=(1, 4))
     (n,) = make.shape(seed, n=(r + 1, r + 8))
-    P = row_projector(coefficients(seed, max(1, count // 2), [r], [n]), r)
-    return make.join(*_prices(P, r))
+    P = row_projector(coefficients(seed, count, [r], [n]), r)
+    if seed % 3 == 0:
+        v = make.log_uniform(seed, "lengths", -2, 0, count, n)
+        v = v / torch.linalg.vector_norm(v, dim=-1, keepdim=True)
+        P, r = v[:, :, None] * v[:, None, :], 1
+    sides = _prices(P, r)
+    turn = torch.arange(count) % 3
+    left, right = (torch.stack([getattr(s, side) for s in sides]) for side in ("left", "right"))
+    return Sides(left[turn, torch.arange(count)], right[turn, torch.arange(count)])
+
+
+def _equiangular() -> list[tuple[Tensor, int]]:
+    """Projectors whose entries beside the diagonal are all equal in size, and their ranks.
+
+    Equal points on a line; the n vertices of a simplex; the six diagonals of an icosahedron.
+    """
+    found = [(torch.full((n, n), 1 / n, dtype=torch.float64), 1) for n in (2, 3, 5)]
+    found += [(make.eye(n) - 1 / n, n - 1) for n in (3, 4, 7)]
+    golden = (1 + 5**0.5) / 2
+    half = make.matrix([[0, 1, golden], [0, 1, -golden]])
+    six = torch.cat([half.roll(k, 1) for k in range(3)])
+    return [*found, (six @ six.T / (2 + 2 * golden**2), 3)]
 
 
 def _price_extremal() -> Sides:
-    """Two equal points: P = ½ everywhere, ε_min = ε_conn = ½; the less tight of the two counts."""
-    first, second = _prices(torch.full((1, 2, 2), 0.5, dtype=torch.float64), 1)
-    return make.one(min(first.tightest, second.tightest), 1.0)
+    """The loosest of the cases in which the ratio of the two sides is known, divided by it.
+
+    (2.1) is an equality on equiangular lines, (2.2) on two points of any lengths. A star of n
+    points, and its complement of rank n − 1, is below (2.2) and (2.3) by the factors
+    √((n−1)/(2n−3)) and √(n/(2(n−1))): both are 1 for n = 2.
+    """
+    angles = torch.arange(1, 8) * math.pi / 16
+    v = torch.stack([angles.cos(), angles.sin()], -1).double()
+    vertex = _prices(v[:, :, None] * v[:, None, :], 1)[1]
+    tight = [*(vertex.left / vertex.right).tolist()]
+    tight += [_prices(P[None], r)[0].tightest for P, r in _equiangular()]
+    for n in (2, 3, 5, 9):
+        for P, r in ((star(n), 1), (make.eye(n) - star(n), n - 1)):
+            _, vertex, tree = _prices(P[None], r)
+            tight.append(vertex.tightest / math.sqrt((n - 1) / (2 * n - 3)))
+            tight.append(tree.tightest / math.sqrt(n / (2 * (n - 1))))
+    return make.one(max(tight, key=lambda ratio: abs(ratio - 1)), 1 + 1e-6)
 
 
 def _zeros_inside() -> Sides:
-    """n_k = r_k = 2: the block is the identity, its smallest non-zero entry is 1 > √2/2."""
+    """n_k = r_k = 2: the block is the identity, its smallest non-zero entry is 1, the bound 0."""
     return _prices(make.eye(2)[None], 2)[0]
 
 
+def _single_point() -> Sides:
+    """A single point has no edge: ε_conn = ∞, and P(1 − P) = 0."""
+    P = torch.ones(1, 1, 1, dtype=torch.float64)
+    return make.one(connectivity_margin(P, np.zeros(1, dtype=int))[0], 0.0)
+
+
 def _scaled_projector() -> Sides:
-    first, second = _prices(torch.ones(1, 2, 2, dtype=torch.float64), 1)
-    return make.join(first, second)
+    return make.join(*_prices(torch.ones(1, 2, 2, dtype=torch.float64), 1))
 
 
 statement(
     "price-of-margin",
     "Proposition 2.10",
-    "ε_min ≤ √r_k/n_k without zeros, ε_conn ≤ min √(P_ii(1 − P_ii))",
+    "ε_min ≤ √(r(n−r)/(n²(n−1))) without zeros, ε_conn ≤ min √(P_ii(1−P_ii)), √(r(n−r)/(2n(n−1)))",
     _price,
     {
         "no zero entry": _zeros_inside,
-        "a cluster of two or more": lambda: _prices(torch.ones(1, 1, 1, dtype=torch.float64), 1)[1],
+        "a cluster of two or more": _single_point,
         "P is a projector": _scaled_projector,
     },
     _price_extremal,

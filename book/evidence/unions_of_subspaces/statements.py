@@ -140,7 +140,10 @@ statement(
 
 
 def split_into_lines(U: Tensor, V: Tensor, sizes: list[int], points: int) -> Sides:
-    """The first ``points`` points, all of cluster 1, become lines; the others stay as they are."""
+    """The first ``points`` points, all of cluster 1, become lines; the others stay as they are.
+
+    The same matrix, independent subspaces, and another partition of the points.
+    """
     X, r_1 = U @ V, sizes[0]
     length = torch.linalg.vector_norm(X[..., :points], dim=-2)
     finer = torch.cat([X[..., :points] / length[:, None, :], U[..., r_1:]], -1)
@@ -149,11 +152,12 @@ def split_into_lines(U: Tensor, V: Tensor, sizes: list[int], points: int) -> Sid
     scale[:, points:, points:] = V[:, r_1:, points:]
     unchanged = make.largest(finer @ scale - X)
     dependent = make.count_rank(finer) < finer.shape[-1]
-    return make.rounding(unchanged + dependent.double())
+    return make.rounding(unchanged + dependent.double() + float(points < 2))
 
 
 def _points_as_lines(seed: int, count: int) -> Sides:
     sizes = dims(seed, 3)
+    sizes[0] = max(sizes[0], 2)
     (m,) = make.shape(seed, m=(sum(sizes), sum(sizes) + 3))
     counts = [sizes[0], *(r + 2 for r in sizes[1:])]
     U = bases(seed, count, m, sizes)
@@ -174,6 +178,12 @@ def _parallel_points() -> Sides:
     return split_into_lines(U, V[None], [2], 2)
 
 
+def _single_point() -> Sides:
+    """One point on a line of its own: the finer description is the old one."""
+    U, V = make.orthonormal(0, "U", 1, 5, 3), coefficients(0, 1, [1, 2], [1, 3])
+    return split_into_lines(U, V, [1, 2], 1)
+
+
 def _dependent_cluster() -> Sides:
     """The plane of cluster 1 contains the line of cluster 2."""
     U = make.matrix([[1, 0, 1], [0, 1, 1], [0, 0, 0]])
@@ -183,10 +193,11 @@ def _dependent_cluster() -> Sides:
 statement(
     "points-as-lines",
     "Proposition 1.5",
-    "n_k = r_k: the points of the cluster lie on independent lines, and X* is the same",
+    "n_k = r_k ≥ 2: the points of the cluster lie on independent lines, and X* is the same",
     _points_as_lines,
     {
         "n_k = r_k": _one_point_more,
+        "r_k ≥ 2": _single_point,
         "V_k of rank r_k": _parallel_points,
         "independent subspaces": _dependent_cluster,
     },
@@ -241,6 +252,9 @@ statement(
 )
 
 
+POINTS = 300  # per instance: enough for the running mean of a batch to tell 5 % apart
+
+
 def _energies(U: Tensor, V: Tensor, Z: Tensor, s2: Tensor) -> Sides:
     """Points of signal and of noise in units of their variances; U: (…, m, r_k), V, Z: (…, N)."""
     m, r_k, N = U.shape[-2], V.shape[-2], V.shape[-1]
@@ -252,8 +266,8 @@ def _energies(U: Tensor, V: Tensor, Z: Tensor, s2: Tensor) -> Sides:
 
 def _draw(seed: int, count: int, m: int, r_k: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     s2 = make.log_uniform(seed, "variance", -3, 1, count)
-    V = make.gaussian(seed, "V", count, r_k, 20) / m**0.5
-    Z = make.gaussian(seed, "Z", count, m, 20) * s2[:, None, None].sqrt()
+    V = make.gaussian(seed, "V", count, r_k, POINTS) / m**0.5
+    Z = make.gaussian(seed, "Z", count, m, POINTS) * s2[:, None, None].sqrt()
     return make.orthonormal(seed, "U", count, m, r_k), V, Z, s2
 
 
@@ -293,8 +307,8 @@ statement(
 )
 
 
-def _drowns(Z: Tensor) -> Sides:
-    """max(m, n) against the running mean of ‖Z‖², Z with entries N(0, 1).
+def _drowns(Z: Tensor, s2: Tensor) -> Sides:
+    """s² max(m, n) against the running mean of ‖Z‖², in units of s², Z with entries N(0, s²).
 
     ‖Z‖² ≥ ‖Z‖_F²/min(m, n), and the sum of ‖Z‖_F² is χ²: chance may lower it by 2√(D x).
     """
@@ -302,27 +316,33 @@ def _drowns(Z: Tensor) -> Sides:
     number = torch.arange(1, len(Z) + 1, dtype=torch.float64)
     freedom = number * m * n
     luck = 2 * (freedom * make.LUCK).sqrt() / min(m, n)
-    total = make.norm(Z).square().cumsum(0)
+    total = (make.norm(Z).square() / s2).cumsum(0)
     return Sides(max(m, n) * number - luck, total)
 
 
 def _signal_drowns(seed: int, count: int) -> Sides:
     """Both claims on each instance: the noise from below, the whole signal as an identity."""
     m, n = make.shape(seed, m=(1, 12), n=(1, 12))
-    K, r_k, n_k = make.shape(seed, K=(1, 3), r_k=(1, 4), n_k=(1, 8))
-    noise = _drowns(make.gaussian(seed, "Z", count, m, n))
-    U = torch.cat([make.orthonormal(seed, f"U{k}", count, 8, r_k) for k in range(K)], -1)
-    V = make.gaussian(seed, "V", count, K, r_k, n_k) / 8**0.5
-    X = torch.cat([U[..., k * r_k : (k + 1) * r_k] @ V[:, k] for k in range(K)], -1)
-    energy = make.square(X) * 8
-    signal = make.chi_square(energy, torch.full_like(energy, K * r_k * n_k))
+    s2 = make.log_uniform(seed, "variance", -3, 1, count)
+    noise = _drowns(make.gaussian(seed, "Z", count, m, n) * s2[:, None, None].sqrt(), s2)
+    sizes = dims(seed, 3)
+    counts = make.sizes(seed, "n", len(sizes), 1, 40)
+    (ambient,) = make.shape(seed, ambient=(max(sizes), 12))
+    X = [
+        make.orthonormal(seed, f"U{k}", count, ambient, r)
+        @ make.gaussian(seed, f"V{k}", count, r, n)
+        for k, (r, n) in enumerate(zip(sizes, counts, strict=True))
+    ]
+    energy = make.square(torch.cat(X, -1) / ambient**0.5) * ambient
+    expected = sum(r * n for r, n in zip(sizes, counts, strict=True))
+    signal = make.chi_square(energy, torch.full_like(energy, expected))
     broken = signal.left > signal.right
     return Sides(torch.where(broken, torch.inf, noise.left), noise.right)
 
 
 def _drowns_extremal() -> Sides:
     """One row: ‖Z‖ = ‖Z‖_F, and 200,000 draws leave half a per cent to chance."""
-    sides = _drowns(make.gaussian(0, "Z", 200_000, 1, 12))
+    sides = _drowns(make.gaussian(0, "Z", 200_000, 1, 12), torch.ones(200_000))
     return make.one(sides.left[-1], sides.right[-1])
 
 
@@ -330,7 +350,7 @@ def _one_noisy_column() -> Sides:
     """Only one of eight points is noisy: E‖Z‖² = m s², and n > m."""
     Z = make.gaussian(0, "Z", 5000, 2, 8)
     Z[..., 1:] = 0
-    return _drowns(Z)
+    return _drowns(Z, torch.ones(5000))
 
 
 def _other_signal() -> Sides:
