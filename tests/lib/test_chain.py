@@ -240,3 +240,111 @@ def test_bad_input():
         sl.bounds.lemma_4_1(S, Z, 21, 0.1)
     with pytest.raises(ValueError, match="finite"):
         sl.bounds.lemma_4_1(S, Z / 0, 4, 0.1)
+
+
+def tight(ratio):
+    """Just below one: a doubled bound, a halved one and ∞ all fail."""
+    return 0.99 < float(ratio) <= 1
+
+
+@pytest.mark.parametrize("theta", [1e-3, 0.1, 0.3])
+def test_the_bounds_of_the_lemmas_are_attained(theta):
+    """One row, turned as far as Wedin allows: by the noise, by a layer, by the activation."""
+    A, X = (
+        np.diag([1.0, 0.0]),
+        math.cos(theta) * np.array([[math.cos(theta), math.sin(theta)], [0, 0]]),
+    )
+    moved = math.sqrt(2) * math.sin(theta)  # ‖P − P'‖_F
+    assert tight(moved / sl.bounds.lemma_4_1(A, X - A, 1, 0.1).bound)
+    assert tight(moved / sl.bounds.lemma_4_3(X, A, 1, 0.1).bound)
+    two = sl.bounds.lemma_4_2(A, X - A, np.eye(2), 1, 0.1)
+    assert tight(2 * moved / two.bound)  # its two links are walked here and back
+    for form, links in (("links", 3), ("printed", 3), ("two-links", 1 / math.sqrt(2))):
+        cert = sl.bounds.theorem_3_1(A, X - A, np.eye(2), X, 1, 0.1, form)
+        assert tight(links * moved / cert.bound)
+    assert tight(
+        math.sin(theta) / sl.bounds.depth_corollary(A, X - A, [(np.eye(2), X)], 1, 1).bound
+    )
+
+
+def test_the_thresholds_of_the_lemmas_are_the_papers():
+    """κ = √(2⁷r)/ε times the error, each term with its rounding only."""
+    A, X = np.diag([1.0, 0.0]), np.array([[1.0, 1e-3], [0, 0]])
+    for cert in (
+        sl.bounds.lemma_4_1(A, X - A, 1, 0.1),
+        sl.bounds.lemma_4_2(A, X - A, np.eye(2), 1, 0.1),
+        sl.bounds.lemma_4_3(A, X, 1, 0.1),
+    ):
+        assert float(cert.threshold) == pytest.approx(128**0.5 / 0.1 * 1e-3, rel=1e-6)
+    total = sl.bounds.depth_corollary(A, X - A, [(np.eye(2), X)], 1, 0.1)
+    assert float(total.threshold) == pytest.approx(4 / 0.1 * 1e-3, rel=1e-6)
+
+
+def damped(dust, seed=0):
+    """Clean data of rank 2 but for ``dust``, and a layer that damps the second direction."""
+    left, right = (torch.linalg.qr(gaussian(n, n, seed=seed + n)).Q for n in (20, 30))
+    S = left[:, :2] * torch.tensor([2.0, 1.0], dtype=F64) @ right[:2]
+    S = S + dust * gaussian(20, 30, seed=seed)
+    u = left[:, 1:2]
+    W = gaussian(8, 20, seed=seed + 3)
+    return S, W - (1 - 1e-5) * (W @ u) @ u.mT
+
+
+@pytest.mark.parametrize("dust", [1e-6, "float32"])
+def test_what_the_clean_matrix_has_beyond_its_rank_is_paid_for(dust):
+    """Without Z and without bend every error is zero, and the layer turns the row space."""
+    S, W = damped(0.0 if dust == "float32" else dust)
+    S = S.float().double() if dust == "float32" else S
+    Y, Z = W @ S, torch.zeros_like(S)
+    truth = float(sl.projection_distance(S, Y, 2, "spectral"))
+    assert truth > 1e-3
+    for form in ("printed", "links", "two-links"):
+        cert = sl.bounds.theorem_3_1(S, Z, W, Y, 2, 2e-3, form)
+        assert truth <= float(cert.bound)
+        assert not cert.holds
+    assert truth <= float(sl.bounds.lemma_4_2(S, Z, W, 2, 2e-3).bound)
+    assert truth <= float(sl.bounds.depth_corollary(S, Z, [(W, Y)], 2, 2e-3).bound)
+
+
+def test_a_product_that_underflows_is_not_trusted():
+    """W X* is (2, 1) times the smallest number, and should have been (2.4, 1.4)."""
+    S = 2.0**-500 * torch.tensor([[2.4, 1.4]], dtype=F64)
+    W, Z = torch.tensor([[2.0**-574]], dtype=F64), torch.zeros(1, 2, dtype=F64)
+    Y = W @ S
+    truth = float(sl.projection_distance(S * 2.0**500, torch.tensor([[2.0, 1.0]], dtype=F64), 1))
+    assert truth > 0.05
+    assert (Y * 2.0**1000 * 2.0**74).tolist() == [[2.0, 1.0]]
+    certificates = [
+        sl.bounds.theorem_3_1(S, Z, W, Y, 1, 0.05, form)
+        for form in ("printed", "links", "two-links")
+    ]
+    certificates += [sl.bounds.depth_corollary(S, Z, [(W, Y)], 1, 0.05)]
+    for cert in certificates:
+        assert truth <= float(cert.bound)
+        assert not cert.holds
+
+
+@pytest.mark.parametrize("exponent", [-990, -600, 600, 990])
+def test_units_of_data_and_weights_change_no_bound(exponent):
+    data, noisy, W, Y = layer(1e-12, trials=1, sigma=lambda A: A + 1e-9 * A.abs())
+    S, Z, unit = data.clean, noisy.noise, 2.0**exponent
+    for form in ("links", "two-links"):
+        one = sl.bounds.theorem_3_1(S, Z, W, Y, 4, 0.1, form)
+        loud = sl.bounds.theorem_3_1(unit * S, unit * Z, W, unit * Y, 4, 0.1, form)
+        both = sl.bounds.theorem_3_1(unit * S, unit * Z, W / unit, Y, 4, 0.1, form)
+        for other in (loud, both):
+            torch.testing.assert_close(other.bound, one.bound, rtol=1e-4, atol=0)
+            assert other.verdict == one.verdict == ["certifies"]
+    one, other = (sl.wedin_bound(c * S, c * noisy.X, 4) for c in (1.0, unit))
+    torch.testing.assert_close(other.bound, one.bound, rtol=1e-4, atol=0)
+    assert other.verdict == one.verdict
+
+
+def test_precisions_may_differ_and_the_coarser_one_counts():
+    data, noisy, W, Y = layer(1e-12, trials=1, sigma=lambda A: A)
+    S, Z = data.clean, noisy.noise
+    mixed = sl.bounds.theorem_3_1(S.float(), Z, W, Y, 4, 0.1, "two-links")
+    pure = sl.bounds.theorem_3_1(S, Z, W, Y, 4, 0.1, "two-links")
+    assert float(mixed.bound) > 100 * float(pure.bound)
+    assert torch.isfinite(mixed.bound).all()
+    assert torch.isfinite(sl.wedin_bound(S.float(), noisy.X, 4, "one-sided").bound).all()

@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 
 import subspace_lib as sl
 from subspace_lib.clustering import cluster_trees
-from subspace_lib.entrywise import _certified_points, _entries, certified_share
+from subspace_lib.entrywise import _certified_points, _entries, _rows, certified_share
 from subspace_lib.reference import compare, compare_checked
 
 F64 = torch.float64
@@ -299,3 +299,65 @@ def test_bad_input():
         sl.certify_clusters(Y, R, data.labels[:5])
     with pytest.raises(TypeError, match="floating-point"):
         sl.entrywise.entrywise_bound(torch.ones(3, 4, dtype=torch.int64), R)
+
+
+@pytest.mark.parametrize("a", [1e-4, 0.1, 0.3, 0.49])
+def test_the_divisor_of_the_rows_is_needed(a):
+    """s = 1, t² = 1 − a, 45 degrees: the row of F is 1, and g without the divisor stays below."""
+    R, Y = np.array([[1.0, 0.0]]), np.array([[1.0, a], [0.0, math.sqrt(1 - a * a)]])
+    rows = _rows(compare_checked(torch.as_tensor(Y), torch.as_tensor(R)))
+    x, rho = 1 - a, math.sqrt(0.5)
+    g = a + math.sqrt((1 - a) / 2)
+    assert g < 1
+    assert float(rows.g[1]) == pytest.approx(g, rel=1e-9)
+    assert float(rows.tangent) == pytest.approx(1, rel=1e-9)
+    assert 1 - a <= float(rows.mu[1])  # row of F − F₀ = 1 − a
+    expected = x * rho**2 * g / (1 - x * rho**2) + math.sqrt((1 - a) / 2)
+    assert float(rows.mu[1]) == pytest.approx(expected, rel=1e-9)
+    if a < 0.3:  # without the divisor this would be violated
+        assert x * rho**2 * g + math.sqrt((1 - a) / 2) < 1.1 * expected
+
+
+def test_the_bound_on_the_rows_of_q_is_attained():
+    """‖Q(I − P)e₂‖ = sin 45° against g → sin 45° as a → 0: an infinite or doubled (A) fails."""
+    a = 1e-3
+    R, Y = np.array([[1.0, 0.0]]), np.array([[1.0, a], [0.0, math.sqrt(1 - a * a)]])
+    cert = sl.entrywise.entrywise_bound(Y, R)
+    for form in "AB":
+        assert 0.99 < 0.5 / float(cert.terms[form][1, 1]) <= 1
+
+
+def test_the_orders_of_the_three_remainders():
+    """Halving the noise halves (A), quarters the remainder of (B), takes an eighth of (C)'s."""
+    g = torch.Generator().manual_seed(0)
+    R = torch.linalg.qr(torch.randn(12, 2, generator=g, dtype=F64)).Q.T
+    M, N = torch.randn(4, 2, generator=g, dtype=F64), torch.randn(4, 12, generator=g, dtype=F64)
+    one, half = (sl.entrywise.entrywise_bound(M @ R + size * N, R).terms for size in (2e-3, 1e-3))
+    for name, order in (("A", 1), ("remainder", 2), ("remainder C", 3)):
+        ratio = float(one[name].max() / half[name].max())
+        assert math.log2(ratio) == pytest.approx(order, abs=0.1)
+
+
+def test_the_third_remainder_is_of_the_size_of_the_truth():
+    """Within a factor of 20 at its tightest entry: a hundredfold remainder fails."""
+    Y, R = layer(1, 10, 5, 2, 0.02)
+    terms = sl.entrywise.entrywise_bound(Y, R).terms
+    moved = (sl.row_projector(Y, 2) - terms["centre C"]).abs()
+    assert 0.05 < float((moved / terms["remainder C"]).max()) <= 1
+
+
+def test_the_margin_of_a_reference_with_leaks():
+    """The weakest needed edge is 0.4, the largest entry across 0.2: ε = 0.2."""
+    P = np.array([[0.9, 0.4, 0.1], [0.4, 0.8, 0.2], [0.1, 0.2, 0.7]])
+    y = np.array([0, 0, 1])
+    assert float(sl.entrywise.entrywise_margin(P, y)) == pytest.approx(0.2)
+    assert float(sl.entrywise.entrywise_margin(-P, y)) == pytest.approx(0.2)
+    for size, right in ((0.0999, True), (0.1001, False)):
+        Q = P + size * np.array([[0, -1, 1], [-1, 0, 1], [1, 1, 0]])
+        found = sl.clustering.cluster_by_threshold(Q, 0.3)
+        assert (sl.clustering.accuracy(y, found) == 1) == right
+    leaking = np.array([[0.5, 0.1, 0.3], [0.1, 0.5, 0.3], [0.3, 0.3, 0.5]])
+    assert float(sl.entrywise.entrywise_margin(leaking, y)) == pytest.approx(-0.2)
+    block = sl.row_projector(np.array([[1.0, 2, 0], [0, 0, 1]]), 2)
+    expected = float(sl.connectivity_margin(block, y))
+    assert float(sl.entrywise.entrywise_margin(block, y)) == pytest.approx(expected)

@@ -189,3 +189,94 @@ def test_bad_input():
         label_reference(data.clean, data.labels, 3)
     with pytest.raises(ValueError, match="at least the number of rows"):
         direction_bounds(Y, sl.row_basis(data.clean, 4), 3)
+
+
+def plane(a):
+    """s = 1, t² = 1 − a, ‖F₀‖ = a, and an angle of 45 degrees."""
+    Y = torch.tensor([[1.0, a], [0.0, math.sqrt(1 - a * a)]], dtype=F64)
+    return Y, torch.tensor([[1.0, 0.0]], dtype=F64)
+
+
+@pytest.mark.parametrize("a", [0.01, 0.3, 0.9])
+def test_the_slopes_are_attained_in_the_plane(a):
+    """A doubled or halved slope of either bound fails here."""
+    Y, R = plane(a)
+    for norm in ("spectral", "fro"):
+        assert 0.99 < math.sqrt(0.5) / float(sl.reference_bound(Y, R, norm=norm).bound) <= 1
+    assert 0.99 < math.sqrt(0.5) / float(direction_bounds(Y, R).bound[0]) <= 1
+
+
+def test_two_planes_side_by_side_attain_the_frobenius_bound():
+    """Equal angles: ‖(I − Q)Rᵀ‖_F = √k sin θ."""
+    Y, _ = plane(0.2)
+    Y = torch.block_diag(Y, Y)
+    R = torch.eye(4, dtype=F64)[[0, 2]]
+    bound = float(sl.reference_bound(Y, R, norm="fro").bound)
+    assert 0.99 < 1.0 / bound <= 1
+    turned = torch.block_diag(plane(0.2)[0], torch.tensor([[2.0, 0.0], [0.0, 0.1]], dtype=F64))
+    both = [float(sl.reference_bound(turned, R, norm=norm).bound) for norm in ("spectral", "fro")]
+    assert both[1] < 1.25 * both[0]  # one direction is turned, not √2 of them
+    with pytest.raises(ValueError, match="'spectral', 'fro'"):
+        sl.reference_bound(Y, R, norm="max")
+
+
+def test_fewer_rows_than_directions():
+    """p < k: σ_i = 0 beyond p, and every direction is named."""
+    g = torch.Generator().manual_seed(4)
+    R = torch.linalg.qr(randn(g, 7, 3)).Q.T
+    cert = direction_bounds(randn(g, 2, 3) @ R, R)
+    assert cert.bound.shape == cert.gap.shape == (3,)
+    assert cert.directions.shape == (3, 7)
+    torch.testing.assert_close(cert.directions @ cert.directions.mT, torch.eye(3, dtype=F64))
+    assert (cert.bound[:2] < 1e-6).all()
+    assert math.isinf(float(cert.bound[2]))
+    assert sl.reference_bound(randn(g, 2, 3) @ R, R).verdict == "no gap"
+
+
+@given(st.integers(0, 10**6), st.floats(-5, math.log10(5e-5)), st.floats(-1, 1))
+@settings(max_examples=60)
+def test_the_bounds_are_about_the_reference_that_was_given(seed, size, noise):
+    """|RRᵀ − I| up to 1e-4: ‖(I − Q)Rᵀ‖ and |Q − RᵀR| for this R, not for its orthonormal rows."""
+    g = torch.Generator().manual_seed(seed)
+    R = torch.linalg.qr(randn(g, 6, 2)).Q.T
+    Y = randn(g, 3, 2) @ R + 10**noise * randn(g, 3, 6)
+    R = R + 10**size * randn(g, 2, 2).clamp(-0.9, 0.9) @ R
+    cert, Q = sl.reference_bound(Y, R), sl.row_projector(Y, 2)
+    if math.isfinite(float(cert.bound)):
+        stick_out = R - R @ Q
+        assert float(torch.linalg.matrix_norm(stick_out, 2)) <= float(cert.bound)
+        fro = sl.reference_bound(Y, R, norm="fro").bound
+        assert float(torch.linalg.matrix_norm(stick_out)) <= float(fro)
+        bound = sl.entrywise.entrywise_bound(Y, R).bound
+        assert ((Q - R.mT @ R).abs() <= bound).all()
+    stretched = (1 + 4e-5) * torch.tensor([[1.0, 0.0]], dtype=F64)
+    across = torch.tensor([[1.0, 0.0, 1.0], [1e-9, 1.0, 0.0]], dtype=F64)[:, :2]
+    lost = sl.reference_bound(across.flip(0), stretched).bound
+    assert float(
+        torch.linalg.vector_norm(stretched @ (torch.eye(2) - sl.row_projector(across, 1)))
+    ) <= float(lost)
+
+
+def test_single_precision_is_allowed_for():
+    """Rounding Y to single precision stays inside the bound of the rounded Y."""
+    g = torch.Generator().manual_seed(5)
+    R = torch.linalg.qr(randn(g, 9, 2)).Q.T
+    Y = randn(g, 4, 2) @ R
+    coarse = Y.float()
+    bound = float(sl.reference_bound(coarse, R).bound)
+    assert true_sine(coarse.double(), R, 2) <= bound < 1e-5
+    assert true_sine(Y, R, 2) <= bound
+    exact = float(sl.reference_bound(coarse.double(), R).bound)
+    assert bound > exact + 1e-8  # what single precision may hide
+
+
+def test_the_last_digits_go_upwards():
+    """Angles at which the sine of the tangent, as computed, rounds below the sine."""
+    from subspace_lib.reference import _sine
+
+    slope = torch.logspace(-3, 6, 2000, dtype=F64)
+    found = _sine(slope, torch.zeros_like(slope)).tolist()
+    with mpmath.workdps(40):
+        for s, sine in zip(slope.tolist(), found, strict=True):
+            exact = mpmath.mpf(s) / mpmath.sqrt(1 + mpmath.mpf(s) ** 2)
+            assert exact <= sine <= exact * (1 + 1e-14)
