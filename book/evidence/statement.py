@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from string import ascii_lowercase
 
 import torch
 from torch import Tensor
@@ -85,9 +86,11 @@ class Statement:
             )
 
     @property
-    def place(self) -> tuple[int, int]:
-        """Chapter, and number within it."""
-        return chapters.number(self.topic), int(self.number.rpartition(".")[2])
+    def place(self) -> tuple[int, int, str]:
+        """Chapter, number within it, and the letter that a number has until it is renumbered."""
+        number = self.number.rpartition(".")[2]
+        digits = number.rstrip(ascii_lowercase)
+        return chapters.number(self.topic), int(digits), number[len(digits) :]
 
 
 STATEMENTS: dict[str, Statement] = {}  # by slug; complete once the chapters are gathered

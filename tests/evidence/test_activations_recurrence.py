@@ -10,6 +10,7 @@ import subspace_lib as sl
 from evidence.activations_recurrence import experiment as module
 from evidence.experiment import find, run
 from evidence.results import load_result, save
+from evidence.verdict import CONDITIONAL, FAILS, HOLDS
 
 EXPERIMENT, RECURRENT = find("activations"), find("recurrent")
 TINY = replace(EXPERIMENT.quick, trials=2, steps=4, marks=(0, 2, 4))
@@ -97,18 +98,39 @@ def test_every_claim_is_judged(stored, name):
     assert len(found.measured) > 40
 
 
-@pytest.mark.parametrize(("distance", "verdict"), [(0.3, "holds"), (0.6, "fails")])
-def test_half_a_distance_is_preserved(stored, distance, verdict):
-    changed(stored, "activations", clean_to_post_spectral=distance)
+@pytest.mark.parametrize(
+    ("share", "distance", "verdict"),
+    [(1.0, 1.0, HOLDS), (0.5, 0.3, CONDITIONAL), (0.5, 0.8, FAILS)],
+)
+def test_preserving_is_a_share_and_a_sine_at_equal_ranks_a_condition(
+    stored, share, distance, verdict
+):
+    changed(stored, "activations", share_r1=share, clean_to_post_spectral=distance)
     for name in ("gelu-silu-preserve", "pointwise-class"):
         assert evidence.judge(name, stored).verdict == verdict
 
 
 def test_one_scale_is_a_condition(stored, tiny):
-    near = np.array([0.1 if p["scale"] == 1 else 1.0 for p in tiny.settings])
-    changed(stored, "activations", clean_to_post_spectral=near[:, None, None, None])
+    near = np.array([1.0 if p["scale"] == 1 else 0.5 for p in tiny.settings])
+    changed(stored, "activations", share_r1=near[:, None, None, None], clean_to_post_spectral=1.0)
     for name in ("gelu-silu-preserve", "pointwise-class"):
-        assert evidence.judge(name, stored).verdict == "holds under conditions we name"
+        found = evidence.judge(name, stored)
+        assert found.verdict == CONDITIONAL
+        assert "scale 1" in found.condition
+
+
+def test_networks_that_classify_are_a_condition_too(stored):
+    """All that reconstruct preserve; those that are told the clusters do not."""
+    told = run(find("activations-classify"), replace(find("activations-classify").quick, trials=2))
+    save(told, stored)
+    changed(stored, "activations", share_r1=1.0)
+    changed(stored, "activations-classify", share_r1=0.5, clean_to_post_spectral=1.0)
+    found = evidence.judge("gelu-silu-preserve", stored)
+    assert found.verdict == CONDITIONAL
+    assert "objective reconstruct" in found.condition
+    assert any("k-means" in reading.unit for reading in found.readings)
+    assert told["held_out"].shape == (len(told.settings), 2)
+    assert told["kmeans"].shape == (len(told.settings), 5, 2)
 
 
 @pytest.mark.parametrize(

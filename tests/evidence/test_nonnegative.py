@@ -13,6 +13,7 @@ from evidence.nonnegative import claims as judges
 from evidence.nonnegative import experiment as module
 from evidence.nonnegative import hessian as second
 from evidence.results import load_result, save
+from evidence.verdict import CONDITIONAL, FAILS, HOLDS
 
 EXPERIMENT, HESSIAN = find("nonnegative"), find("nonnegative-hessian")
 SIZES = {"ambient_dim": 40, "n_subspaces": 3, "subspace_dim": 2, "points_per_subspace": 20}
@@ -185,10 +186,13 @@ def test_every_claim_is_judged(stored, name):
     assert len(found.measured) > 40
 
 
-@pytest.mark.parametrize(("distance", "verdict"), [(0.0, "holds"), (0.2, "fails")])
-def test_near_zero_in_the_spectral_norm_is_enough(stored, tiny, distance, verdict):
+@pytest.mark.parametrize(
+    ("distance", "error", "verdict"), [(0.0, 1, HOLDS), (0.2, 1, FAILS), (0.2, 0, CONDITIONAL)]
+)
+def test_near_zero_in_the_spectral_norm_is_enough(stored, tiny, distance, error, verdict):
     far = np.ones_like(tiny["loss"])
-    changed(stored, "nonnegative", clean_to_post_max=far, clean_to_post_spectral=distance * far)
+    norms = {"clean_to_post_max": far, "clean_to_post_spectral": distance * far}
+    changed(stored, "nonnegative", **norms, activation_error=error * far, image_norm=far)
     assert evidence.judge("nonnegative-free", stored).verdict == verdict
 
 
@@ -196,17 +200,30 @@ def test_some_kinds_of_data_are_a_condition(stored, tiny):
     far = np.ones_like(tiny["loss"])
     far[[i for i, p in enumerate(tiny.settings) if p["data"] == "nonnegative"]] = 0
     changed(stored, "nonnegative", clean_to_post_max=0 * far + 1, clean_to_post_spectral=far)
-    verdict = evidence.judge("nonnegative-free", stored).verdict
-    assert verdict == "holds under conditions we name"
+    found = evidence.judge("nonnegative-free", stored)
+    assert found.verdict == CONDITIONAL
+    assert "data nonnegative" in found.condition
+
+
+def test_the_link_and_no_noise_are_readings(stored):
+    link = run(find("nonnegative-link"), replace(find("nonnegative-link").quick, trials=2))
+    save(link, stored)
+    idle = link.at(data="nonnegative", variance=0.5, clip=True, init="nonnegative")
+    assert (idle["negative_share"] == 0).all()
+    assert (idle["pre_to_post_spectral"] < 1e-6).all()  # ReLU is idle …
+    assert (idle["clean_to_post_spectral"] > 0.1).all()  # … and P(WX) is not P(X*)
+    readings = {r.name: r for r in evidence.judge("nonnegative-free", stored).readings}
+    assert readings["X* to Y without noise"].true == 2
+    assert readings["P(WX) to P(Y)"].of == sum(p["init"] != "usual" for p in link.settings)
 
 
 @pytest.mark.parametrize(
     ("gradient", "negatives", "readout", "verdict"),
     [
-        (0, 0, 0, "holds"),
-        (1, 0, 1, "fails"),
-        (0, 2, 1, "fails"),  # an even number: positive determinant, not an optimum
-        (1, 2, 0, "holds under conditions we name"),
+        (0, 0, 0, HOLDS),
+        (1, 0, 1, FAILS),
+        (0, 2, 1, FAILS),
+        (1, 2, 0, CONDITIONAL),
     ],
 )
 def test_an_optimum_is_flat_and_curved_upwards(
@@ -219,20 +236,37 @@ def test_an_optimum_is_flat_and_curved_upwards(
         gradient=gradient * ones,
         negatives=negatives * ones,
         zeros=0 * ones,
+        determinant=0 * ones,
+        encoder_gradient=ones,
         readout_gradient=readout * ones,
         readout_lowest=ones,
     )
     assert evidence.judge("nonnegative-optimum", stored).verdict == verdict
 
 
+def test_the_hessian_by_w_alone_is_a_reading(stored, small):
+    ones = np.ones_like(small["loss"])
+    changed(stored, "nonnegative-hessian", encoder_gradient=0 * ones, encoder_lowest=ones)
+    found = evidence.judge("nonnegative-optimum", stored)
+    assert found.verdict == CONDITIONAL
+    assert "in W alone" in found.condition
+
+
+def test_the_blocks_of_the_hessian(small):
+    i = small.index(data="nonnegative", clip=True, init="nonnegative")
+    assert (small["encoder_lowest"][i, 0] > 0).all()  # every gate open, X of full rank
+    assert (small["encoder_highest"] <= small["highest"] * (1 + 1e-9)).all()  # a principal block
+    assert (small["encoder_gradient"] <= small["gradient"] * (1 + 1e-9)).all()
+
+
 @pytest.mark.parametrize(
     ("steps", "accuracy", "verdict"),
     [
-        (10, 1.0, "holds"),
-        (19, 1.0, "holds under conditions we name"),  # not a tenth fewer, but more accurate
-        (10, 0.5, "holds under conditions we name"),
-        (30, 0.5, "fails"),
-        (np.nan, 0.5, "fails"),
+        (10, 1.0, HOLDS),
+        (19, 1.0, CONDITIONAL),  # not a tenth fewer, but more accurate
+        (10, 0.5, CONDITIONAL),
+        (30, 0.5, FAILS),
+        (np.nan, 0.5, FAILS),
     ],
 )
 def test_faster_and_better(stored, tiny, steps, accuracy, verdict):
@@ -241,6 +275,26 @@ def test_faster_and_better(stored, tiny, steps, accuracy, verdict):
     reached[usual], share[usual] = 20, 0.5
     changed(stored, "nonnegative", reached=reached, spectral_acc=share, spectral_acc_r1=share)
     assert evidence.judge("nonnegative-faster", stored).verdict == verdict
+
+
+def test_the_gentlest_weights_race_too(stored):
+    raced = run(find("nonnegative-race"), replace(find("nonnegative-race").quick, trials=2))
+    reached, share = np.full_like(raced["reached"], 10), np.full_like(raced["loss"], 0.5)
+    usual = [i for i, p in enumerate(raced.settings) if p["init"] == "usual"]
+    reached[usual, 3] = 20  # of LEVELS: 0.6
+    save(replace(raced, arrays=raced.arrays | {"reached": reached, "spectral_acc": share}), stored)
+    readings = {r.name: r for r in evidence.judge("nonnegative-faster", stored).readings}
+    assert readings["weights of mean 1/f, faster to 0.6‖X‖²"].true == 18
+    assert readings["weights of mean 1/f, faster to 0.3‖X‖²"].true == 0
+
+
+def test_weights_of_mean_one_over_the_fan_in():
+    net = sl.FeedForward((12, 5, 12))
+    both = {s: module.start(net, s, trials=3, seed=1) for s in ("usual", "mean", "mean-hidden")}
+    for name, W in both["mean"].items():
+        assert ((W >= 0) & (2 / W.shape[-1] >= W)).all(), name
+    torch.testing.assert_close(both["mean-hidden"]["W1"], both["mean"]["W1"])
+    torch.testing.assert_close(both["mean-hidden"]["W2"], both["usual"]["W2"])
 
 
 def test_each_start_is_compared_with_the_usual_one_of_its_kind(tiny):

@@ -165,13 +165,13 @@ def test_a_statement_belongs_to_the_folder_that_makes_it(monkeypatch):
     assert module.STATEMENTS["one-half"].topic == ""  # of a test
     monkeypatch.setitem(globals(), "__name__", "evidence.depth.statements")
     register("one-third", "Lemma 99.2")
-    assert module.STATEMENTS["one-third"].place == (chapters.number("depth"), 2)
+    assert module.STATEMENTS["one-third"].place == (chapters.number("depth"), 2, "")
 
 
 def test_statements_stand_in_the_order_of_the_book():
     places = [s.place for s in statements()]
     assert places == sorted(set(places))
-    assert {chapter for chapter, _ in places} == set(range(1, len(CHAPTERS) + 1))
+    assert {chapter for chapter, *_ in places} == set(range(1, len(CHAPTERS) + 1))
     for s in statements():
         assert re.fullmatch(r"[a-z]+(-[a-z]+)*", s.slug)
 

@@ -7,6 +7,8 @@ import numpy as np
 from evidence.claim import claim
 from evidence.criteria import limits
 from evidence.nonnegative.experiment import KINDS, STARTS, TARGETS
+from evidence.nonnegative.hessian import ZERO
+from evidence.nonnegative.race import LEVELS
 from evidence.readings import chosen, fewer_errors, mostly
 from evidence.results import Result
 from evidence.verdict import Reading, aside
@@ -27,7 +29,34 @@ def positive(run: Result) -> list[int]:
     return [i for i, p in enumerate(run.settings) if p["init"] != STARTS[0]]
 
 
-def free(run: Result) -> list[Reading]:
+RACED = (0.8, 0.6, 0.4, 0.3)  # of LEVELS, those that the row names
+
+
+def without_noise(link: Result | None) -> list[Reading]:
+    """From P(WX) to P(Y) with all noise that was tried, then from P(X*) to P(Y) without any."""
+    if link is None:
+        return []
+    own = [i for i, p in enumerate(link.settings) if p["init"] != STARTS[0]]
+    clean = [i for i in own if link.settings[i]["variance"] == 0]
+    readings = []
+    for name, pair, among in (
+        ("P(WX) to P(Y)", "pre", own),
+        ("X* to Y without noise", "clean", clean),
+    ):
+        far = link[f"{pair}_to_post_spectral"][among]
+        readings.append(
+            Reading(
+                name,
+                mostly(far <= limits.near),
+                chosen(link, among),
+                number=float(np.median(far, 1).min()),
+                unit="the least median distance, spectral norm",
+            )
+        )
+    return readings
+
+
+def free(run: Result, nonnegative_link: Result | None = None) -> list[Reading]:
     """From X* to Y at the noise of the claim, at less, then the link from WX to Y alone."""
     found, kinds = near_zero(run, 0), positive(run)
     loud = [i for i in kinds if run.settings[i]["variance"] == 0.5]
@@ -53,7 +82,7 @@ def free(run: Result) -> list[Reading]:
         i = run.index(data=kind, init=STARTS[1], optimizer="adam")
         share = np.median(run["negative_share"][i, 0])
         beside.append(aside(f"{kind} data", share, "of the pre-activations negative"))
-    return [*readings, link, *beside]
+    return [*readings, link, *without_noise(nonnegative_link), *beside]
 
 
 def is_optimum(run: Result, i: int, stage: int) -> np.ndarray:
@@ -73,6 +102,10 @@ def optimum(run: Result) -> list[Reading]:
     level = run["readout_gradient"][own] < limits.flat
     least = float(run["gradient"][own, 0].min())
     unit = "the least ‖g‖‖θ‖/L"
+    usual = [i for i in range(len(run.settings)) if i not in own]
+    clipped = [i for i in usual if run.settings[i]["clip"]]
+    definite = run["encoder_lowest"][:, 0] > ZERO * run["encoder_highest"][:, 0]
+    still = run["encoder_gradient"][own, 0]
     return [
         Reading("Hessian positive definite", mostly(whole), cases, number=least, unit=unit),
         Reading("determinant positive", mostly(flat & signs), cases, number=least, unit=unit),
@@ -83,6 +116,16 @@ def optimum(run: Result) -> list[Reading]:
             number=float(run["readout_gradient"][own, 0].min()),
             unit="the least ‖g‖‖D‖/L",
         ),
+        Reading(
+            "in W alone",
+            mostly((still < limits.flat) & definite[own]),
+            cases,
+            number=float(still.min()),
+            unit="the least ‖g_W‖‖θ‖/L",
+        ),
+        aside("Hessian in W alone", definite[own].mean(), "of the starts have a definite one"),
+        aside("… usual starts", definite[usual].mean(), "have one"),
+        aside("… usual starts on X ≥ 0", definite[clipped].mean(), "have one"),
         aside("determinant alone", signs.mean(), "of the starts have a positive one"),
         aside("negative eigenvalues, at least", run["negatives"][own, 0].min()),
         aside(
@@ -114,8 +157,29 @@ def accuracy(run: Result, i: int) -> float:
     return float(accuracies(run)[i].mean())
 
 
-def faster(run: Result) -> list[Reading]:
-    """Both halves of the claim, at each loss that is raced for; then the halves alone."""
+def raced(run: Result | None) -> tuple[list[Reading], list[Reading], list[Reading]]:
+    """Weights of mean one over the fan-in against the usual ones: both halves of the claim at each
+    loss, more accurate, faster to each loss.
+    """
+    if run is None:
+        return [], [], []
+    usual, mine = (list(found) for found in zip(*pairs(run), strict=True))
+    cases, ends = chosen(run, mine), accuracies(run).mean(1)
+    better = fewer_errors(ends[mine], ends[usual])
+    both, quick = [], []
+    for level in RACED:
+        steps = np.median(np.nan_to_num(run["reached"][:, LEVELS.index(level)], nan=np.inf), 1)
+        sooner = steps[mine] < (1 - limits.change) * steps[usual]
+        both.append(Reading(f"weights of mean 1/f, both, {level:g}‖X‖²", sooner & better, cases))
+        quick.append(Reading(f"weights of mean 1/f, faster to {level:g}‖X‖²", sooner, cases))
+    return both, [Reading("weights of mean 1/f, more accurate", better, cases)], quick
+
+
+def faster(run: Result, nonnegative_race: Result | None = None) -> list[Reading]:
+    """Both halves of the claim, at each loss that is raced for; then the halves alone. Chapter 18's
+    gentlest weights come after the paper's and its relatives.
+    """
+    both, more, sooner = raced(nonnegative_race)
     compared = pairs(run)
     usual, mine = (list(found) for found in zip(*compared, strict=True))
     cases = chosen(run, mine)
@@ -131,7 +195,9 @@ def faster(run: Result) -> list[Reading]:
             Reading(f"both, loss {target:g}‖X‖²", q & better, cases, number=number, unit=unit)
             for target, q in zip(TARGETS, quick, strict=True)
         ),
+        *both,
         Reading("more accurate", better, cases, number=number, unit=unit),
+        *more,
         *(
             Reading(
                 f"faster to {target:g}‖X‖²",
@@ -142,6 +208,7 @@ def faster(run: Result) -> list[Reading]:
             )
             for k, (target, q) in enumerate(zip(TARGETS, quick, strict=True))
         ),
+        *sooner,
         Reading("less accurate", worse, cases, counts=False),
         aside("the median network has dead units", dead.sum(), "settings"),
     ]
@@ -152,6 +219,7 @@ claim(
     "Non-negative W preserves the structure from the start: distance ≈ 0 at s² = 0.5.",
     free,
     "nonnegative",
+    optional=("nonnegative-link",),
 )
 claim(
     "nonnegative-optimum",
@@ -164,4 +232,5 @@ claim(
     "The non-negative start converges faster and clusters more accurately than the usual one.",
     faster,
     "nonnegative",
+    optional=("nonnegative-race",),
 )

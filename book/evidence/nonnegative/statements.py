@@ -279,6 +279,46 @@ statement(
 )
 
 
+def _encoder(point: Point, whole: bool = False, loss: Loss = _loss) -> tuple[Tensor, Tensor]:
+    """Hessian by W against 2(DᵀD)_{ik} Σ_j G_ij G_kj x_j x_jᵀ; 1 where it is not semidefinite, where
+    it is definite although a unit is open at points that do not span, or where all gates are open
+    and definite is not the same as rank D = h and rank X = m. whole: the Hessian by (W, D).
+    """
+    W, D, X = point
+    h, m = W.shape
+    _, H = _derivatives(point, loss)
+    part = H if whole else H[: h * m, : h * m]
+    G = (W @ X > 0).to(X)
+    blocks = 2 * torch.einsum("ij,kj,aj,bj->ikab", G, G, X, X) * (D.mT @ D)[..., None, None]
+    expected = blocks.permute(0, 2, 1, 3).reshape(h * m, h * m)
+    values = torch.linalg.eigvalsh(part)
+    definite = bool(values[0] > 1e-12 * values[-1]) and bool(values[-1] > 0)
+    spans = all(int(make.count_rank(X * g)) == m for g in G)
+    full = int(make.count_rank(D)) == h and int(make.count_rank(X)) == m
+    wrong = bool(values[0] < -ROUNDING * values.abs().max()) or (definite and not spans)
+    wrong |= bool(G.all()) and definite != full
+    off = 0 * W[0, 0] if whole else (part - expected).norm() / (1 + H.norm())
+    return torch.tensor(1.0) if wrong else off, torch.tensor(ROUNDING)
+
+
+def _encoders(seed: int, count: int) -> list[tuple[Tensor, Tensor]]:
+    """All gates open in every third shape."""
+    return [_encoder(p) for p in _points(seed, count, positive=seed % 3 == 0)]
+
+
+statement(
+    "encoder-alone",
+    "Proposition 12.6a",
+    "D fixed: the Hessian by W is semidefinite at every W; with all gates open 2 DᵀD ⊗ XXᵀ",
+    lambda seed, count: _stack(_encoders(seed, count)),
+    {
+        "D is fixed": lambda: _stack([_encoder(p, whole=True) for p in _points(5, 5)]),
+        "piecewise linear": lambda: _stack([_encoder(p, loss=_tanh_loss) for p in _points(5, 5)]),
+    },
+    form="identity",
+)
+
+
 def _dead(point: Point, alive: bool = False) -> tuple[Tensor, Tensor]:
     W, D, X = point
     W, X = (1 if alive else -1) * W.abs() - (0 if alive else 0.1), X.abs() + 0.1
