@@ -348,3 +348,14 @@ def test_precisions_may_differ_and_the_coarser_one_counts():
     assert float(mixed.bound) > 100 * float(pure.bound)
     assert torch.isfinite(mixed.bound).all()
     assert torch.isfinite(sl.wedin_bound(S.float(), noisy.X, 4, "one-sided").bound).all()
+
+
+def test_what_leaves_the_range_of_doubles_is_a_verdict():
+    """W X* would be 2^1800: no number, and no exception either."""
+    data, noisy, W, Y = layer(1e-12, trials=1, sigma=lambda A: A)
+    unit = 2.0**900
+    for form in ("printed", "links", "two-links"):
+        given = (unit * data.clean, unit * noisy.noise, unit * W, Y, 4, 0.1)
+        cert = sl.bounds.theorem_3_1(*given, form)
+        assert cert.verdict != ["certifies"]
+        assert float(sl.projection_distance(data.clean, Y, 4, "spectral")) <= float(cert.bound)

@@ -257,6 +257,17 @@ def test_the_bounds_are_about_the_reference_that_was_given(seed, size, noise):
     ) <= float(lost)
 
 
+def test_each_entrywise_bound_is_about_the_reference_that_was_given():
+    """A clean layer: Q is the exact projector, RᵀR differs from it by what R is stretched."""
+    g = torch.Generator().manual_seed(6)
+    R = torch.linalg.qr(randn(g, 6, 2)).Q.T
+    terms = sl.entrywise.entrywise_bound(randn(g, 3, 2) @ R, (1 + 2e-5) * R).terms
+    off = (1 + 2e-5) ** 2 * R.T @ R - R.T @ R
+    for form in "ABC":
+        assert (off.abs() <= terms[form]).all()
+        assert float(terms[form].max()) < 1e-4
+
+
 def test_single_precision_is_allowed_for():
     """Rounding Y to single precision stays inside the bound of the rounded Y."""
     g = torch.Generator().manual_seed(5)

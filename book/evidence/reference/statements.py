@@ -101,16 +101,33 @@ statement(
 )
 
 
-def _one_step(seed: int, count: int) -> Sides:
-    """The best scale and a random one, on layers that are nearly a multiple of WX."""
+def _quotient_at(A: Tensor, Y: Tensor, r: int, c: Tensor, beyond: Tensor) -> Tensor:
+    """(8.2) for A = WX*, with what A has ``beyond`` the WX*_r that is meant."""
+    error = make.norm(Y - c[:, None, None] * A) + c * beyond
+    gap = c * (singular_value(A, r) - beyond) - singular_value(Y, r + 1)
+    return quotient(error, gap) * NEARLY + 1e-13
+
+
+def _one_step(seed: int, count: int, dust: float = 0.0) -> Sides:
+    """A random scale and the best one, on layers that are nearly a multiple of WX."""
     c = make.chain(seed, count)
+    S = c.S
+    if dust:
+        S = S + dust * make.log_uniform(seed, "dust", -4, 0, count, 1, 1) * make.gaussian(
+            seed, "beyond", *S.shape
+        )
     scale = make.log_uniform(seed, "scale", -1, 1, count)
-    Y = scale[:, None, None] * c.Y
+    Y = scale[:, None, None] * (c.Y + (c.W @ (S - c.S)))
+    best, A = one_step_bound(S, c.W, Y, c.r), c.W @ S
+    keep = best.bound < math.inf
     other = scale * make.uniform(seed, "miss", 0.5, 2, count)
-    bounds = [one_step_bound(c.S, c.W, Y, c.r, given).bound for given in (None, other)]
-    keep = bounds[0] < math.inf
-    truth = make.distance(c.S, Y, c.r)
-    return make.worst(*((truth[keep], bound[keep]) for bound in bounds))
+    beyond = make.norm(c.W) * singular_value(S, c.r + 1)
+    truth = make.distance(S, Y, c.r)[keep]
+    own = [_quotient_at(A, Y, c.r, v, beyond)[keep] for v in (other, best.terms["c"])]
+    # the search may not do worse than the random scale, nor better than its own formula
+    searched = best.bound[keep]
+    honest = torch.where((own[1] <= searched * (1 + 1e-6) + 1e-9), truth, math.inf)
+    return make.worst((truth, own[0]), (truth, own[1]), (honest, searched))
 
 
 def _one_step_extremal() -> Sides:
@@ -119,8 +136,10 @@ def _one_step_extremal() -> Sides:
 
 
 def _one_step_rank() -> Sides:
-    bound = one_step_bound(FULL.S, FULL.W, FULL.Y, 1).bound
-    return make.one(make.distance(FULL.S, FULL.Y, 1), bound)
+    """rank X* = 2, no error at all, and the layer turns the order around."""
+    one = make.vector(1)
+    found = _quotient_at(FULL.W @ FULL.S, FULL.Y, 1, one, 0 * one)
+    return Sides(make.distance(FULL.S, FULL.Y, 1), found)
 
 
 statement(
@@ -129,6 +148,14 @@ statement(
     "‖P(X*) − P(Y)‖ ≤ ‖Y − cWX*‖/(c s_r(WX*) − s_{r+1}(Y)) for every c > 0",
     _one_step,
     {"rank X* = r": _one_step_rank, "the gap, with Y's value in it": _own_gap(BENT, 2)},
+    _one_step_extremal,
+)
+statement(
+    "one-step-any-rank",
+    "Corollary 8.3a",
+    "X* of any rank: d = ‖W‖ s_{r+1}(X*) is added to ‖Y − cWX*‖/c and taken from s_r(WX*)",
+    lambda seed, count: _one_step(seed, count, 0.1),
+    {"what X* has beyond its rank": _one_step_rank},
     _one_step_extremal,
 )
 
@@ -171,48 +198,76 @@ def case(Y: Tensor, R: Tensor, q: int, Q: Tensor | None = None) -> Case:
     return Case(B, Q, E, F0, (eye - Q) @ B, U, sigma, sigma[..., k - 1], singular_value(Y, q + 1))
 
 
-def layers(seed: int, count: int) -> tuple[Tensor, Tensor, int]:
+def layers(seed: int, count: int, gap: bool = True) -> tuple[Tensor, Tensor, int]:
     """Y, R, q with s > t in every instance: from clean to nearly lost, with a strong stranger.
 
-    For q > k one direction outside the reference is made stronger than all of it.
+    For q > k one direction outside the reference is made stronger than all of it. gap: False for
+    the others, in which some direction of the reference is weaker than t.
     """
     n, p, k, more = make.shape(seed, n=(5, 12), p=(4, 7), k=(1, 3), more=(0, 2))
+    k = max(k, 1 if gap else 2)
     q = min(k + more, p)
     R = make.orthonormal(seed, "R", count, n, k).mT
     size = make.log_uniform(seed, "size", -3, 0, count, 1, 1)
-    Y = make.gaussian(seed, "mixing", count, p, k) @ R
-    Y = Y + size * make.gaussian(seed, "E", count, p, n)
+    mixing = make.gaussian(seed, "mixing", count, p, k)
+    if not gap:
+        mixing = mixing * make.matrix([[2.0] + [1e-3] * (k - 1)])
+    Y = mixing @ R + size * make.gaussian(seed, "E", count, p, n)
     if q > k:
         loud = make.gaussian(seed, "u", count, p, 1) @ make.gaussian(seed, "v", count, 1, n)
         Y = Y + 2 * loud
     s, t = singular_value(Y @ R.mT, k), singular_value(Y, q + 1)
-    keep = s > 1.001 * t + 1e-6
+    keep = (s > 1.001 * t + 1e-6) if gap else (s < t)
     return Y[keep], R[keep], q
 
 
-def _parts(c: Case) -> Sides:
-    """(a) in three norms, (b), (c) direction by direction, (d); the identities behind them."""
-    gain = 1 / (1 - c.x)
-    nuclear = [torch.linalg.svdvals(A).sum(-1) for A in (c.H, c.F0)]
-    frobenius = [torch.linalg.matrix_norm(A) for A in (c.H, c.F0)]
+def _partial_sums(A: Tensor) -> Tensor:
+    """Sums of the largest 1, 2, … singular values: Ky Fan's norms, (..., j)."""
+    return torch.linalg.svdvals(A).cumsum(-1)
+
+
+def _directions(c: Case) -> list[tuple[Tensor, Tensor]]:
+    """(c): tan θ_i against its slope where σ_i > t."""
     t, each = c.t[:, None], torch.linalg.vector_norm(c.H, dim=-2)
     open_ = c.sigma > t * 1.0001
     slope = c.sigma * torch.linalg.vector_norm(c.E.mT @ c.U, dim=-2)
     slope = torch.where(open_, slope / (c.sigma**2 - t**2).clamp(min=1e-300), 0.0)
     sines = torch.where(open_, each, torch.zeros_like(each))
-    classic = c.s * make.norm(c.U.mT @ c.E) / (c.s**2 - c.t**2)
-    left = [make.norm(c.H), frobenius[0], nuclear[0], make.tangent(make.norm(c.H)), c.tau]
-    right = [make.norm(c.F0) * gain, frobenius[1] * gain, nuclear[1] * gain, c.tau, classic]
-    pairs = [*zip(left, right, strict=True), *zip(make.tangent(sines).mT, slope.mT, strict=True)]
+    return [*zip(make.tangent(sines).mT, slope.mT, strict=True)]
+
+
+def _parts(c: Case) -> Sides:
+    """(a) in every norm of Ky Fan, hence in all; (b), (c), (d); for q = k what is said of P."""
+    k, gain = c.B.shape[-1], 1 / (1 - c.x)
+    tangents = make.tangent(torch.linalg.svdvals(c.H)).cumsum(-1)
+    pairs = [*zip(tangents.mT, (_partial_sums(c.F0) * gain[:, None]).mT, strict=True)]
+    size = torch.linalg.matrix_norm(c.F0) * gain
+    pairs += [(torch.linalg.matrix_norm(c.H), size / (1 + size**2 / k).sqrt())]
+    pairs += [(c.tau, c.s * make.norm(c.U.mT @ c.E) / (c.s**2 - c.t**2)), *_directions(c)]
+    P = c.B @ c.B.mT
+    if abs(float(c.Q[0].trace()) - k) < 0.5:  # q = k: the same rank, so one distance
+        pairs += [((make.norm(P - c.Q) - make.norm(c.H)).abs(), torch.full_like(c.s, 1e-10))]
     return make.worst(*((a, v * (1 + 1e-7) + 1e-11 * (1 + v**2)) for a, v in pairs))
 
 
 def _theorem(seed: int, count: int) -> Sides:
-    return _parts(case(*layers(seed, count)))
+    """Every fourth batch has directions that are lost: (c) speaks of the others."""
+    if seed % 4 == 3:
+        lost = case(*layers(seed, count, gap=False))
+        pairs = _directions(lost)
+        return make.worst(*((a, v * (1 + 1e-7) + 1e-11 * (1 + v**2)) for a, v in pairs))
+    Y, R, q = layers(seed, count)
+    sides = _parts(case(Y, R, q))
+    if q > R.shape[-2]:
+        return sides
+    # P_k(Y) is unique: s ≤ s_k(Y), and t < s
+    low, high = singular_value(Y @ R.mT, q), singular_value(Y, q) * NEARLY
+    unique = (low <= high) & (singular_value(Y, q + 1) < low)
+    return Sides(torch.where(unique, sides.left, math.inf), sides.right)
 
 
 def _theorem_extremal() -> Sides:
-    """Two columns: equality in (b), with t far from zero."""
+    """Two columns: equality in (a) and (b), with t far from zero."""
     Y, R = make.matrix([[1, 0.3], [0, 0.8]])[None], make.matrix([[1, 0]])[None]
     c = case(Y, R, 1)
     return Sides(make.tangent(make.norm(c.H)), c.tau)
@@ -245,7 +300,7 @@ def _other_space() -> Sides:
 statement(
     "reference",
     "Theorem 8.4",
-    "s > t ⇒ ‖H‖∗ ≤ ‖F₀‖∗/(1 − t²/s²), tan θ ≤ τ, tan θ_i ≤ τ_i, τ ≤ s‖UᵀE‖/(s² − t²)",
+    "s > t ⇒ ‖tan Θ‖∗ ≤ ‖F₀‖∗/(1 − t²/s²); σ_i > t ⇒ tan θ_i ≤ τ_i; τ ≤ s‖UᵀE‖/(s² − t²)",
     _theorem,
     {
         "s > t": _exchanged,
@@ -314,7 +369,7 @@ statement(
 
 
 def _growing_q(seed: int, count: int) -> Sides:
-    """s ≤ s_k(Y), hence s > t forces q ≥ k; τ and the sine do not grow with q."""
+    """s ≤ s_k(Y), hence s > t forces q ≥ k; τ and the sine do not grow with q; ‖P − Q‖ = 1."""
     Y, R, q = layers(seed, count)
     low = case(Y, R, q)
     pairs = [(low.s, singular_value(Y, R.shape[-2]) * NEARLY)]
@@ -322,6 +377,8 @@ def _growing_q(seed: int, count: int) -> Sides:
         high = case(Y, R, more)
         pairs.append((high.tau, low.tau * NEARLY + 1e-12))
         pairs.append((make.norm(high.H), make.norm(low.H) * NEARLY + 1e-12))
+        apart = make.norm(high.B @ high.B.mT - high.Q)
+        pairs.append(((apart - 1).abs(), torch.full_like(apart, 1e-9)))  # ranks differ
         low = high
     return make.worst(*pairs)
 
@@ -456,9 +513,9 @@ def _invariance_sides(Y: Tensor, R: Tensor, q: int, G: Tensor, scale: Tensor) ->
     tau = (one.tau - other.tau).abs() / (1 + one.tau) ** 2
     size = scale[:, 0, 0].abs()
     value = (other.s - size * one.s).abs() / (size * one.s)
-    return make.rounding(
-        torch.stack([tau, value, (make.norm(one.H) - make.norm(other.H)).abs()]).amax(0), 1e-7
-    )
+    angles = (torch.linalg.svdvals(one.H) - torch.linalg.svdvals(other.H)).abs().amax(-1)
+    same = make.norm(one.Q - other.Q)
+    return make.rounding(torch.stack([tau, value, angles, same]).amax(0), 1e-7)
 
 
 def _invariance(seed: int, count: int) -> Sides:
@@ -468,6 +525,7 @@ def _invariance(seed: int, count: int) -> Sides:
     p, gap = Y.shape[-2], singular_value(Y, q) - singular_value(Y, q + 1)
     G = make.orthonormal(seed, "G", len(Y), p + 2, p)
     scale = make.log_uniform(seed, "c", -2, 2, len(Y), 1, 1)
+    scale = scale * make.gaussian(seed, "sign", len(Y), 1, 1).sign()
     keep = gap > 1e-3 * singular_value(Y, 1)  # where Q is unique, so that it can be compared
     return _invariance_sides(Y[keep], R[keep], q, G[keep], scale[keep])
 
@@ -481,7 +539,7 @@ def _not_orthonormal() -> Sides:
 statement(
     "orthogonal-layer",
     "Proposition 8.10",
-    "GᵀG = I, c ≠ 0 ⇒ cGY has the τ and the angles of Y",
+    "GᵀG = I, c ≠ 0 ⇒ cGY has the τ, the angles and the Q of Y",
     _invariance,
     {"GᵀG = I": _not_orthonormal},
     form="identity",
