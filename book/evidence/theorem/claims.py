@@ -26,7 +26,7 @@ def frequency(run: Result) -> list[Reading]:
         for j, margin in enumerate(MARGINS):
             share = printed[levels][..., j].mean(1)
             often = share >= limits.often
-            noise = np.array([run.settings[i]["log10_variance"] for i in levels])
+            noise = np.array([float(run.settings[i]["log10_variance"]) for i in levels])
             readings.append(
                 Reading(
                     f"{name}, {margin}",
