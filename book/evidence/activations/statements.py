@@ -218,18 +218,22 @@ statement(
 )
 
 
-def _rest(M: Tensor, variance: Tensor | None = None) -> Sides:
-    """Σ_{j≥2} s_j² against p n v, p n μ² against s_1², and the share μ²/(μ² + v); the worst."""
+def _spent(M: Tensor, variance: Tensor | None = None) -> tuple[Sides, Sides, Sides]:
+    """Σ_{j≥2} s_j² against p n v, p n μ² against s_1², and μ²/(μ² + v) against its share."""
     s, number = torch.linalg.svdvals(M), M.shape[-2] * M.shape[-1]
     mean = M.mean((-2, -1))
     v = (M - mean[:, None, None]).square().mean((-2, -1)) if variance is None else variance
     share = s[..., 0] ** 2 / s.square().sum(-1)
     slack = 1e-12 * s[..., 0] ** 2
-    return make.worst(
-        (s[..., 1:].square().sum(-1), number * v * NEARLY + slack),
-        (number * mean**2, s[..., 0] ** 2 * NEARLY),
-        (mean**2 / (mean**2 + v), share * NEARLY),
+    return (
+        Sides(s[..., 1:].square().sum(-1), number * v * NEARLY + slack),
+        Sides(number * mean**2, s[..., 0] ** 2 * NEARLY),
+        Sides(mean**2 / (mean**2 + v), share * NEARLY),
     )
+
+
+def _rest(M: Tensor, variance: Tensor | None = None) -> Sides:
+    return make.worst(*((s.left, s.right) for s in _spent(M, variance)))
 
 
 def _one_direction(seed: int, count: int) -> Sides:
@@ -243,13 +247,10 @@ def _one_direction(seed: int, count: int) -> Sides:
 def _equal_rows_and_columns() -> Sides:
     """All row and column sums equal: (1, …, 1) is a singular pair, and nothing is lost.
 
-    3 I + 1: values 6, 3, 3, mean 2, p n v = 18: the looser of the two inequalities counts.
+    3 I + 1 has the values 6, 3, 3 and the mean 2; the loosest of the three inequalities counts.
     """
-    M = (torch.ones(3, 3, dtype=torch.float64) + 3 * make.eye(3))[None]
-    s, mean = torch.linalg.svdvals(M)[0], M.mean()
-    v = (M - mean).square().mean()
-    found = s[1:].square().sum() / (9 * v), 9 * mean**2 / s[0] ** 2
-    return make.join(_rest(M), make.one(min(found), 1 + 1e-9))
+    found = _spent((torch.ones(3, 3, dtype=torch.float64) + 3 * make.eye(3))[None])
+    return make.one(min(s.tightest for s in found), 1.0)
 
 
 def _around_another_number() -> Sides:

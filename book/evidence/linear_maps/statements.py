@@ -225,7 +225,17 @@ def _linear_link(seed: int, count: int) -> Sides:
     (p,) = make.shape(seed, p=(0, 6))
     W = make.gaussian(seed, "W", count, r + p, m) * make.log_uniform(seed, "W size", -2, 2)
     Z = make.gaussian(seed, "Z", count, m, n)
+    if seed % 4 == 0:  # equal turns of r directions: the Frobenius form with equality
+        clean, Z = (make.block_diagonal([M] * r).expand(count, -1, -1) for M in _turn(seed))
+        W = make.orthonormal(seed, "W", count, 2 * r + p, 2 * r)
+        return _linear(clean, W, Z, r)
     return _linear(clean, W, Z * make.log_uniform(seed, "size", -4, 0, count, 1, 1), r)
+
+
+def _turn(seed: int) -> tuple[Tensor, Tensor]:
+    """diag(1, 0) and the noise that turns it as far as Wedin allows."""
+    A, B = make.turned(float(make.uniform(seed, "θ", 0.01, 1.2, 1)))
+    return A, B - A
 
 
 def _turned_through_a_layer() -> Sides:

@@ -66,6 +66,14 @@ AMPLIFIED = linear(E1, FAINT, LOUD)
 FOLDED = Chain(FLIP[None], 0 * FLIP[None], make.eye(1), ABSOLUTE[None], 1)
 FULL = linear(make.matrix([[1, 0], [0, 0.9]]), 0 * EYE, make.matrix([[0.5, 0], [0, 1]]))  # rank 2
 
+
+def turned_twice(theta: float = 1e-3) -> Chain:
+    """Noise turns the row by θ, the layer by θ once more, each as far as Wedin allows."""
+    A, X = make.turned(theta)
+    Y = make.matrix([[math.cos(2 * theta), math.sin(2 * theta)], [0, 0]])
+    return Chain(A[None], (X - A)[None], EYE, Y[None], 1)
+
+
 statement(
     "three-links",
     "Theorem 7.1",
@@ -75,6 +83,7 @@ statement(
         "the second link": _limit(AMPLIFIED, (0, 2)),
         "the third link": _limit(FOLDED, (0, 1)),
         "rank X* = r": _limit(FULL, (0, 1, 2)),
+        "a constant of 16 r at least": _limit(turned_twice(), (0, 1, 2), 15**0.5, 1e-12),
     },
     loose="the first link is walked twice and the norm taken through Frobenius: √(8r) is lost",
 )
@@ -185,31 +194,89 @@ statement(
 )
 
 
-def _scales(seed: int, count: int, sigma: Callable[[Tensor], Tensor] = torch.relu) -> Sides:
-    """cW in place of W: what scales, what stays, and where the printed form can hold."""
+def homogeneous(seed: int) -> Callable[[Tensor], Tensor]:
+    """σ(a) = αa for a > 0 and βa for a < 0: ReLU, leaky ReLU, |a| and all the others."""
+    up, down = make.uniform(seed, "slopes", -1, 2, 2).tolist()
+    slopes = ((1.0, 0.0), (1.0, 0.1), (1.0, -1.0), (1.0, 1.0), (up, down))
+    (kind,) = make.shape(seed, slopes=(0, len(slopes) - 1))
+    alpha, beta = slopes[kind]
+    return lambda a: alpha * a.clamp(min=0) + beta * a.clamp(max=0)
+
+
+def printed_holds(gaps: Tensor, errors: Tensor, kappa: Tensor) -> Tensor:
+    return gaps.amin(0) > kappa * errors.amax(0)
+
+
+def window(gaps: Tensor, errors: Tensor, kappa: Tensor) -> tuple[Tensor, Tensor]:
+    """The ends of (7.4), from gaps and errors at c = 1."""
+    return kappa * errors[0] / gaps[1], gaps[0] / (kappa * errors[1])
+
+
+def _scales(seed: int, count: int, sigma: Callable[[Tensor], Tensor] | None = None) -> Sides:
+    """cW in place of W: what scales, what stays, and that the printed form needs the window."""
     S, Z, W, _, r = make.chain(seed, count)
+    sigma = homogeneous(seed) if sigma is None else sigma
     c = make.log_uniform(seed, "c", -3, 3, count)
-    both = W, c[:, None, None] * W
-    before, after = (links(Chain(S, Z, V, sigma(V @ (S + Z)), r)) for V in both)
+    chains = [Chain(S, Z, V, sigma(V @ (S + Z)), r) for V in (W, c[:, None, None] * W)]
+    before, after = (links(chain) for chain in chains)
     deviation = torch.zeros(count, dtype=torch.float64)
     for old, new in zip(before, after, strict=True):
         expected = torch.stack([old[0], c * old[1], c * old[2]])
         scale = old.abs().amax(0) * torch.maximum(c, torch.ones_like(c))
         deviation = torch.maximum(deviation, ((new - expected).abs() / scale).amax(0))
-    factor = (128 * r) ** 0.5 / make.log_uniform(seed, "margin", -3, 5, count)
-    printed = after[0].amin(0) > factor * after[1].amax(0)
-    gaps, errors = before
-    room = torch.stack([c * gaps[1], gaps[0]]) * NEARLY
-    inside = (factor * torch.stack([errors[0], c * errors[1]]) < room).all(0)
-    return make.rounding(torch.maximum(deviation, (printed & ~inside).double()))
+    kappa = (128 * r) ** 0.5 / make.log_uniform(seed, "margin", -3, 5, count)
+    low, high = window(*before, kappa)
+    inside = (before[0][1] > 0) & (low < c * NEARLY) & (c < high * NEARLY)
+    wrong = printed_holds(*after, kappa) & ~inside
+    moved = _moved(*(chain.Y for chain in chains), r)
+    return make.rounding(torch.stack([deviation, wrong.double(), moved]).amax(0), 1e-9)
+
+
+def _moved(Y: Tensor, scaled: Tensor, r: int) -> Tensor:
+    """‖P_r(Y) − P_r(cY)‖ where a gap makes it well defined, and 0 elsewhere."""
+    s = torch.linalg.svdvals(Y)
+    s = torch.nn.functional.pad(s, (0, 1))
+    clear = s[:, r - 1] - s[:, r] > 1e-4 * s[:, 0]
+    distance = torch.zeros(len(Y), dtype=torch.float64)
+    if clear.any():
+        distance[clear] = projection_distance(Y[clear], scaled[clear], r, "spectral")
+    return distance
+
+
+def _ends(seed: int, count: int) -> Sides:
+    """Z = tX* without activation: there the printed form holds exactly in the window.
+
+    The scales are just inside and just outside its two ends, where it is not empty and each
+    link holds by itself.
+    """
+    S, _, W, _, r = make.chain(seed, count)
+    t = make.log_uniform(seed, "t", -6, -1, count)
+    Z = t[:, None, None] * S
+    kappa = (128 * r) ** 0.5 / make.log_uniform(seed, "margin", -1, 3, count)
+    gaps, errors = links(Chain(S, Z, W, W @ (S + Z), r))
+    low, high = window(gaps, errors, kappa)
+    own = (gaps[:2] > 1.1 * kappa * errors[:2]).all(0)
+    open_ = own & (low * 1.1 < high)
+    S, Z, W, kappa, low, high = (v[open_] for v in (S, Z, W, kappa, low, high))
+    wrong = torch.zeros(len(S), dtype=torch.bool)
+    at = (low * (1 - 1e-6), low * (1 + 1e-6), high * (1 - 1e-6), high * (1 + 1e-6))
+    for c, expected in zip(at, (False, True, True, False), strict=True):
+        V = c[:, None, None] * W
+        printed = printed_holds(*links(Chain(S, Z, V, V @ (S + Z), r)), kappa)
+        wrong |= printed != expected
+    return make.flags(wrong)
+
+
+def _any_scale(seed: int, count: int) -> Sides:
+    return _ends(seed, count) if seed % 3 == 0 else _scales(seed, count)
 
 
 statement(
     "scale-of-weights",
     "Proposition 7.4",
     "cW: δ₂, δ₃, ‖WZ‖, ‖Y − WX‖ scale with c; printed ⇒ κ‖Z‖/δ₂ < c < δ₁/(κ‖WZ‖)",
-    _scales,
-    {"σ positively homogeneous": lambda: _scales(0, 20, torch.tanh)},
+    _any_scale,
+    {"σ positively homogeneous": lambda: _scales(1, 20, torch.tanh)},
     form="identity",
 )
 
@@ -289,7 +356,7 @@ statement(
 
 
 def _depth(seed: int, count: int) -> Sides:
-    """Up to three layers: the sum (7.5) in the spectral norm, which contains the equal shares."""
+    """Up to three layers, where all gaps are positive: (7.5), and the least ε of (7.6)."""
     S, Z, W, Y, r = make.chain(seed, count)
     (L,) = make.shape(seed, depth=(1, 3))
     layers = [(W, Y)]
@@ -297,19 +364,68 @@ def _depth(seed: int, count: int) -> Sides:
         V = make.gaussian(seed, f"W{level}", count, W.shape[-2], W.shape[-2])
         A = V @ layers[-1][1]
         layers.append((V, A + 1e-3 * A.abs()))
+    return _both_forms(S, Z, layers, r)
+
+
+def _both_forms(S: Tensor, Z: Tensor, layers: Layers, r: int, share: float = 4.0) -> Sides:
+    """The spectral distance against the sum, the largest entry against ε/2; the tighter one.
+
+    ε = share · L · max error/gap is the least that (7.6) allows, whose share is 4.
+    """
     gaps, errors = depth_links(S, Z, layers, r)
     keep = (gaps > 0).all(0)
     if not keep.any():
         return make.nothing()
-    total = (errors[:, keep] / gaps[:, keep]).sum(0)
-    return Sides(projection_distance(S[keep], layers[-1][1][keep], r, "spectral"), total)
+    ratio = errors[:, keep] / gaps[:, keep]
+    epsilon = share * len(layers) * ratio.amax(0)
+    ends = S[keep], layers[-1][1][keep], r
+    moved, entry = (projection_distance(*ends, norm) for norm in ("spectral", "max"))
+    return make.worst((moved, ratio.sum(0) * NEARLY + 1e-12), (entry, epsilon / 2 * NEARLY + 1e-12))
 
 
-def turned_twice(theta: float = 1e-3) -> Chain:
-    """Noise turns the row by θ, the layer by θ once more, each as far as Wedin allows."""
-    A, X = make.turned(theta)
-    Y = make.matrix([[math.cos(2 * theta), math.sin(2 * theta)], [0, 0]])
-    return Chain(A[None], (X - A)[None], EYE, Y[None], 1)
+Layers = list[tuple[Tensor, Tensor]]
+
+
+def turned_often(L: int, theta: float = 1e-3, faint: float = 1e-9) -> tuple[Tensor, Tensor, Layers]:
+    """One row, turned by θ at each of 2L links as far as Wedin allows: X*, Z and (W_l, Y_l).
+
+    Row 1 of Y_l is the signal. Row 2 is faint and lies across, so that W_{l+1}, which makes it
+    loud and adds it to row 1, turns the signal: what the truncation Y*_l leaves is the noise.
+    """
+    ray = [make.vector(math.cos(k * theta), math.sin(k * theta)) for k in range(2 * L + 1)]
+    beside = [make.vector(-v[1], v[0]) for v in ray]
+    tan, layers, size = math.tan(theta), [], 1.0
+    for level in range(L):
+        W = make.matrix([[1, size * tan / faint], [0, 0]])
+        size = size / math.cos(theta) ** 2  # B is shorter than A by cos θ in each equality
+        v, across = ray[2 * level + 2], beside[2 * level + 2]
+        layers.append((W, torch.stack([size * v, faint * across])[None]))
+    S, Z = torch.stack([ray[0], 0 * ray[0]]), torch.stack([0 * ray[0], faint * beside[0]])
+    return S[None], Z[None], layers
+
+
+def _depth_extremal() -> Sides:
+    """The loosest over one to four layers, each form by itself."""
+    found = []
+    for L in (1, 2, 3, 4):
+        S, Z, layers = turned_often(L)
+        gaps, errors = depth_links(S, Z, layers, 1)
+        ratio = (errors / gaps)[:, 0]
+        moved, entry = (
+            projection_distance(S, layers[-1][1], 1, norm)[0] for norm in ("spectral", "max")
+        )
+        found += [moved / ratio.sum(), entry / (2 * L * ratio.max())]
+    return make.one(min(found), NEARLY)
+
+
+def _fewer_shares(share: float) -> Callable[[], Sides]:
+    """``share`` · L in place of 4L, with three layers."""
+
+    def instance() -> Sides:
+        S, Z, layers = turned_often(3)
+        return _both_forms(S, Z, layers, 1, share)
+
+    return instance
 
 
 statement(
@@ -322,8 +438,9 @@ statement(
         "the condition on σ": _limit(FOLDED, (1,), 4, 1e-12),
         "rank X* = r": _limit(FULL, (1, 2), 4, 1e-12),
         "4L, not 2L": _limit(turned_twice(), (1, 2), 2, 1e-12),
+        "4L with L = 3, not 4(L − 1)": _fewer_shares(8 / 3),
     },
-    _limit(turned_twice(), (1, 2), 4, 1e-12),
+    _depth_extremal,
 )
 
 
@@ -346,8 +463,14 @@ def _both_ends(ratio: Tensor) -> Sides:
 
 
 def _one_link_only() -> Sides:
-    """A single link with an error: the sum needs 2L times less than the shares."""
-    return _both_ends(make.matrix([[1], [0], [0], [0]]))
+    """All ratios equal: the first is an equality; a single link with an error: the second.
+
+    The looser of the two counts.
+    """
+    equal = _both_ends(torch.ones(4, 1, dtype=torch.float64))
+    single = _both_ends(make.matrix([[1], [0], [0], [0]]))
+    first, second = equal.left[0] / equal.right[0], single.left[1] / single.right[1]
+    return make.one(min(first, second), 1.0)
 
 
 statement(
