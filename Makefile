@@ -1,4 +1,4 @@
-.PHONY: help book style check test bounds lab clean tidy stamp
+.PHONY: help book pdf style check test bounds lab clean tidy stamp
 PYTHON ?= python3
 BIN := .venv/bin
 LOWEST := .venv-bounds/bin
@@ -9,6 +9,7 @@ help:
 	@echo "make check   style, types, laws of imports, fast tests: before each commit (CHAPTER=depth: one chapter's)"
 	@echo "make test    build the book with warnings as errors, then run every check and every test"
 	@echo "make bounds  the library's tests at the lowest versions it promises (not part of make test)"
+	@echo "make pdf     print the built book: one PDF, and one for each page (needs Chromium)"
 	@echo "make lab     open the chapters in JupyterLab"
 	@echo "make tidy    strip outputs from the notebooks"
 	@echo "make stamp   write the repository's address into the chapters (for Colab)"
@@ -27,6 +28,10 @@ book: .venv/ready
 	@echo "Building the pages ..."
 	@$(BIN)/jupyter-book build . --quiet $(BOOK_FLAGS)
 	@echo "The book: $(CURDIR)/_build/html/index.html"
+
+pdf: book
+	@echo "Printing the pages ..."
+	@$(BIN)/python book/_ext/pdf.py
 
 style: .venv/ready
 	@echo "Style, types, laws of imports ..."
