@@ -1,3 +1,3 @@
 """The diagnostic on your own model."""
 
-from evidence.diagnostic import experiment, statements
+from evidence.diagnostic import claims, experiment, statements

@@ -37,32 +37,30 @@ def named(runs: Runs, default: bool = True) -> list[dict[str, Any]]:
     return [{key: setting[key] for key in WHERE} for setting in found]
 
 
-def shares(runs: Runs, rank: int, default: bool = True) -> list[np.ndarray]:
-    """Share of P_r(X) in the leading r + 1 of the last hidden layer: a setting's trials each."""
-    return [run["share1"][i, -1, :, TRAIN, LAST, rank] for run, i in rows(runs, default)]
+def last(runs: Runs, name: str, rank: int, default: bool = True) -> list[np.ndarray]:
+    """A quantity of the last hidden layer at the end, (settings, trials) of each result."""
+    found = [[i for other, i in rows([run], default)] for run in runs]
+    pairs = zip(runs, found, strict=True)
+    return [run[name][:, -1, :, TRAIN, LAST, rank][own] for run, own in pairs if own]
 
 
-def reading(name: str, share: list[np.ndarray], cases: list[dict[str, Any]]) -> Reading:
+def reading(name: str, runs: Runs, rank: int, default: bool = True) -> Reading:
     """Preserved by the book's definition, with the median share over all settings."""
-    middle = float(np.median([np.median(own) for own in share]))
-    found = [bool(kept(own)) for own in share]
-    return Reading(name, found, cases, number=middle, unit="median share")
+    share = last(runs, "share1", rank, default)
+    middle = float(np.median(np.concatenate([np.median(own, 1) for own in share])))
+    found = np.concatenate([kept(own) for own in share])
+    return Reading(name, found, named(runs, default), number=middle, unit="median share")
 
 
 def preserving(*runs: Result) -> list[Reading]:
     """At r = 4K in the default setting, in every setting, and at r = K in every setting."""
     printed = sum(float(run["printed_holds"][i, 0].sum()) for run, i in rows(runs, False))
-    profile = [run["share_r1"][i, -1, :, TRAIN, LAST, 0] for run, i in rows(runs, False)]
-    every, alone = named(runs, False), [bool(kept(own)) for own in profile]
+    alone = sum(int(kept(own).sum()) for own in last(runs, "share_r1", 0, False))
     return [
-        reading("r = 4K, features in [0, 1], bias, Adam", shares(runs, AT_4K), named(runs)),
-        reading("r = 4K, every scaling and optimizer", shares(runs, AT_4K, False), every),
-        reading("r = K, every scaling and optimizer", shares(runs, AT_K, False), every),
-        aside(
-            "r = 1, the mean profile alone",
-            sum(alone),
-            "settings preserve it",
-        ),
+        reading("r = 4K, features in [0, 1], bias, Adam", runs, AT_4K),
+        reading("r = 4K, every scaling and optimizer", runs, AT_4K, False),
+        reading("r = K, every scaling and optimizer", runs, AT_K, False),
+        aside("r = 1, the mean profile alone", alone, "settings preserve it"),
         aside("δ > η", printed, "networks"),
     ]
 

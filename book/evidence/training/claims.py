@@ -15,6 +15,7 @@ from evidence.readings import (
     ends_lower,
     falls,
     kept,
+    lower,
     mostly,
 )
 from evidence.results import Result
@@ -180,25 +181,26 @@ claim(
 
 
 def deviations(run: Result) -> list[Reading]:
-    """Each link's own deviation: ‖P(X) − P(X*)‖, which no W changes, and the two that W changes."""
+    """Each link's own deviation. The first, from P(X*) to P(X), is the same for every W.
+
+    All three; then the two that W changes, with ReLU's error from WX; then from WX + b1ᵀ.
+    """
     number = finished(run)
-    error = run["activation_error"] / run["image_norm"]
-    bent = mostly(error[:, -1] <= (1 - limits.change) * error[:, 0])
-    readings = []
-    for norm, words in NORM_NAMES.items():
-        data, mixed = (ends_lower(run, f"clean_to_{at}_{norm}") for at in ("data", "pre"))
-        both = (mixed & bent)[number]
-        name = f"P(X), P(WX) and ‖Y − WX‖/‖WX‖, {words}"
-        readings += [
-            (name, (both & data[number])),
-            (name.removeprefix("P(X), "), both),
-        ]
     cases = chosen(run, number)
-    return [Reading(name, found, cases) for name, found in sorted(readings, key=_strict)]
-
-
-def _strict(reading: tuple[str, np.ndarray]) -> bool:
-    return not reading[0].startswith("P(X), ")
+    error = run["activation_error"] / run["image_norm"]
+    bent, less = mostly(lower(error)), ends_lower(run, "energy_removed")
+    ways = (
+        ("all three, ReLU's from WX", bent, ("data", "pre")),
+        ("mixing and bending, ReLU's from WX", bent, ("pre",)),
+        ("mixing and bending, ReLU's from WX + b1ᵀ", less, ("pre",)),
+    )
+    readings = []
+    for way, found, links in ways:
+        for norm, words in NORM_NAMES.items():
+            shrunk = [ends_lower(run, f"clean_to_{link}_{norm}") for link in links]
+            together = np.all([found, *shrunk], 0)[number]
+            readings.append(Reading(f"{way}, {words}", together, cases))
+    return readings
 
 
 claim(
