@@ -37,6 +37,7 @@ class Rows:
     kappa: float  # bounds sin θ cos θ, θ the largest angle
     sine: float  # bounds sin θ; 1 or more where nothing follows
     unit: float  # rounding in Q
+    refused: str = ""  # why Y cannot be a matrix of rank k and such noise
 
     @property
     def length(self) -> Tensor:
@@ -70,7 +71,9 @@ def entry_bounds(
     a = torch.linalg.vector_norm(V / safe[:, None], dim=0) + unit / safe[-1]
     alpha, phi = a * safe[-1] / room, beta / room
     kappa = 0.5 if sine**2 >= 0.5 else sine * math.sqrt(1 - sine**2)
-    rows = Rows(alpha, beta, phi, nu * alpha, kappa, sine, unit)
+    over = float(space.value(rank + 1) / nu) if nu > 0 else 0.0  # at most 1, by Weyl's inequality
+    refused = f"s_{rank + 1}(Y) is {over:.3g} times the radius, so rank or radius is too small"
+    rows = Rows(alpha, beta, phi, nu * alpha, kappa, sine, unit, refused if over > 1 else "")
     return _entries(V, rows, proves), rows
 
 

@@ -28,7 +28,7 @@ def null_bounds(
     """P̂ = Tᵀ Ψ̂⁻¹ T and b with |P̂_ij| ≤ b_ij for all pairs with P_ij = 0, with probability
     ≥ 1 − level.
 
-    T: (k, n) in float64, n ≥ 2k. deviation: (a, σ) with a² I ⪯ Σ ⪯ σ² I; a = σ for white noise.
+    T: (k, n) in float64, n > k. deviation: (a, σ) with a² I ⪯ Σ ⪯ σ² I; a = σ for white noise.
     slack: norm of what rounding may have added to T.
     Ψ = ΓΓᵀ is unknown; TTᵀ = Ψ + EEᵀ, and the energy of E (a k×(n − k) Gaussian matrix, whose
     extreme singular values have a fixed law) lies in [μ − ω, μ + ω] in every direction: Ψ̂ =

@@ -18,7 +18,7 @@ from subspace_lib.certify.cuts import uncut
 from subspace_lib.certify.deterministic import Rows, allowance, entry_bounds
 from subspace_lib.certify.entries import Entries, Graph
 from subspace_lib.certify.gaussian import null_bounds
-from subspace_lib.certify.noise import deviation_interval, disagreement
+from subspace_lib.certify.noise import deviation_interval, disagreement, indices
 from subspace_lib.rowspace import balanced, singular_values
 
 UNKNOWN = 0.2  # share of the level that the interval for an unknown deviation takes
@@ -97,11 +97,12 @@ def must_links(
     n_clusters: K, where known; the components are the clusters once they number K.
 
     Refuses, with no links and the reason in ``refused``, where Y cannot be what was said: intervals
-    for σ from different singular values exclude each other or the given noise (raw images do that),
-    or the links leave fewer than n_clusters parts. Needs min(p, n) > 2·rank for a full check.
+    for σ from different singular values exclude each other or the given noise (raw images do that,
+    at most 2 % of honest data), s_{rank+1} exceeds the radius, or parts are fewer than n_clusters.
+    Without rows beyond the rank nothing can be checked.
     Rounding is allowed for in the precision in which Y came; computed in float64 on Y's device.
-    Raises ValueError for noise together with radius, rank outside 1..min(p, n), n < 4·rank without
-    a source (n < 2·rank with one), unknown σ with min(p, n) ≤ 2·rank, and negative sizes.
+    Raises ValueError for noise together with radius, rank outside 1..min(p, n), halves of at most
+    ``rank`` columns, unknown σ where there is no room beside the signal, and negative sizes.
 
     >>> found = sl.must_links(noisy.X, rank=6, n_clusters=3)
     >>> found.reached, sl.clustering.accuracy(noisy.labels, found.components)
@@ -125,7 +126,10 @@ def must_links(
         if noise is not None or source is not None:
             raise ValueError("radius stands alone: noise and source belong to Gaussian noise")
         nu, delta = _radius(radius, A.shape[1], scaled, scale)
-        _bounded(graph, *entry_bounds(scaled, k, nu, delta, eps), K)
+        entries, rows = entry_bounds(scaled, k, nu, delta, eps)
+        refused = rows.refused
+        if not refused:
+            _bounded(graph, entries, rows, K)
         level = 0.0
     else:
         given = _deviation(noise, scale)
@@ -216,14 +220,13 @@ def _assess(
     refused = disagreement(s, slack, shape, k, given, GUARD)
     if given is not None:
         return given, refused, level
-    last = min(shape) - k
-    if last <= k:
+    asked = indices(shape, k)
+    if not asked:
         raise ValueError(
-            f"noise=None needs more than 2·rank = {2 * k} rows and columns to tell the noise from "
-            f"the signal, got shape {shape}; pass noise=σ"
+            f"noise=None needs singular values beyond the rank {k} to tell the noise from the "
+            f"signal, got shape {shape}; pass noise=σ"
         )
-    # of all indices the 2k-th has laws that differ least, in every shape tried
-    found = deviation_interval(s, slack, *shape, k, min(2 * k, last), UNKNOWN * level / 2)
+    found = deviation_interval(s, slack, shape, k, asked[0], UNKNOWN * level / 2)
     return found, refused, (1 - UNKNOWN) * level
 
 
@@ -234,13 +237,13 @@ def _rows(
     p, n = Y.shape
     everyone = torch.arange(n, device=Y.device)
     if source is not None or p == k:
-        if n < 2 * k:
-            raise ValueError(f"Y needs at least 2·rank = {2 * k} columns, got {n}")
+        if n <= k:
+            raise ValueError(f"Y needs more columns than rank = {k}, got {n}")
         yield (Y if p == k else _left(_source(source, Y, k), k).mT @ Y), everyone, 1.0
         return
-    if n < 4 * k:
+    if n // 2 <= k:
         raise ValueError(
-            f"halves of Y need 2·rank = {2 * k} columns each, got {n} in all; pass source="
+            f"halves of Y need more than rank = {k} columns each, got {n} in all; pass source="
         )
     rounds = check.positive_int(splits, "splits")
     for i in range(rounds):

@@ -1,13 +1,12 @@
 """What a matrix of Gaussian noise can and cannot be: exact laws of its singular values.
 
-Y = A + N with rank A ≤ k and N iid N(0, σ²), p×n. Compressed to the orthogonal complements of the
-column and the row space of A, Y is σ times a (p − k)×(n − k) standard Gaussian matrix, and
-compression lowers singular values; Weyl's inequality bounds them from above:
+Y = A + N with rank A ≤ k and N iid N(0, σ²), p×n, p ≤ n. On the n − k directions that A sends to
+zero Y is σG with G standard Gaussian, p×(n − k). Leaving out k dimensions interlaces:
 
-    σ s_i(G of (p − k)×(n − k)) ≤ s_i(Y),  i ≤ min(p, n) − k,
-    s_i(Y) ≤ σ s_{i−k}(G of p×n),  i > k.
+    σ s_i(G) ≤ s_i(Y) ≤ σ s_{i−k}(G)  for every i > k,
 
-Neither law depends on anything unknown, so each index i gives an exact interval for σ.
+and the law of G depends on nothing unknown: each index i gives an exact interval for σ. Noise with
+independent columns N(0, Σ), a² I ⪯ Σ ⪯ b² I, has a s_i(G) ≤ s_i(Y) ≤ b s_{i−k}(G).
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
-DRAWS = 2  # in the tail of each quantile: more sharpen it little
+DRAWS = 4  # per reciprocal tail; the outermost one is taken
 MOST = 20_000  # draws of one law
 NARROW = 1e-9  # relative: quantiles are rounded outwards by more than rounding leaves
 
@@ -46,45 +45,54 @@ def quantiles(p: int, n: int, index: int, tail: float) -> tuple[float, float]:
     """Numbers below and above which s_index of a standard Gaussian p×n matrix falls with
     probability ≤ tail each.
 
-    Order statistics of N draws: the next value is below the j-th smallest with probability at most
-    j/(N + 1), whatever the law. That probability counts the draws as well (they are fixed by p, n
-    and index); no approximation of the law enters. ValueError for a tail below 1/20,000.
+    The outermost of N ≥ 4/tail − 1 draws: whatever the law, the next value lies beyond it with
+    probability 1/(N + 1), so a quarter of the tail covers the draws as well. They are drawn once
+    and for all; of all such draws 2 % would be exceeded more often than ``tail`` thereafter.
+    ValueError for a tail below 1/20,000.
     """
     if tail * MOST < 1:
         raise ValueError(f"level leaves {tail:.1g} for a tail, below 1/{MOST}; take a larger level")
-    draws = min(math.ceil(DRAWS / tail), MOST) - 1
-    values = gaussian_values(p, n, index, draws)
-    j = max(1, math.floor(tail * (draws + 1) * (1 + 1e-12)))
-    return float(values[j - 1]) * (1 - NARROW), float(values[-j]) * (1 + NARROW)
+    values = gaussian_values(p, n, index, min(math.ceil(DRAWS / tail), MOST) - 1)
+    return float(values[0]) * (1 - NARROW), float(values[-1]) * (1 + NARROW)
 
 
 def extremes(p: int, n: int, tail: float) -> tuple[float, float]:
-    """The smallest and the largest singular value stay inside with probability ≥ 1 − 2·tail.
+    """All p singular values of a Gaussian p×n matrix (0 beyond n) stay inside, tail per side.
 
     Exact by draws; for tails too small for them by Gaussian concentration, √n ± (√p + √(2 ln 1/t)).
     Source: Davidson and Szarek (2001), doi:10.1016/S1874-5849(01)80010-3.
     """
     if tail * MOST >= 1:
-        return quantiles(p, n, min(p, n), tail)[0], quantiles(p, n, 1, tail)[1]
-    small, large = math.sqrt(min(p, n)), math.sqrt(max(p, n))
-    reach = math.sqrt(2 * math.log(1 / tail))
-    return max(0.0, large - small - reach), large + small + reach
+        low, high = quantiles(p, n, min(p, n), tail)[0], quantiles(p, n, 1, tail)[1]
+    else:
+        reach = math.sqrt(2 * math.log(1 / tail))
+        low, high = (math.sqrt(n) + sign * (math.sqrt(p) + reach) for sign in (-1, 1))
+    return (max(0.0, low) if p <= n else 0.0), high
+
+
+def indices(shape: tuple[int, int], rank: int) -> list[int]:
+    """Singular values of Y that hold σ: the first beyond the rank, the 2k-th, middle, late ones.
+
+    Chosen by the sizes alone. At about 2k an interval is narrowest, in every shape tried; the last
+    ones of a square matrix are too close to zero to say anything.
+    """
+    first, last = rank + 1, min(min(shape), max(shape) - rank)
+    later = {first + (last - first) * tenths // 10 for tenths in (5, 9)}
+    return [min(2 * rank, last), *sorted({first, *later})] if first <= last else []
 
 
 def deviation_interval(
-    s: np.ndarray, slack: float, p: int, n: int, rank: int, index: int, tail: float
+    s: np.ndarray, slack: float, shape: tuple[int, int], rank: int, index: int, tail: float
 ) -> tuple[float, float]:
-    """[low, high] that misses σ with probability ≤ tail on either side, from s_index of Y (p, n).
+    """[low, high] that misses σ with probability ≤ tail on either side, from s_index of Y.
 
-    s: singular values of Y, slack: rounding in them. high is ∞ where index > min(p, n) − rank.
-    For noise whose columns are independent N(0, Σ), with a² I ⪯ Σ ⪯ b² I in place of σ² I: low ≤ b
-    and a ≤ high, with the same probabilities.
+    s: singular values of Y, slack: rounding in them. Covariance between a² I and b² I instead of
+    σ² I: low ≤ b and a ≤ high, with the same probabilities.
     """
+    small, large = min(shape), max(shape) - rank
     value = float(s[index - 1])
-    low = max(0.0, value - slack) / quantiles(p, n, index - rank, tail)[1]
-    if index > min(p, n) - rank:
-        return low, math.inf
-    least = quantiles(p - rank, n - rank, index, tail)[0]
+    low = max(0.0, value - slack) / quantiles(small, large, index - rank, tail)[1]
+    least = quantiles(small, large, index, tail)[0]
     return low, (value + slack) / least if least > 0 else math.inf
 
 
@@ -96,18 +104,17 @@ def disagreement(
     given: tuple[float, float] | None,
     level: float,
 ) -> str:
-    """Why Y (p, n) cannot be a matrix of this rank plus such noise, "" if nothing speaks against.
+    """Why Y cannot be a matrix of this rank plus such noise, "" if nothing speaks against.
 
-    Intervals for σ from three indices, the first beyond the rank to one close to the last, must
-    agree with the deviation ``given``, else with each other. They do with probability ≥ 1 − level;
-    a spectrum that decays, or a rank too small, tears them apart.
+    Intervals for σ from several ``indices`` must agree with the deviation ``given``, else with each
+    other. They do with probability ≥ 1 − level; a spectrum that decays, or a rank too small, tears
+    them apart.
     """
-    (p, n), room = shape, min(shape) - rank
-    if room < 1:
+    asked = indices(shape, rank)[1:]
+    if not asked:
         return ""
-    indices = sorted({rank + 1 + max(0, room - rank - 1) * tenths // 10 for tenths in (0, 5, 9)})
-    tail = level / (2 * len(indices))
-    found = {i: deviation_interval(s, slack, p, n, rank, i, tail) for i in indices}
+    tail = level / (2 * len(asked))
+    found = {i: deviation_interval(s, slack, shape, rank, i, tail) for i in asked}
     lowest = max(found, key=lambda i: found[i][0])
     highest = min(found, key=lambda i: found[i][1])
     low, high = found[lowest][0], found[highest][1]
