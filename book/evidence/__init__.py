@@ -10,7 +10,7 @@ from evidence.datasets import known_datasets, load_dataset
 from evidence.experiment import experiments, find, run
 from evidence.results import load_result, results_folder
 from evidence.statement import find_statement
-from evidence.table import compare_sizes, ledger, statement_table
+from evidence.table import compare_sizes, ledger, statement_table, threshold_table
 
 __all__ = [
     "compare_sizes",
@@ -26,4 +26,5 @@ __all__ = [
     "results_folder",
     "run",
     "statement_table",
+    "threshold_table",
 ]

@@ -27,6 +27,7 @@ from evidence.claim import (
     claims,
     judge,
 )
+from evidence.criteria import THRESHOLDS
 from evidence.results import HALF, Result
 from evidence.statement import find_statement
 from evidence.verdict import Reading
@@ -137,6 +138,13 @@ class SizeComparison:
             rows.append(_judged(claim.id + HALF, half.verdict, cells))
         caption = "The same judges on smaller networks and data"
         return _table("ledger sizes", columns, rows, caption)
+
+
+def threshold_table() -> HTML:
+    """Every threshold of the judges, with what it means and its reason."""
+    columns = ("a judge says", "tolerance", "why so much")
+    rows = (_row((t.means, f"{t.value:g}", t.reason)) for t in THRESHOLDS.values())
+    return HTML(_table("thresholds", columns, rows, "Every threshold of the judges"))
 
 
 def statement_table(run: Result) -> HTML:
