@@ -232,8 +232,9 @@ def outcome(run, winners):
 
 def test_the_judge_can_go_each_way(tiny, tmp_path):
     for winners, verdict in (
-        (lambda p: p["init"] == "mean", "holds"),
-        (lambda p: p["init"] == "mean" and p["hidden"] == 3, "holds under conditions we name"),
+        (lambda p: p["init"] == "uniform", "holds"),  # as printed
+        (lambda p: p["init"] == "mean", "holds under conditions"),
+        (lambda p: p["init"] == "mean" and p["hidden"] == 3, "holds under conditions"),
         (lambda p: p["init"] in ("usual", "shifted", "centred"), "fails"),
         (lambda p: False, "fails"),
     ):

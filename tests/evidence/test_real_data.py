@@ -230,7 +230,7 @@ def judged(tmp_path, tiny, share=0.5, scores=0.5, hub=True, one=None):
     ("share", "scores", "one", "verdict"),
     [
         (1.0, 1.0, None, "holds"),
-        (1.0, 1.0, True, "holds under conditions we name"),
+        (1.0, 1.0, True, "holds under conditions"),
         (0.98, 0.94, None, "fails"),
     ],
 )
