@@ -209,3 +209,12 @@ def test_links_between_pages_resolve(visit, name):
     local = {link.split("#")[0] for link in links if "127.0.0.1" in link}
     for link in local:
         assert page.request.get(link).ok, link
+
+
+def test_the_search_finds_a_statement_where_it_stands(visit):
+    lemma = next(t for t in number.targets() if t.kind == "Lemma")
+    page = visit(f"search.html?q=Lemma+{lemma.number}")
+    first = page.locator("#search-results li a").first
+    first.wait_for(timeout=20_000)
+    page.wait_for_function("!/Searching/.test(document.querySelector('#search-results').innerText)")
+    assert first.get_attribute("href").split("#")[-1] == lemma.anchor
