@@ -53,9 +53,8 @@ def entry_bounds(
     Y: (p, n) in float64, balanced; P the projector onto row(A), which has rank k exactly where
     s_k(Y) > ν. eps: of the precision in which Y came.
     """
-    space = factor(Y, rank, eps=eps)
-    V, s = space.V, space.s[:rank]
-    unit = allowance(max(Y.shape), eps)
+    space = factor(Y, rank)
+    V, s, unit = space.V, space.s[:rank], allowance(max(Y.shape), eps)
     slack = unit * space.s[0]
     nu = radius + slack
     delta = nu.expand(V.shape[-1]) if columns is None else (columns + slack).clamp(max=nu)

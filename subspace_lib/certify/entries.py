@@ -16,7 +16,6 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 ENTRIES = 1 << 21  # of a tile: 16 MB in float64, whatever n is
-DENSE = 4096  # points up to which links are a dense matrix
 OUTWARD = 1 + 1e-13  # evaluating a bound takes fewer than 200 roundings
 
 
@@ -56,55 +55,39 @@ class Entries:
         return bound.clamp_(max=self.cap).mul_(OUTWARD)
 
     def tiles(self) -> Iterator[tuple[slice, Tensor]]:
-        """Rows of the links, {|S_ij| > bound_ij, i ≠ j}, a tile at a time."""
+        """Rows of {|S_ij| > bound_ij}, a tile at a time."""
         step = max(1, ENTRIES // self.size)
         for start in range(0, self.size if self.proves else 0, step):
             rows = slice(start, min(start + step, self.size))
             found = self.similarity(rows).abs_() > self.bound(rows)
-            found[:, rows].fill_diagonal_(False)
             yield rows, found
 
 
 class Graph:
-    """Links among n points, collected from tiles: dense for few points, sparse for many."""
+    """Pairs of n points, collected tile by tile."""
 
-    def __init__(self, n: int, device: torch.device):
-        self.n, self.device = n, device
-        self.dense = torch.zeros(n, n, dtype=torch.bool, device=device) if n <= DENSE else None
-        self.pairs: list[tuple[np.ndarray, np.ndarray]] = []
+    def __init__(self, n: int):
+        self.n, self.pairs = n, [np.empty((2, 0), np.int32)]
 
     def add(self, entries: Entries, points: Tensor) -> None:
         """Links of ``entries``, whose point a is our point points[a]."""
+        ids = points.int().cpu().numpy()
         for rows, found in entries.tiles():
-            if self.dense is not None:
-                self.dense[points[rows][:, None], points] |= found
-                continue
             i, j = found.triu_(rows.start + 1).nonzero(as_tuple=True)
-            ends = points[rows][i], points[j]
-            self.pairs.append((ends[0].int().cpu().numpy(), ends[1].int().cpu().numpy()))
+            self.pairs.append(np.stack([ids[rows][i.cpu().numpy()], ids[j.cpu().numpy()]]))
 
     def join(self, members: Tensor) -> None:
         """All pairs of these points."""
-        if self.dense is not None:
-            self.dense[members[:, None], members] = True
-            self.dense.fill_diagonal_(False)
-            return
-        i, j = np.triu_indices(len(members), 1)
-        ids = members.int().cpu().numpy()
-        self.pairs.append((ids[i], ids[j]))
+        self.pairs.append(members.int().cpu().numpy()[np.stack(np.triu_indices(len(members), 1))])
 
-    def links(self) -> Tensor | csr_matrix:
+    def links(self) -> csr_matrix:
         """(n, n) boolean and symmetric, False on the diagonal."""
-        if self.dense is not None:
-            return self.dense | self.dense.mT
-        ends = zip(*self.pairs, strict=True) if self.pairs else ([], [])
-        i, j = (np.concatenate([np.empty(0, np.int32), *part]) for part in ends)
-        i, j = np.concatenate([i, j]), np.concatenate([j, i])
-        return coo_matrix((np.ones(len(i), bool), (i, j)), (self.n, self.n)).tocsr()
+        i, j = np.concatenate(self.pairs, 1)
+        ends = np.concatenate([i, j]), np.concatenate([j, i])
+        return coo_matrix((np.ones(2 * len(i), bool), ends), (self.n, self.n)).tocsr()
 
-    def components(self, links: Tensor | csr_matrix | None = None) -> Tensor:
-        """(n,) labels 0, 1, … of the connected components, in the order of their first points."""
-        links = self.links() if links is None else links
-        graph = csr_matrix(links.cpu().numpy()) if isinstance(links, Tensor) else links
-        found = connected_components(graph, directed=False)[1].astype(np.int64)
-        return torch.from_numpy(found).to(self.device)
+    def parts(self) -> tuple[csr_matrix, Tensor, int]:
+        """Links, labels (n,) of the connected components, and how many there are."""
+        links = self.links()
+        count, found = connected_components(links, directed=False)
+        return links, torch.from_numpy(found.astype(np.int64)), int(count)

@@ -10,18 +10,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from subspace_lib import _checks as check
 from subspace_lib._random import generator
 from subspace_lib.certify.cuts import uncut
-from subspace_lib.certify.deterministic import Rows, allowance, entry_bounds
-from subspace_lib.certify.entries import Entries, Graph
+from subspace_lib.certify.deterministic import allowance, entry_bounds
+from subspace_lib.certify.entries import Graph
 from subspace_lib.certify.gaussian import null_bounds
 from subspace_lib.certify.noise import deviation_interval, disagreement, indices
 from subspace_lib.rowspace import balanced, singular_values
 
 UNKNOWN = 0.2  # share of the level that the interval for an unknown deviation takes
+DENSE = 4096  # points up to which links are a dense matrix
 GUARD = 0.02  # white noise is refused at most so often: no part of the level, it costs links
 
 
@@ -53,12 +55,6 @@ class MustLinks:
     def labels(self) -> Any:
         """The clusters (n,) where they are reached, else None."""
         return self.components if self.reached else None
-
-    @property
-    def share(self) -> float:
-        """Of the points, those in a part of more than one."""
-        counts = np.bincount(np.asarray(self.components))
-        return float(counts[counts > 1].sum() / counts.sum())
 
     def __repr__(self) -> str:
         if self.refused:
@@ -110,42 +106,31 @@ def must_links(
     """
     A = check.matrix(Y, "Y")
     if A.ndim > 2:
-        raise ValueError(
-            f"Y must be one matrix (p, n), got shape {tuple(A.shape)}; loop over trials"
-        )
-    k = check.rank_within(rank, A, "Y")
-    K = None if n_clusters is None else check.positive_int(n_clusters, "n_clusters")
+        raise ValueError(f"Y must be one matrix (p, n), got shape {tuple(A.shape)}; take one trial")
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, got {level}")
-    eps = torch.finfo(A.dtype).eps
-    scaled, unit = balanced(A.detach().double())
-    scale = float(unit)
-    graph = Graph(A.shape[1], A.device)
-    deviation, refused = None, ""
+    k = check.rank_within(rank, A, "Y")
+    K = None if n_clusters is None else check.positive_int(n_clusters, "n_clusters")
+    B, unit = balanced(A.detach().double())
+    scale, eps = float(unit), torch.finfo(A.dtype).eps
+    graph, deviation = Graph(A.shape[1]), None
     if radius is not None:
         if noise is not None or source is not None:
             raise ValueError("radius stands alone: noise and source belong to Gaussian noise")
-        nu, delta = _radius(radius, A.shape[1], scaled, scale)
-        entries, rows = entry_bounds(scaled, k, nu, delta, eps)
-        refused = rows.refused
-        if not refused:
-            _bounded(graph, entries, rows, K)
-        level = 0.0
+        level, refused = 0.0, _bounded(graph, B, k, *_radius(radius, B, scale), eps, K)
     else:
-        given = _deviation(noise, scale)
-        s = singular_values(scaled).cpu().numpy()
-        shape = (A.shape[0], A.shape[1])
-        slack = allowance(max(shape), eps) * float(s[0])
-        spread, refused, rest = _assess(s, slack, shape, k, given, level)
-        if not refused:
-            for T, points, share in _rows(scaled, k, source, splits, seed):
-                graph.add(null_bounds(T, spread, rest * share, slack), points)
+        s = singular_values(B).cpu().numpy()
+        slack = allowance(max(A.shape), eps) * float(s[0])
+        given = None if noise is None else _deviation(noise, scale)
+        spread, refused, rest = _assess(s, slack, (A.shape[0], A.shape[1]), k, given, level)
         deviation = (spread[0] * scale, spread[1] * scale)
-    found = MustLinks(*_parts(graph, Y), K, level, deviation, refused)
-    if K is not None and found.parts < K:
-        refused = f"{found.parts} parts for {K} clusters: a link is wrong, so an assumption is"
-        found = MustLinks(*_parts(Graph(graph.n, A.device), Y), K, level, deviation, refused)
-    return found
+        for T, points, share in [] if refused else _rows(B, k, source, splits, seed):
+            graph.add(null_bounds(T, spread, rest * share, slack), points)
+    links, components, parts = graph.parts()
+    if K is not None and parts < K:
+        refused = f"{parts} parts for {K} clusters: a link is wrong, so an assumption is"
+        links, components, parts = Graph(graph.n).parts()
+    return MustLinks(*_like(Y, links, components), parts, K, level, deviation, refused)
 
 
 def certified_labels(X: Any, rank: int, n_clusters: int, **options: Any) -> Any:
@@ -161,51 +146,59 @@ def certified_labels(X: Any, rank: int, n_clusters: int, **options: Any) -> Any:
     return must_links(X, rank, n_clusters=n_clusters, **options).labels
 
 
-def _bounded(graph: Graph, entries: Entries, rows: Rows, n_clusters: int | None) -> None:
-    """Links entry by entry, then by cuts of the parts that these leave."""
-    graph.add(entries, torch.arange(entries.size, device=graph.device))
-    parts = graph.components()
-    if entries.proves and int(parts.max()) + 1 != n_clusters:
-        for J in uncut(entries.V, rows.length, parts, rows.unit):
-            graph.join(torch.isin(parts, J).nonzero()[:, 0])
+def _like(Y: Any, links: csr_matrix, components: Tensor) -> tuple[Any, Any]:
+    """Of Y's kind and on its device; links of many points stay sparse."""
+    few = links.shape[0] <= DENSE
+    if not isinstance(Y, Tensor):
+        return links.toarray() if few else links, components.numpy()
+    dense = torch.from_numpy(links.toarray()).to(Y.device) if few else links
+    return dense, components.to(Y.device)
 
 
-def _parts(graph: Graph, Y: Any) -> tuple[Any, Any, int]:
-    """Links, components and their number, of Y's kind."""
-    links = graph.links()
-    components = graph.components(links)
-    count = int(components.max()) + 1
-    if isinstance(Y, Tensor):
-        return links, components, count
-    return (links.numpy() if isinstance(links, Tensor) else links), components.numpy(), count
+def _bounded(
+    graph: Graph, B: Tensor, k: int, nu: Tensor, delta: Tensor | None, eps: float, K: int | None
+) -> str:
+    """Links entry by entry, then by cuts of the parts that these leave; or why there are none."""
+    entries, rows = entry_bounds(B, k, nu, delta, eps)
+    if rows.refused or not entries.proves:
+        return rows.refused
+    graph.add(entries, torch.arange(graph.n))
+    _, parts, count = graph.parts()
+    for J in uncut(entries.V, rows.length, parts.to(B.device), rows.unit) if count != K else []:
+        graph.join(torch.isin(parts, J.cpu()).nonzero()[:, 0])
+    return ""
 
 
-def _radius(radius: Any, n: int, Y: Tensor, scale: float) -> tuple[Tensor, Tensor | None]:
+def _pair(value: Any, name: str) -> tuple[Any, Any] | None:
+    """The two halves of a pair; None for a number."""
+    if not isinstance(value, (tuple, list)):
+        return None
+    if len(value) != 2:
+        raise ValueError(f"{name} must be a number or a pair, got {len(value)} values")
+    return value[0], value[1]
+
+
+def _radius(radius: Any, B: Tensor, scale: float) -> tuple[Tensor, Tensor | None]:
     """ν and δ in the units of the balanced matrix."""
-    several = isinstance(radius, (tuple, list))
-    if several and len(radius) != 2:
-        raise ValueError(f"radius must be ν or a pair (ν, δ), got {len(radius)} values")
-    nu = check.non_negative(radius[0] if several else radius, "radius")
-    length = Y.new_tensor(nu / scale)
-    if not several:
+    nu, each = _pair(radius, "radius") or (radius, None)
+    length = B.new_tensor(check.non_negative(nu, "radius") / scale)
+    if each is None:
         return length, None
-    delta = torch.as_tensor(np.asarray(radius[1], dtype=float)).to(Y) / scale
-    if delta.shape != (n,) or not bool(((delta >= 0) & torch.isfinite(delta)).all()):
-        raise ValueError(f"δ of radius=(ν, δ) must hold {n} finite numbers ≥ 0, one per column")
+    delta = torch.as_tensor(each, dtype=B.dtype, device=B.device) / scale
+    if delta.shape != (B.shape[1],) or not bool(((delta >= 0) & torch.isfinite(delta)).all()):
+        raise ValueError(
+            f"δ of radius=(ν, δ) must be {B.shape[1]} finite numbers ≥ 0, one a column"
+        )
     return length, delta
 
 
-def _deviation(noise: Any, scale: float) -> tuple[float, float] | None:
-    if noise is None:
-        return None
-    several = isinstance(noise, (tuple, list))
-    if several and len(noise) != 2:
-        raise ValueError(f"noise must be σ or a pair (low, high), got {len(noise)} values")
-    low, high = noise if several else (noise, noise)
-    low, high = (check.non_negative(value, "noise") / scale for value in (low, high))
+def _deviation(noise: Any, scale: float) -> tuple[float, float]:
+    low, high = (
+        check.non_negative(value, "noise") for value in _pair(noise, "noise") or (noise, noise)
+    )
     if low > high:
         raise ValueError(f"noise=(low, high) must rise, got {noise}")
-    return low, high
+    return low / scale, high / scale
 
 
 def _assess(
