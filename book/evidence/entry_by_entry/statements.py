@@ -163,17 +163,46 @@ statement(
 )
 
 
-def _row_sides(c: Chart, with_leak: bool = True) -> Sides:
-    """‖row of F‖ against γ and ‖row of F − F₀‖ against its bound, at the worst row."""
-    s, t, sine = (v[:, None] for v in (c.sigma[..., -1], c.t, c.tau / (1 + c.tau**2).sqrt()))
-    x, f = (t / s) ** 2, torch.linalg.vector_norm(c.F0, dim=-1)
-    leak = t / s**2 * sine * torch.linalg.vector_norm(c.E, dim=-2) * with_leak
-    gamma = (f + leak) / (1 - x * sine**2)
-    rows = torch.linalg.vector_norm(c.F, dim=-1)
+class Rows(NamedTuple):
+    """The row bounds of the chapter from their definitions; (..., n) each, ρ and x (..., 1)."""
+
+    p: Tensor
+    g: Tensor
+    leak: Tensor
+    rho: Tensor
+    x: Tensor
+    slope: Tensor
+    tau: Tensor
+
+    @property
+    def gamma(self) -> Tensor:
+        return self.g / (1 - self.x * self.rho**2)
+
+    @property
+    def mu(self) -> Tensor:
+        return self.x * self.rho**2 * self.gamma + self.leak
+
+    @property
+    def eta(self) -> Tensor:
+        return self.slope * self.rho * self.g + self.leak
+
+
+def rows(c: Chart, with_leak: bool = True) -> Rows:
+    s, t, tau = (v[:, None] for v in (c.sigma[..., -1], c.t, c.tau))
+    rho = tau / (1 + tau**2).sqrt()
+    leak = t / s**2 * rho * torch.linalg.vector_norm(c.E, dim=-2) * with_leak
+    g = torch.linalg.vector_norm(c.F0, dim=-1) + leak
+    p = torch.linalg.vector_norm(c.V, dim=-1)
+    return Rows(p, g, leak, rho, (t / s) ** 2, make.norm(c.F0)[:, None], tau)
+
+
+def _row_sides(c: Chart, with_leak: bool = True, divided: bool = True) -> Sides:
+    """‖row of F‖ against γ and ‖row of F − F₀‖ against μ, at the worst row."""
+    r = rows(c, with_leak)
+    length = torch.linalg.vector_norm(c.F, dim=-1)
     moved = torch.linalg.vector_norm(c.F - c.F0, dim=-1)
-    allowed = x * sine**2 * gamma + leak
-    rounding = 1e-9 * (1 + c.tau[:, None])
-    return _nearest(torch.cat([rows, moved], -1), torch.cat([gamma, allowed], -1) + rounding)
+    right = torch.cat([r.gamma if divided else r.g, r.mu], -1)
+    return _nearest(torch.cat([length, moved], -1), right + 1e-9 * (1 + c.tau[:, None]))
 
 
 def _nearest(left: Tensor, right: Tensor) -> Sides:
@@ -203,13 +232,107 @@ statement(
 )
 
 
+def tilted(a: Tensor) -> tuple[Tensor, Tensor]:
+    """YᵀY = [[1, a], [a, 1]]: an angle of 45 degrees, s = 1 and t² = 1 − a."""
+    one, zero = torch.ones_like(a), torch.zeros_like(a)
+    Y = torch.stack([torch.stack([one, a], -1), torch.stack([zero, (1 - a**2).sqrt()], -1)], -2)
+    return Y, make.matrix([[1, 0]]).expand(len(a), 1, 2)
+
+
+def _undivided(a: Tensor) -> Sides:
+    """g₂ = a + √((1 − a)/2) against ‖row 2 of F‖ = 1; the letters as the chapter computes them."""
+    c = chart(*tilted(a))
+    r, expected = rows(c), a + ((1 - a) / 2).sqrt()
+    off = (r.g[:, 1] - expected).abs() + (c.F[:, 1].abs().amax(-1) - 1).abs()
+    return Sides(torch.where(off > 1e-7, math.inf, r.g[:, 1]), torch.ones_like(a))
+
+
+statement(
+    "rows-need-divisor",
+    "Counterexample 9.5a",
+    "YᵀY = [[1, a], [a, 1]], 0 < a < ½: ‖row 2 of F‖ = 1 > g₂ = a + √((1 − a)/2)",
+    lambda seed, count: _undivided(make.uniform(seed, "a", 0.001, 0.499, count)),
+    {"a < ½": lambda: _undivided(make.vector(0.6))},
+    loose="a single strict inequality, between √½ and 1",
+)
+
+
+def _inside_sides(c: Chart, with_leak: bool = True, n: int = 0) -> Sides:
+    """‖Q(I − P)e_j‖ against g_j, and ‖row j of F(I − N) − F₀‖ against η_j, at the worst row."""
+    r, k = rows(c, with_leak), c.V.shape[-1]
+    length = torch.linalg.vector_norm(c.Q @ (c.eye - c.P), dim=-2)
+    inside = torch.linalg.inv(make.eye(k) + c.F.mT @ c.F)
+    beyond = torch.linalg.vector_norm(c.F @ inside - c.F0, dim=-1)
+    right = torch.cat([r.g, r.eta], -1) + 1e-9 * (1 + c.tau[:, None])
+    return _nearest(torch.cat([length, beyond], -1), right)
+
+
+statement(
+    "rows-of-the-projector",
+    "Lemma 9.5b",
+    "‖Q(I − P)e_j‖ ≤ g_j, ‖row j of F(I − N) − F₀‖ ≤ ‖F₀‖ρ g_j + (t/s²)ρ e_j",
+    lambda seed, count: _inside_sides(chart(*near(seed, count))),
+    {
+        "s > t": lambda: _inside_sides(chart(*exchanged())),
+        "the leak (t/s²) sin θ e_j": lambda: _inside_sides(
+            chart(*tilted(make.vector(0.1))), with_leak=False
+        ),
+    },
+    lambda: _inside_sides(chart(*tilted(make.vector(1e-3)))),
+)
+
+
+class Bounds(NamedTuple):
+    """The three centres and widths of the theorem, from the definitions."""
+
+    P: Tensor
+    A: Tensor
+    L: Tensor
+    B: Tensor
+    Q1: Tensor
+    C: Tensor
+
+
+def bounds(c: Chart) -> Bounds:
+    r, k = rows(c), c.V.shape[-1]
+
+    def outer(u: Tensor, v: Tensor) -> Tensor:
+        return u[..., :, None] * v[..., None, :]
+
+    square = outer(r.g, r.g) + r.rho[..., None] ** 2 * outer(r.p, r.p)
+    graph = c.V + c.F0
+    solved = graph @ torch.linalg.inv(make.eye(k) + c.F0.mT @ c.F0)
+    a, b = (torch.linalg.vector_norm(M, dim=-1) for M in (graph, solved))
+    step = r.x * r.tau
+    width = outer(r.mu + b * r.slope * step, a + r.mu)
+    width = width + outer(b, r.mu + (a + r.mu) * step * r.tau)
+    return Bounds(
+        c.P,
+        outer(r.p, r.g) + outer(r.g, r.p) + square,
+        c.V @ c.F0.mT + c.F0 @ c.V.mT,
+        outer(r.p, r.eta) + outer(r.eta, r.p) + square,
+        solved @ graph.mT,
+        torch.minimum(width, width.mT),
+    )
+
+
 def _entries(seed: int, count: int) -> Sides:
-    """Both bounds, at the entry that comes nearest to violating one of them."""
+    """All three bounds at the entry that comes nearest to violating one of them.
+
+    They are the chapter's formulas; the library must give the same numbers, up to its rounding.
+    """
     Y, R = near(seed, count)
-    cert, Q = entrywise_bound(Y, R), row_projector(Y, R.shape[-2])
-    left = torch.cat([(Q - R.mT @ R).abs(), (Q - cert.terms["centre"]).abs()], -1)
-    right = torch.cat([cert.terms["A"], cert.terms["remainder"]], -1)
-    return _nearest(left.flatten(1), right.flatten(1))
+    c = chart(Y, R)
+    own, terms = bounds(c), entrywise_bound(Y, R).terms
+    pairs = (own.P, own.A), (own.P + own.L, own.B), (own.Q1, own.C)
+    left = torch.cat([(c.Q - centre).abs() for centre, _ in pairs], -1)
+    right = torch.cat([width for _, width in pairs], -1)
+    widths = ("A", own.A), ("remainder", own.B), ("remainder C", own.C)
+    named = (*widths, ("centre", own.P + own.L), ("centre C", own.Q1))
+    size = (1 + c.tau[:, None, None]) ** 2
+    off = torch.stack([((terms[name] - mine).abs() / size).amax((-2, -1)) for name, mine in named])
+    found = _nearest(left.flatten(1), right.flatten(1) + 1e-9 * size[:, :, 0])
+    return Sides(torch.where(off.amax(0) > 1e-7, math.inf, found.left), found.right)
 
 
 def _entries_extremal() -> Sides:
@@ -237,15 +360,21 @@ def _entries_no_remainder() -> Sides:
     return make.rounding(make.largest(row_projector(Y, 1) - cert.terms["centre"]))
 
 
+def _entries_no_step(c: Chart) -> Sides:
+    """Q₁ in place of Q; it is the first step of an iteration, and exact only for t = 0."""
+    return make.rounding(make.largest(c.Q - bounds(c).Q1))
+
+
 statement(
     "entrywise",
     "Theorem 9.6",
-    "|Q − P| ≤ (A) and |Q − P − L| ≤ (B), entry by entry",
+    "|Q − P| ≤ (A), |Q − P − L| ≤ (B), |Q − Q₁| ≤ (C), entry by entry",
     _entries,
     {
         "s > t": _entries_without_gap,
         "Q of rank k": _entries_other_rank,
-        "the remainder": _entries_no_remainder,
+        "the remainder of (B)": _entries_no_remainder,
+        "the remainder of (C)": lambda: _entries_no_step(chart(*tilted(make.vector(0.3)))),
     },
     _entries_extremal,
 )
@@ -289,10 +418,45 @@ def _union(seed: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
     return Y, row_basis(clean, K * d), make.labels([points] * K)
 
 
+TRIED = 12  # thresholds, spread over the bounds of all pairs
+
+
+def _possible(lower: Tensor, upper: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether c₀ satisfies both conditions, and whether one of TRIED others does."""
+    same, count = y[:, None] == y, len(upper)
+
+    def works(c: Tensor) -> Tensor:
+        clear = ((upper <= c[:, None, None]) | same).all(-1).all(-1)
+        inside = (lower > c[:, None, None]) & same
+        return clear & (make.components(inside) == len(y.unique()))
+
+    first = torch.where(same, 0.0, upper).amax((-2, -1))
+    values = torch.cat([upper, lower * (1 - 1e-12)], -1).reshape(count, -1).sort(-1).values
+    step = max(1, values.shape[1] // TRIED)
+    tried = [first, torch.zeros_like(first), *values[:, ::step].unbind(-1)]
+    return works(first), torch.stack([works(c) for c in tried]).any(0)
+
+
 def _edges(seed: int, count: int) -> Sides:
+    """Certified clusters are right; the certificate holds iff c₀ works iff any c works.
+
+    For the second half also intervals that no layer gave, at random.
+    """
+    if seed % 5 == 4:
+        counts = make.shape(seed, a=(1, 3), b=(2, 3))
+        n, y = sum(counts), make.labels(counts)
+        low, width = (make.uniform(seed, name, 0, 0.5, count, n, n) for name in ("low", "width"))
+        low = torch.where(make.across(counts), low, low + 0.35)
+        low, high = torch.triu(low), torch.triu(low + 0.3 * width)
+        low, high = (M + torch.triu(M, 1).mT for M in (low, high))
+        first, anywhere = _possible(low, high, y)
+        return make.flags(first != anywhere)
     Y, R, y = _union(seed, count)
     cert, Q = certify_clusters(Y, R, y, share=False), row_projector(Y, R.shape[-2])
-    return make.flags(make.wrong_clusters(Q[cert.holds], y, cert.threshold[cert.holds]))
+    wrong = make.wrong_clusters(Q, y, cert.threshold) & cert.holds
+    terms = entrywise_bound(Y, R).terms
+    first, anywhere = _possible(terms["lower"], terms["upper"], y)
+    return make.flags(wrong | (first != anywhere) | (first != cert.holds))
 
 
 def five() -> tuple[Tensor, Tensor, Tensor]:
@@ -316,7 +480,7 @@ def _edge_missing() -> Sides:
 statement(
     "edge-certificate",
     "Corollary 9.8",
-    "upper ≤ c across clusters, {lower > c} connected inside ⇒ {|Q| > c} has the clusters",
+    "upper ≤ c across, {lower > c} connected inside ⇒ {|Q| > c} has the clusters; c or c₀",
     _edges,
     {"no possible edge across": _edge_across, "certain edges connect": _edge_missing},
     form="identity",  # the conclusion is yes or no
