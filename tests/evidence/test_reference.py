@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from adversary import exact, hunt, leading, sines
@@ -11,6 +12,8 @@ import evidence
 import subspace_lib as sl
 from evidence.reference import claims, one_step_bound
 from evidence.reference import experiment as reference
+from evidence.results import Result
+from evidence.verdict import decide
 
 
 def test_the_comparison_is_rigorous_and_its_trials_are_independent():
@@ -45,17 +48,23 @@ def test_the_depth_experiment_agrees_with_the_corollary_and_is_rigorous():
 
 def test_the_verdict_on_depth_follows_the_numbers():
     run = evidence.load_result("reference-depth")
+    slugs = ("sum-of-links", "equal-shares")
+    counts = {"passed": np.array([True, True]), "instances": np.array([9, 9])}
+    arrays = {**counts, "violations": np.array([0, 0])}
+    proofs = Result("statements", {}, [{"statement": slug} for slug in slugs], arrays)
 
-    def verdict(**arrays):
-        return claims.judge(replace(run, arrays={**run.arrays, **arrays})).verdict
+    def read(**arrays):
+        found = claims.judge(replace(run, arrays={**run.arrays, **arrays}), proofs)
+        return decide(found)[1].name
 
-    assert verdict() == "fails"
-    assert verdict(bound=0 * run["truth"]) == "holds"  # violated
-    assert verdict(bound=run["bound"] + 2) == "holds"  # says nothing at the last layer
-    growing = run["bound"].copy()
-    growing[:, :, -1] = 0.99
-    growing = growing.clip(run["truth"])
-    assert verdict(bound=growing) == "holds under conditions we name"
+    assert read() == "as a bound (Corollary 7.8, Proposition 7.9)"
+    silent, speaking = run["bound"] + 2, np.zeros_like(run["chain"])
+    assert read(bound=silent, chain=speaking).startswith("as a necessity")
+    assert read(bound=silent, chain=speaking + 2).startswith(
+        "as a bound"
+    )  # where neither speaks nothing is needed
+    adding = run["truth"][:, :, :1] * np.arange(1, 21)[:, None, None]
+    assert read(truth=adding).startswith("as an equality")
 
 
 def layer(variance):

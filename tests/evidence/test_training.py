@@ -175,36 +175,55 @@ def test_every_claim_is_judged(stored, name):
 
 @pytest.mark.parametrize(("last", "verdict"), [(0.5, "holds"), (0.95, "fails"), (2.0, "fails")])
 def test_the_distance_must_fall_by_a_tenth(stored, tiny, last, verdict):
-    changed(stored, **{f"clean_to_post_{n}": curve(tiny, 1, last) for n in judges.NORMS})
+    names = [f"clean_to_{at}_{norm}" for at in ("post", "pre") for norm in judges.NORM_NAMES]
+    changed(stored, **{name: curve(tiny, 1, last) for name in names})
     assert evidence.judge("training-distance-falls", stored).verdict == verdict
 
 
 def test_one_norm_of_three_is_a_condition(stored, tiny):
     others = {f"clean_to_post_{n}": curve(tiny, 1, 1) for n in ("max", "spectral")}
     changed(stored, clean_to_post_fro=curve(tiny, 1, 0.5), **others)
-    verdict = evidence.judge("training-distance-falls", stored).verdict
-    assert verdict == "holds under conditions we name"
+    found = evidence.judge("training-distance-falls", stored)
+    assert found.verdict == "holds under conditions"
+    assert found.condition.startswith("to P(Y), along the path, Frobenius norm")
+
+
+def test_what_comes_back_has_not_fallen_along_the_path(stored, tiny):
+    """Down to a half and up to three quarters: lower at the end, and not along the path."""
+    path = np.array(curve(tiny, 1, 0.75))
+    path[:, 1] = 0.5
+    names = [f"clean_to_{at}_{norm}" for at in ("post", "pre") for norm in judges.NORM_NAMES]
+    changed(stored, **dict.fromkeys(names, path))
+    found = evidence.judge("training-distance-falls", stored)
+    assert found.verdict == "holds under conditions"
+    assert found.condition.startswith("to P(Y), end against start, largest entry")
 
 
 @pytest.mark.parametrize(
     ("first", "last", "verdict"),
-    [(0, 0, "vacuous at this size"), (0, 1, "holds"), (1, 0, "fails"), (1, 1, "fails")],
+    [(0, 0, "vacuous"), (0, 1, "holds under conditions"), (1, 0, "fails"), (1, 1, "fails")],
 )
 def test_a_condition_that_never_holds_is_vacuous(stored, tiny, first, last, verdict):
+    """It is changed in one of the two results, whose settings are then the condition."""
     changed(stored, printed_holds=curve(tiny, first, last))
     assert evidence.judge("training-condition-rises", stored).verdict == verdict
 
 
 def test_both_halves_of_non_negativity(stored, tiny):
     falls, stays = curve(tiny, 0.5, 0.1), curve(tiny, 0.5, 0.5)
-    for share, energy, verdict in ((falls, falls, "holds"), (falls, stays, "fails")):
-        changed(stored, negative_share=share, energy_removed=energy)
+    for error, energy, verdict in (
+        (falls, falls, "holds"),
+        (stays, falls, "holds under conditions"),  # Y nears WX + b1ᵀ and not WX
+        (stays, stays, "fails"),
+    ):
+        more = {"activation_error": error, "image_norm": curve(tiny, 1, 1)}
+        changed(stored, negative_share=falls, energy_removed=energy, **more)
         assert evidence.judge("training-nonnegative-preactivations", stored).verdict == verdict
 
 
 @pytest.mark.parametrize(
     ("distance", "share", "verdict"),
-    [(0, 0, "holds"), (1, 1, "holds under conditions we name"), (1, 0.5, "fails")],
+    [(0, 0, "holds"), (1, 1, "holds under conditions"), (1, 0.5, "fails")],
 )
 def test_preservation_in_two_senses(stored, tiny, distance, share, verdict):
     changed(
