@@ -28,6 +28,7 @@ from subspace_lib.rowspace import (
 )
 
 EPS = torch.finfo(torch.float64).eps
+LEAST = 1e-280  # of a sum of squares that has lost nothing to underflow
 SKEW = 1e-4  # of RRᵀ from I, at most: single precision passes, another basis does not
 REFERENCE_NORMS = ("spectral", "fro")
 
@@ -157,17 +158,20 @@ def _tangent(length: Tensor, s: Tensor, t: Tensor, slack: Tensor) -> tuple[Tenso
     return slope, torch.where(useful, 3 * slack / low / share, INF)
 
 
-def sine_from_sums(G: Tensor | None, C: Tensor, energy: float, t: Tensor, size: int) -> Tensor:
+def sine_from_sums(
+    G: Tensor | None, C: Tensor, energy: float, t: Tensor, size: int, eps: float = EPS
+) -> Tensor:
     """The reference bound from sums over the columns of Y (p, n): C = YRᵀ, G = YYᵀ and ‖Y‖_F².
 
     EEᵀ = G − CCᵀ is all it needs of E, and where p×p is too much (G = None) ‖E‖_F takes the place
-    of ‖EᵀU‖ and of every s_{q+1}. t: the s_{q+1}(Y), any number of them; size: max(p, n).
+    of ‖EᵀU‖ and of every s_{q+1}. t: the s_{q+1}(Y), any number of them; size: max(p, n); eps: as
+    in ``compare``.
     """
-    unit = rounding_unit(size, EPS)
+    unit, lost = rounding_unit(size, EPS), (eps - EPS) / 2 * energy**0.5
     squares = torch.tensor(unit * energy, dtype=torch.float64)  # may be wrong in YYᵀ or YPYᵀ
     U, sigma, _ = torch.linalg.svd(C, full_matrices=False)
     s = nth(sigma, C.shape[-1]) - unit * energy**0.5
-    if not s > 0:
+    if not s > 0 or energy < LEAST:
         return torch.full_like(t, INF)
     if G is None:
         length = ((energy - C.square().sum()).clamp(min=0) + squares).sqrt()
@@ -176,7 +180,7 @@ def sine_from_sums(G: Tensor | None, C: Tensor, energy: float, t: Tensor, size: 
         W = U * (sigma[-1] / sigma)
         length = (top_norm(W.mT @ (G - C @ C.mT) @ W) + squares).sqrt()
         t = (t.square() + squares).sqrt()
-    return _sine(*_tangent(length, s, t, torch.zeros_like(s)))
+    return _sine(*_tangent(length, s, t, torch.full_like(s, lost)))
 
 
 def reference_bound(

@@ -199,11 +199,12 @@ def _leading_rows(record: LayerRecord, count: int, k: int) -> tuple[Tensor, Tens
 
 def reference_sines(record: LayerRecord, R: Tensor, spectrum: Tensor, ranks: list[int]) -> Tensor:
     """The reference bound at each of the ranks, from Y or, as rigorous, from the exact sums."""
+    eps = torch.finfo(record.dtype).eps
     if record.exact:
-        found = compare(record.kept.double(), R, len(R), spectrum)
+        found = compare(record.kept.double(), R, len(R), spectrum, eps)
         return torch.stack([replace(found, q=q).sine for q in ranks])
     t = torch.stack([nth(spectrum, q + 1) for q in ranks])
-    return sine_from_sums(record.G, record.C, record.energy, t, record.size)
+    return sine_from_sums(record.G, record.C, record.energy, t, record.size, eps)
 
 
 def _scores(Q: Tensor, labels: np.ndarray, seed: int) -> dict[str, float]:

@@ -9,7 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import subspace_lib as sl
-from subspace_lib.reference import affine_reference, direction_bounds, label_reference
+from subspace_lib.reference import (
+    affine_reference,
+    direction_bounds,
+    label_reference,
+    sine_from_sums,
+)
 
 F64 = torch.float64
 
@@ -291,3 +296,35 @@ def test_the_last_digits_go_upwards():
         for s, sine in zip(slope.tolist(), found, strict=True):
             exact = mpmath.mpf(s) / mpmath.sqrt(1 + mpmath.mpf(s) ** 2)
             assert exact <= sine <= exact * (1 + 1e-14)
+
+
+def sums(Y, R):
+    return Y @ Y.mT, Y @ R.mT, float(Y.square().sum())
+
+
+@given(st.integers(0, 10**6), st.floats(-12, 0), st.floats(-170, 150), st.booleans())
+@settings(max_examples=60)
+def test_the_bound_from_sums_is_above_the_truth(seed, noise, unit, gram):
+    """Sums of squares lose half of the digits, and below 1e-160 all: both are allowed for."""
+    g = torch.Generator().manual_seed(seed)
+    R = torch.linalg.qr(randn(g, 6, 2)).Q.T
+    Y = 10**unit * (randn(g, 4, 2) @ R + 10**noise * randn(g, 4, 6))
+    G, C, energy = sums(Y, R)
+    t = torch.linalg.svdvals(Y)[2:3]
+    bound = float(sine_from_sums(G if gram else None, C, energy, t, 6))
+    assert true_sine(Y, R, 2) <= bound
+    if gram and -100 < unit < 100 and noise < -3:
+        assert bound < 1  # it says something
+
+
+def test_the_bound_from_sums_knows_the_precision_of_the_layer():
+    g = torch.Generator().manual_seed(8)
+    R = torch.linalg.qr(randn(g, 6, 2)).Q.T
+    Y = randn(g, 4, 2) @ R
+    G, C, energy = sums(Y, R)
+    t = torch.zeros(1, dtype=F64)
+    fine, coarse = (
+        float(sine_from_sums(G, C, energy, t, 6, torch.finfo(dtype).eps))
+        for dtype in (F64, torch.float32)
+    )
+    assert coarse > fine + 1e-8
