@@ -86,7 +86,7 @@ def must_links(
       a = 0, only a bound is known, and links are fewer. None estimates σ of white noise. With
       probability ≥ 1 − level over the noise no link is wrong.
     radius: instead, N is anything with ‖N‖ ≤ ν; ν or (ν, δ), δ (n,) bounding ‖Ne_j‖ point by point.
-      No link is ever wrong. Reaches less far, by about half a decade of variance.
+      No link is ever wrong. Reaches less far, by about a decade of variance.
     source (with noise): what tells the k directions in which to look, independent of N: a left
       basis (p, rank) or a second batch (p, any) of the same source. Without it Y is split at
       random, ``splits`` times: one half shows the directions for the other.
@@ -122,9 +122,10 @@ def must_links(
         s = singular_values(B).cpu().numpy()
         slack = allowance(max(A.shape), eps) * float(s[0])
         given = None if noise is None else _deviation(noise, scale)
+        tests = list(_rows(B, k, source, splits, seed))
         spread, refused, rest = _assess(s, slack, (A.shape[0], A.shape[1]), k, given, level)
         deviation = (spread[0] * scale, spread[1] * scale)
-        for T, points, share in [] if refused else _rows(B, k, source, splits, seed):
+        for T, points, share in [] if refused else tests:
             graph.add(null_bounds(T, spread, rest * share, slack), points)
     links, components, parts = graph.parts()
     if K is not None and parts < K:
