@@ -2,12 +2,6 @@
 
 A link A → B = A + E has the gap s_r(A) − s_{r+1}(B) and the error ‖E‖, both with an allowance
 against the certificate; ``bounds`` makes the paper's statements from them.
-
->>> W = torch.eye(30).double()
->>> layer = sl.links.layer_of(data.X, noisy.noise, W, 6, 2.2e-16)
->>> gap, error = layer.mixing()
->>> print(f"{gap:.2f} > {error:.3f}")
-0.49 > 0.016
 """
 
 from __future__ import annotations
@@ -108,6 +102,14 @@ class Layer:
 
 
 def layer_of(S: Tensor, Z: Tensor, W: Tensor, r: int, eps: float) -> Layer:
+    """The layer, in units of its own.
+
+    >>> W = torch.eye(30).double()
+    >>> layer = sl.links.layer_of(data.X, noisy.noise, W, 6, 2.2e-16)
+    >>> gap, error = layer.mixing()
+    >>> print(f"{gap:.2f} > {error:.3f}")
+    0.49 > 0.016
+    """
     x, w = unit_exponent(S, Z), unit_exponent(W)
     S, Z = (shifted(A, -x[..., None, None]) for A in (S, Z))
     return Layer(S, Z, shifted(W, -w[..., None, None]), x, w, r, eps)
