@@ -15,7 +15,8 @@ from typing import Any
 
 from evidence import chapters
 from evidence.criteria import FIFTH, limits
-from evidence.results import HALF, Result, load_result, results_folder
+from evidence.remembered import remembered
+from evidence.results import COMMITTED, HALF, Result, load_result, results_folder
 from evidence.sensitivity import RESAMPLES, agreement, choices, sizes, trials_of
 from evidence.verdict import (
     CONDITIONAL,
@@ -74,6 +75,7 @@ class Judgement:
         return "; ".join([self.condition, *lines] if self.condition else lines)
 
 
+Keep = Callable[[Callable[[], Any]], Any]
 Judge = Callable[..., Sequence[Reading]]  # of the stored results that a claim needs, in this order
 
 
@@ -150,10 +152,16 @@ def at_half(claim: Claim, folder: Path | str | None = None) -> Judgement | None:
     return _judged(claim, folder, HALF) if claim.judge and _results(claim, folder, HALF) else None
 
 
-def weigh(judge: Judge, results: Mapping[str, Result], extra: Mapping[str, Result]) -> Judgement:
-    """The rule applied: point verdict, resamples, moved thresholds.
+def weigh(
+    judge: Judge,
+    results: Mapping[str, Result],
+    extra: Mapping[str, Result],
+    keep: Keep = lambda compute: compute(),
+) -> Judgement:
+    """The rule applied: verdict of all trials, resamples, moved thresholds.
 
-    results: in the order in which the judge takes them; extra: by keyword.
+    results: in the order in which the judge takes them; extra: by keyword. keep: for what takes
+    time, see ``remembered``.
     """
     names, words = list(results), list(extra)
 
@@ -166,8 +174,12 @@ def weigh(judge: Judge, results: Mapping[str, Result], extra: Mapping[str, Resul
         with limits.watched() as used:
             readings = read(every)
         verdict, deciding = decide(readings)
-        moved = _moved(lambda: decide(read(every))[0], verdict, used)
-        said = agreement(lambda part: decide(read(part))[0], every)
+        moved, said = keep(
+            lambda: [
+                _moved(lambda: decide(read(every))[0], verdict, used),
+                agreement(lambda part: decide(read(part))[0], every),
+            ]
+        )
     except Untested as reason:
         return Judgement(UNTESTED, why=str(reason))
     number, unit = deciding.figure
@@ -269,7 +281,11 @@ def _weighed(claim: Claim, folder: Path | str | None, size: str, stamps: Stamps)
         results: dict[str, Any] = {name: _loaded(name + size, folder) for name in claim.needs}
     except FileNotFoundError as missing:
         return Judgement(UNTESTED, why=f"needs a result: {missing}")
-    return weigh(claim.judge, results, _extra(claim, folder, size))
+    extra = _extra(claim, folder, size)
+    if folder is not None or results_folder() != COMMITTED or claim.needs == (CHECKED,):
+        return weigh(claim.judge, results, extra)
+    names = [name + size for name in (*results, *extra)]
+    return weigh(claim.judge, results, extra, lambda compute: remembered(claim.id, names, compute))
 
 
 __all__ = [
