@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
@@ -19,7 +18,7 @@ from subspace_lib.certify.cuts import uncut
 from subspace_lib.certify.deterministic import allowance, entry_bounds
 from subspace_lib.certify.entries import Graph
 from subspace_lib.certify.gaussian import null_bounds
-from subspace_lib.certify.noise import deviation_interval, disagreement, indices
+from subspace_lib.certify.noise import Spectrum
 from subspace_lib.rowspace import balanced, singular_values
 
 UNKNOWN = 0.2  # share of the level that the interval for an unknown deviation takes
@@ -119,11 +118,11 @@ def must_links(
             raise ValueError("radius stands alone: noise and source belong to Gaussian noise")
         level, refused = 0.0, _bounded(graph, B, k, *_radius(radius, B, scale), eps, K)
     else:
+        tests = list(_rows(B, k, source, splits, seed))
+        given = None if noise is None else _deviation(noise, scale)
         s = singular_values(B).cpu().numpy()
         slack = allowance(max(A.shape), eps) * float(s[0])
-        given = None if noise is None else _deviation(noise, scale)
-        tests = list(_rows(B, k, source, splits, seed))
-        spread, refused, rest = _assess(s, slack, (A.shape[0], A.shape[1]), k, given, level)
+        spread, refused, rest = _assess(Spectrum(s, slack, (len(B), graph.n), k), given, level)
         deviation = (spread[0] * scale, spread[1] * scale)
         for T, points, share in [] if refused else tests:
             graph.add(null_bounds(T, spread, rest * share, slack), points)
@@ -203,25 +202,18 @@ def _deviation(noise: Any, scale: float) -> tuple[float, float]:
 
 
 def _assess(
-    s: np.ndarray,
-    slack: float,
-    shape: tuple[int, int],
-    k: int,
-    given: tuple[float, float] | None,
-    level: float,
+    seen: Spectrum, given: tuple[float, float] | None, level: float
 ) -> tuple[tuple[float, float], str, float]:
     """The deviation, why the data contradict it, and the level that is left."""
-    refused = disagreement(s, slack, shape, k, given, GUARD)
     if given is not None:
-        return given, refused, level
-    asked = indices(shape, k)
-    if not asked:
+        return given, seen.disagreement(given, GUARD) if seen.indices else "", level
+    if not seen.indices:
         raise ValueError(
-            f"noise=None needs singular values beyond the rank {k} to tell the noise from the "
-            f"signal, got shape {shape}; pass noise=σ"
+            f"noise=None needs singular values beyond the rank {seen.rank} to tell the noise from "
+            f"the signal, got shape {seen.shape}; pass noise=σ"
         )
-    found = deviation_interval(s, slack, shape, k, asked[0], UNKNOWN * level / 2)
-    return found, refused, (1 - UNKNOWN) * level
+    found = seen.interval(seen.indices[0], UNKNOWN * level / 2)
+    return found, seen.disagreement(None, GUARD), (1 - UNKNOWN) * level
 
 
 def _rows(
@@ -229,11 +221,11 @@ def _rows(
 ) -> Iterator[tuple[Tensor, Tensor, float]]:
     """T = UᵀY (k, n') with U independent of their noise, which columns, shares of the level."""
     p, n = Y.shape
-    everyone = torch.arange(n, device=Y.device)
     if source is not None or p == k:
         if n <= k:
             raise ValueError(f"Y needs more columns than rank = {k}, got {n}")
-        yield (Y if p == k else _left(_source(source, Y, k), k).mT @ Y), everyone, 1.0
+        T = Y if p == k else _left(_source(source, Y, k), k).mT @ Y
+        yield T, torch.arange(n), 1.0
         return
     if n // 2 <= k:
         raise ValueError(

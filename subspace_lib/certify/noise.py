@@ -12,6 +12,7 @@ independent columns N(0, Σ), a² I ⪯ Σ ⪯ b² I, has a s_i(G) ≤ s_i(Y) �
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -70,57 +71,51 @@ def extremes(p: int, n: int, tail: float) -> tuple[float, float]:
     return (max(0.0, low) if p <= n else 0.0), high
 
 
-def indices(shape: tuple[int, int], rank: int) -> list[int]:
-    """Singular values of Y that hold σ: the first beyond the rank, the 2k-th, middle, late ones.
+@dataclass(frozen=True)
+class Spectrum:
+    """Singular values s of Y, rounding ``slack`` in them, the shape of Y and the rank of A."""
 
-    Chosen by the sizes alone. At about 2k an interval is narrowest, in every shape tried; the last
-    ones of a square matrix are too close to zero to say anything.
-    """
-    first, last = rank + 1, min(min(shape), max(shape) - rank)
-    later = {first + (last - first) * tenths // 10 for tenths in (5, 9)}
-    return [min(2 * rank, last), *sorted({first, *later})] if first <= last else []
+    s: np.ndarray
+    slack: float
+    shape: tuple[int, int]
+    rank: int
 
+    @property
+    def indices(self) -> list[int]:
+        """Which ones to ask: the 2k-th, then the first beyond the rank, a middle and a late one.
 
-def deviation_interval(
-    s: np.ndarray, slack: float, shape: tuple[int, int], rank: int, index: int, tail: float
-) -> tuple[float, float]:
-    """[low, high] that misses σ with probability ≤ tail on either side, from s_index of Y.
+        Chosen by the sizes alone. At about 2k an interval is narrowest, in every shape tried; the
+        last values of a square matrix are too close to zero to say anything.
+        """
+        first, last = self.rank + 1, min(min(self.shape), max(self.shape) - self.rank)
+        later = {first + (last - first) * tenths // 10 for tenths in (0, 5, 9)}
+        return [min(2 * self.rank, last), *sorted(later)] if first <= last else []
 
-    s: singular values of Y, slack: rounding in them. Covariance between a² I and b² I instead of
-    σ² I: low ≤ b and a ≤ high, with the same probabilities.
-    """
-    small, large = min(shape), max(shape) - rank
-    value = float(s[index - 1])
-    low = max(0.0, value - slack) / quantiles(small, large, index - rank, tail)[1]
-    least = quantiles(small, large, index, tail)[0]
-    return low, (value + slack) / least if least > 0 else math.inf
+    def interval(self, index: int, tail: float) -> tuple[float, float]:
+        """[low, high] that misses σ with probability ≤ tail on either side.
 
+        Covariance between a² I and b² I: low ≤ b and a ≤ high, with the same probabilities.
+        """
+        small, large = min(self.shape), max(self.shape) - self.rank
+        value = float(self.s[index - 1])
+        low = max(0.0, value - self.slack) / quantiles(small, large, index - self.rank, tail)[1]
+        least = quantiles(small, large, index, tail)[0]
+        return low, (value + self.slack) / least if least > 0 else math.inf
 
-def disagreement(
-    s: np.ndarray,
-    slack: float,
-    shape: tuple[int, int],
-    rank: int,
-    given: tuple[float, float] | None,
-    level: float,
-) -> str:
-    """Why Y cannot be a matrix of this rank plus such noise, "" if nothing speaks against.
+    def disagreement(self, given: tuple[float, float] | None, level: float) -> str:
+        """Why Y cannot be a matrix of this rank plus such noise, "" if nothing speaks against.
 
-    Intervals for σ from several ``indices`` must agree with the deviation ``given``, else with each
-    other. They do with probability ≥ 1 − level; a spectrum that decays, or a rank too small, tears
-    them apart.
-    """
-    asked = indices(shape, rank)[1:]
-    if not asked:
-        return ""
-    tail = level / (2 * len(asked))
-    found = {i: deviation_interval(s, slack, shape, rank, i, tail) for i in asked}
-    lowest = max(found, key=lambda i: found[i][0])
-    highest = min(found, key=lambda i: found[i][1])
-    low, high = found[lowest][0], found[highest][1]
-    a, b = (low, high) if given is None else given
-    if low <= b and a <= high:
-        return ""
-    speaks = f"s_{lowest} speaks for at least {low:.3g}, s_{highest} for at most {high:.3g}"
-    said = "white noise" if given is None else f"noise of deviation {a:.3g} to {b:.3g}"
-    return f"not {said} on a matrix of rank {rank}: {speaks}"
+        Intervals from several indices must agree with the deviation ``given``, else with each
+        other. They do with probability ≥ 1 − level; a spectrum that decays, or a rank too small,
+        tears them apart.
+        """
+        asked = self.indices[1:]
+        found = {i: self.interval(i, level / (2 * len(asked))) for i in asked}
+        first, last = max(found, key=lambda i: found[i][0]), min(found, key=lambda i: found[i][1])
+        low, high = found[first][0], found[last][1]
+        a, b = (low, high) if given is None else given
+        if low <= b and a <= high:
+            return ""
+        said = "white noise" if given is None else f"noise of deviation {a:.3g} to {b:.3g}"
+        speaks = f"s_{first} speaks for at least {low:.3g}, s_{last} for at most {high:.3g}"
+        return f"not {said} on a matrix of rank {self.rank}: {speaks}"

@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 import subspace_lib as sl
 from subspace_lib.certify.deterministic import entry_bounds
 from subspace_lib.certify.gaussian import SHARES, null_bounds
-from subspace_lib.certify.noise import deviation_interval, extremes, gaussian_values, quantiles
+from subspace_lib.certify.noise import Spectrum, extremes, gaussian_values, quantiles
 
 EPS = 2.0**-52
 DATA = sl.sample_union(
@@ -98,7 +98,7 @@ def test_the_interval_holds_the_deviation():
     A = random.standard_normal((15, 3)) @ random.standard_normal((3, 40))
     for _ in range(400):
         s = np.linalg.svd(A + 0.3 * random.standard_normal((15, 40)), compute_uv=False)
-        low, high = deviation_interval(s, 0.0, (15, 40), 3, 6, 0.05)
+        low, high = Spectrum(s, 0.0, (15, 40), 3).interval(6, 0.05)
         missed += [low > 0.3, high < 0.3]
         assert high < 3 * low
     assert (missed < 400 * 0.05 + 5 * math.sqrt(400 * 0.05)).all()
