@@ -228,7 +228,7 @@ def _scales(seed: int, count: int, sigma: Callable[[Tensor], Tensor] | None = No
     low, high = window(*before, kappa)
     inside = (before[0][1] > 0) & (low < c * NEARLY) & (c < high * NEARLY)
     wrong = printed_holds(*after, kappa) & ~inside
-    moved = _moved(*(chain.Y for chain in chains), r)
+    moved = _moved(chains[0].Y, chains[1].Y, r)
     return make.rounding(torch.stack([deviation, wrong.double(), moved]).amax(0), 1e-9)
 
 
@@ -393,7 +393,7 @@ def turned_often(L: int, theta: float = 1e-3, faint: float = 1e-9) -> tuple[Tens
     loud and adds it to row 1, turns the signal: what the truncation Y*_l leaves is the noise.
     """
     ray = [make.vector(math.cos(k * theta), math.sin(k * theta)) for k in range(2 * L + 1)]
-    beside = [make.vector(-v[1], v[0]) for v in ray]
+    beside = [torch.stack([-v[1], v[0]]) for v in ray]
     tan, layers, size = math.tan(theta), [], 1.0
     for level in range(L):
         W = make.matrix([[1, size * tan / faint], [0, 0]])
