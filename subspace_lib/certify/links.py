@@ -95,7 +95,8 @@ def must_links(
     for σ from different singular values exclude each other or the given noise (raw images do that,
     at most 2 % of honest data), s_{rank+1} exceeds the radius, or parts are fewer than n_clusters.
     Without rows beyond the rank nothing can be checked.
-    Rounding is allowed for in the precision in which Y came; computed in float64 on Y's device.
+    Everything but rounding is proved; for that there is an allowance, by experience, in the
+    precision in which Y came. Computed in float64 on Y's device.
     Raises ValueError for noise together with radius, rank outside 1..min(p, n), halves of at most
     ``rank`` columns, unknown σ where there is no room beside the signal, and negative sizes.
 
