@@ -51,7 +51,7 @@ def _one_direction(
         (eigen[:, 1 : k + 1] / (tau[:, None] ** 2 * s[:, :k] + slack[:, None])).amax(-1),
     ]
     if positive:
-        checks.append((mu / tau) ** 2 * eigen[:, 1] / (eigen[:, 0] + slack))
+        checks.append(2 * (mu / tau) ** 2 * eigen[:, 1] / (eigen[:, 0] + slack))
         checks.append(make.square(X) / (size * make.NEARLY))
     return make.ratios(*(checks if only is None else [checks[only]]), slack=ROUNDING)
 
@@ -77,10 +77,13 @@ def _plane(mu: float, tau: float, X: Tensor) -> Tensor:
 
 
 def _identity_features() -> Sides:
-    """X = I: λ_1 = τ² + 2μ² and λ_2 = τ² attain (18.2) and (18.3)."""
+    """X = I: λ_1 = τ² + 2μ² and λ_2 = τ² attain (18.2) and (18.3), and (18.4) up to τ²/2μ²."""
     eye = make.eye(2)
     M = _plane(1, 0.5, eye)
-    return make.every(*(_one_direction(M, eye[None], ONE, HALF, True, only=k) for k in (1, 2)))
+    both = (_one_direction(M, eye[None], ONE, HALF, True, only=k) for k in (1, 2))
+    small = make.vector(0.05)
+    last = _one_direction(_plane(1, 0.05, eye), eye[None], ONE, small, True, only=3)
+    return make.every(*both, last)
 
 
 def _constant_weights() -> Sides:
@@ -114,7 +117,7 @@ statement(
     "price-of-a-mean",
     "Proposition 18.1",
     "E[(WX)ᵀWX] = p(τ²XᵀX + μ²aaᵀ), a = Xᵀ1; λ_1 ≥ p(μ²‖a‖² + …), λ_j ≤ pτ²s_{j−1}(X)²; "
-    "X ≥ 0, τ > 0 ⇒ λ_1 ≥ (μ²/τ²) λ_2",
+    "X ≥ 0, τ > 0 ⇒ λ_1 ≥ (2μ²/τ²) λ_2",
     _one_direction_random,
     {
         "mean μ": _centred_weights,

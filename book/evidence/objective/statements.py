@@ -132,6 +132,10 @@ def _right(D: Tensor, b: Tensor, X: Tensor, labels: Tensor, relu: bool = False) 
     return (own[:, 0] > others.amax(-2)).double().mean(-1)
 
 
+def _cap(K: int) -> float:
+    return 0.5 + 1 / (2 * K)
+
+
 def _opposite(seed: int, count: int) -> Sides:
     """Every class: equally many pairs ±x."""
     K, m, half = make.shape(seed, K=(2, 4), m=(1, 5), half=(1, 5))
@@ -139,7 +143,7 @@ def _opposite(seed: int, count: int) -> Sides:
     labels = torch.arange(K).repeat_interleave(half).repeat(2)
     D, b = make.gaussian(seed, "D", count, K, m), make.gaussian(seed, "b", count, K)
     right = _right(D, b, torch.cat([A, -A], -1), labels)
-    return Sides(right, torch.full_like(right, (K + 1) / (2 * K) + ROUNDING))
+    return Sides(right, torch.full_like(right, _cap(K) + ROUNDING))
 
 
 PLANE = make.matrix([[1, 0, -1, 0], [0, 1, 0, -1]])  # two classes, one axis each: x, y, −x, −y
@@ -156,7 +160,7 @@ def _opposite_extremal() -> Sides:
         D, b = make.eye(K), torch.zeros(K).double()
         D[0, 0], b[0] = 0, 0.5
         X, labels = torch.cat([make.eye(K), -make.eye(K)], 1), torch.arange(K).repeat(2)
-        found.append(make.one(_right(D[None], b[None], X, labels), 0.5 + 1 / (2 * K)))
+        found.append(make.one(_right(D[None], b[None], X, labels), _cap(K)))
     return make.every(*found)
 
 
