@@ -41,6 +41,12 @@ def link(clean: Tensor, Z: Tensor, r: int, constant: float) -> Sides:
 
 
 def _denoise(seed: int, count: int) -> Sides:
+    """Random noise, and rotations that Wedin's inequality describes exactly."""
+    if seed % 4 == 0:
+        angles = make.log_uniform(seed, "angle", -4, -1, count).tolist()
+        turns = [_rotation(angle) for angle in angles]
+        clean, Z = (torch.cat([turn[k] for turn in turns]) for k in (0, 1))
+        return link(clean, Z, 1, 128)
     clean, Z, r = noisy(seed, count)
     return link(clean, Z, r, 128 * r)
 
