@@ -350,6 +350,40 @@ def test_records_are_plain_and_complete():
             assert 0 <= one["true"] <= one["met"] <= one["of"]
 
 
+# what pages say in numbers: page, words, row, reading; {true} and {of} are the reading's counts
+BEST, ANY = "any non-negative start, each at its own best rate", "from |P_r| or |P_r+1|"
+ANYWAY = "cnn-transformer-cluster-anyway"
+SENTENCES = [
+    ("intro", "at any of ${of}$ noise levels", "theorem-condition-frequency", "ReLU"),
+    ("intro", "{true}\nof the ${of}$ settings", "training-condition-rises", "as printed"),
+    ("intro", "certifies {true} of ${of}$ trained layers", "depth-chain-trained", "the sum"),
+    (
+        "intro",
+        "Of ${of}$ ways of reading such a layer ${true}$",
+        "cnn-transformer-cluster-anyway",
+        ANY,
+    ),
+    ("intro", "{true} of ${of}$ comparisons", "nonnegative-practice", BEST),
+    ("intro", "{true} of ${of}$ settings keeps", "real-data-preserve", "r = 4K, every"),
+    ("intro", "dimension per class {true} does", "real-data-preserve", "r = K"),
+    ("theorem", "at each of ${of}$ noise levels", "theorem-condition-frequency", "ReLU"),
+    ("random_relu", "in all ${of}$ settings", "random-relu-destroys", "lost from r:"),
+    ("random_relu", "in {true} of the ${of}$", "random-relu-destroys", "clusters no longer"),
+    ("random_relu", "in {true} of the ${of}$", "random-relu-destroys", "lost from r + K"),
+]
+
+
+@pytest.mark.parametrize(("page", "said", "row", "name"), SENTENCES)
+def test_what_pages_say_in_numbers_is_what_the_row_has(page, said, row, name):
+    path = next(p for p in (ROOT / "book").glob("*.ipynb") if p.stem.lstrip("0123456789_") == page)
+    found = next(found for claim, found in ledger().rows if claim.id == row)
+    reading = [r for r in found.readings if r.name.startswith(name)][
+        -1 if name == "lost from r" else 0
+    ]
+    true = {0: "none", 1: "one"}.get(reading.true, reading.true)
+    assert said.format(true=true, of=reading.of) in text(path)
+
+
 def test_settings_are_counted_by_their_values():
     settings = toy().settings
     found = words.tally(settings, range(6), [1, 3])
