@@ -377,9 +377,7 @@ SENTENCES = [
 def test_what_pages_say_in_numbers_is_what_the_row_has(page, said, row, name):
     path = next(p for p in (ROOT / "book").glob("*.ipynb") if p.stem.lstrip("0123456789_") == page)
     found = next(found for claim, found in ledger().rows if claim.id == row)
-    reading = [r for r in found.readings if r.name.startswith(name)][
-        -1 if name == "lost from r" else 0
-    ]
+    reading = next(reading for reading in found.readings if reading.line.startswith(name))
     true = {0: "none", 1: "one"}.get(reading.true, reading.true)
     assert said.format(true=true, of=reading.of) in text(path)
 
