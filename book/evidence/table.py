@@ -142,8 +142,9 @@ class SizeComparison:
 
 def threshold_table() -> HTML:
     """Every threshold of the judges, with what it means and its reason."""
-    columns = ("a judge says", "tolerance", "why so much")
-    rows = (_row((t.means, f"{t.value:g}", t.reason)) for t in THRESHOLDS.values())
+    columns = ("name", "what a judge says by it", "tolerance", "why so much")
+    found = THRESHOLDS.items()
+    rows = (_row((name, t.means, f"{t.value:g}", t.reason)) for name, t in found)
     return HTML(_table("thresholds", columns, rows, "Every threshold of the judges"))
 
 
