@@ -45,7 +45,7 @@ def _denoise(seed: int, count: int) -> Sides:
     if seed % 4 == 0:
         angles = make.log_uniform(seed, "angle", -4, -1, count).tolist()
         turns = [_rotation(angle) for angle in angles]
-        clean, Z = (torch.cat([turn[k] for turn in turns]) for k in (0, 1))
+        clean, Z = torch.cat([A for A, *_ in turns]), torch.cat([N for _, N, _ in turns])
         return link(clean, Z, 1, 128)
     clean, Z, r = noisy(seed, count)
     return link(clean, Z, r, 128 * r)
