@@ -352,10 +352,14 @@ def test_records_are_plain_and_complete():
 
 # what pages say in numbers: page, words, row, reading; {true} and {of} are the reading's counts
 BEST, ANY = "any non-negative start, each at its own best rate", "from |P_r| or |P_r+1|"
+LIFTED = "on lifted data with a bias, as printed"
 ANYWAY = "cnn-transformer-cluster-anyway"
 SENTENCES = [
     ("intro", "at any of ${of}$ noise levels", "theorem-condition-frequency", "ReLU"),
     ("intro", "{true}\nof the ${of}$ settings", "training-condition-rises", "as printed"),
+    ("intro", "at ${true}$ of ${of}$ noise levels", "training-condition-rises", LIFTED),
+    ("training", "in ${true}$ of ${of}$ noise levels", "training-condition-rises", LIFTED),
+    ("training", "all ${of}$ settings", "training-condition-rises", "as printed"),
     ("intro", "certifies {true} of ${of}$ trained layers", "depth-chain-trained", "the sum"),
     (
         "intro",
