@@ -106,9 +106,9 @@ def random_share(run: Result, s: Setting) -> float:
 
 
 def controls(run: Result, s: Setting) -> list[float]:
-    """The random layer; for a flattened view also the connected network of the same objective."""
+    """The random layer; also the connected network of the same objective, if as many rows as it."""
     found = [random_share(run, s)]
-    if s.view == VIEWS[s.network][0]:
+    if height(run, s) == run.config["hidden"]:
         i = main_point(run, CONNECTED, s.objective)
         found.append(middle(run, "share_r1", i, row_of(run, i, "3")))
     return found
