@@ -94,6 +94,42 @@ def test_the_steepest_noise_moves_its_entry_more_than_random_noise():
         assert (moved(N / make.norm(N)[:, None, None]) <= most * (1 + 1e-3)).all()
 
 
+def climbed(k, p, n, least, count=60, steps=150):
+    """The largest ratio of a truth to its bound that gradient ascent on A and N reaches, ν/s from
+    about ``least``."""
+    parts = {"L": (p, k), "R": (k, n), "N": (p, n), "size": ()}
+    drawn = [
+        make.gaussian(0, name, count, *shape).requires_grad_() for name, shape in parts.items()
+    ]
+    ascent, best = torch.optim.Adam(drawn, lr=0.03, maximize=True), torch.zeros(count)
+    for _ in range(steps):
+        L, R, N, size = drawn
+        A = L @ R
+        share = least + (0.9 - least) * torch.sigmoid(size)
+        nu = share * torch.linalg.svdvals(A)[:, k - 1]
+        N = N / make.norm(N)[:, None, None] * nu[:, None, None]
+        found = bounded.read(A + N, k, nu, N.norm(dim=1))
+        V = make.leading(A, k)
+        moved = V.mT @ V - found.Q
+        entry = (moved.abs() / found.entries).flatten(1).amax(1)
+        ratio = torch.maximum(entry, (moved.norm(dim=-2) / found.columns).amax(1))
+        ratio = torch.where(found.sine < 1, ratio, 0).nan_to_num()
+        best = torch.maximum(best, ratio.detach())
+        ascent.zero_grad()
+        ratio.sum().backward()
+        for part in drawn:
+            part.grad.nan_to_num_()
+        ascent.step()
+    return float(best.max())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("least", [0.02, 0.3, 0.6])
+@pytest.mark.parametrize(("k", "p", "n"), [(1, 2, 3), (2, 3, 4)])
+def test_a_search_for_violations_comes_close_and_finds_none(k, p, n, least):
+    assert 0.95 < climbed(k, p, n, least) <= 1 + 1e-9
+
+
 # Sixty digits
 
 
@@ -208,7 +244,7 @@ def test_the_hundred_tightest_cuts_hold_with_sixty_digits():
         ]
     ranked = sorted(ranked, key=lambda item: -item[0])[:100]
     assert ranked[0][0] <= 2
-    assert ranked[-1][0] > 0.4
+    assert ranked[-1][0] > 1
     with mp.workdps(60):
         for _, c, i, pair in ranked:
             A, N = c.A[i].numpy(), c.N[i].numpy()
