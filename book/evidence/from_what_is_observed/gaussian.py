@@ -93,12 +93,13 @@ def events(T: Tensor, P: Tensor, sigma: Tensor, level: float) -> Tensor:
     too_much = (noise > q.r * sigma[..., None, None] * allowed) & null
     along = ((inverse @ X) * (inverse @ E)).sum(-2)  # of Ψ⁻¹ε_i along Ψ⁻¹x_i, times γ_i
     turned = (inverse @ inverse @ X).norm(dim=-2)
+    # of rank n − k < k, E has the eigenvalue 0, which rounding may turn negative
     spectrum = torch.linalg.eigvalsh(E @ E.mT) / sigma[..., None] ** 2
     return torch.stack(
         [
             ~too_much.flatten(-2).any(-1),
             (along >= -q.z * sigma[..., None] * turned).all(-1),
-            (spectrum[..., 0] >= q.low) & (spectrum[..., -1] <= q.high),
+            (spectrum[..., 0].clamp(min=0) >= q.low) & (spectrum[..., -1] <= q.high),
         ],
         -1,
     )
