@@ -1,3 +1,3 @@
 """What opens the gates."""
 
-from evidence.gates import experiment
+from evidence.gates import experiment, starts, statements
