@@ -327,12 +327,18 @@ def _entries(seed: int, count: int) -> Sides:
     pairs = (own.P, own.A), (own.P + own.L, own.B), (own.Q1, own.C)
     left = torch.cat([(c.Q - centre).abs() for centre, _ in pairs], -1)
     right = torch.cat([width for _, width in pairs], -1)
-    widths = ("A", own.A), ("remainder", own.B), ("remainder C", own.C)
-    named = (*widths, ("centre", own.P + own.L), ("centre C", own.Q1))
-    size = (1 + c.tau[:, None, None]) ** 2
-    off = torch.stack([((terms[name] - mine).abs() / size).amax((-2, -1)) for name, mine in named])
-    found = _nearest(left.flatten(1), right.flatten(1) + 1e-9 * size[:, :, 0])
-    return Sides(torch.where(off.amax(0) > 1e-7, math.inf, found.left), found.right)
+    # name, formula, and with which power of τ the library's rounding in t enters
+    named = (
+        ("A", own.A, 2),
+        ("remainder", own.B, 2),
+        ("remainder C", own.C, 3),
+        ("centre", own.P + own.L, 2),
+        ("centre C", own.Q1, 2),
+    )
+    size = 1 + c.tau[:, None, None]
+    off = [((terms[name] - mine).abs() / size**m).amax((-2, -1)) for name, mine, m in named]
+    found = _nearest(left.flatten(1), right.flatten(1) + 1e-9 * size[:, :, 0] ** 2)
+    return Sides(torch.where(torch.stack(off).amax(0) > 1e-7, math.inf, found.left), found.right)
 
 
 def _entries_extremal() -> Sides:

@@ -311,6 +311,7 @@ def _stay(
         found += [make.norm(D).square() / net.largest]
         error = make.square((D @ W) @ X - X).sqrt()
         found += [error / (start * (torch.exp(-net.rate * time) + 1e-7))]
+        found += [make.square(D) / (time / 2 * make.square(X) + 1e-9)]
         found += [make.largest(make.outside(torch.relu(pre), R)) / (1e-8 * make.largest(pre))]
     return make.ratios(*found, slack=1e-6)
 
