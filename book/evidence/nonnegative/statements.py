@@ -280,8 +280,8 @@ statement(
 
 
 def _encoder(point: Point, whole: bool = False, loss: Loss = _loss) -> tuple[Tensor, Tensor]:
-    """Hessian by W against 2(DᵀD)_{ik} Σ_j G_ij G_kj x_j x_jᵀ; 1 where it is not semidefinite, where
-    it is definite although a unit is open at points that do not span, or where all gates are open
+    """Hessian by W against 2(DᵀD)_{ik} Σ_j G_ij G_kj x_j x_jᵀ; 1 where it is not semidefinite, is
+    definite although a unit is open at points that do not span, or where all gates are open
     and definite is not the same as rank D = h and rank X = m. whole: the Hessian by (W, D).
     """
     W, D, X = point
