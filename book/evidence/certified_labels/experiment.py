@@ -27,6 +27,7 @@ from subspace_lib.clustering import cluster_trees, weakest_edge
 from subspace_lib.entrywise import certify_clusters, entrywise_bound, entrywise_margin
 from subspace_lib.networks import FeedForward
 from subspace_lib.projectors import row_projector
+from subspace_lib.reference import compare_checked
 
 # Row → what its reader has in hand.
 CLEAN = "X*, W, the noise, labels"
@@ -111,7 +112,7 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, Any]:
         cases = {name: scene.layer(name, noise) for name in chosen}
         stages = scene.stages(noise) if whole else {}
         for name, case in cases.items():
-            found = chain_scores(case)
+            found = chain_scores(case) | reference_score(case)
             if whole:
                 found |= reference_scores(case, scene.labels) | scene.given(stages, case)
             if whole and name == "linear":
@@ -256,6 +257,12 @@ def chain_scores(case: Case) -> dict[str, np.ndarray]:
     return {list(ROWS)[i]: found[j].cpu().numpy() for i, j in CHAIN.items()}
 
 
+def reference_score(case: Case) -> dict[str, np.ndarray]:
+    """The one number of chapter 8, against half the margin."""
+    sine = compare_checked(case.Y, case.R).sine
+    return {"reference": divide(2 * sine, case.margin).cpu().numpy()}
+
+
 def reference_scores(case: Case, labels: np.ndarray) -> dict[str, np.ndarray]:
     """What the row space of X* and the labels explain, and what is true."""
     best = certify_clusters(case.Y, case.R, labels, share=False)
@@ -263,7 +270,6 @@ def reference_scores(case: Case, labels: np.ndarray) -> dict[str, np.ndarray]:
     step = torch.linalg.qr(case.Y.mT @ (case.Y @ case.R.mT)).Q.mT
     power = certify_clusters(case.Y, step, labels, share=False)
     found = {
-        "reference": divide(2 * best.terms["sin θ"], case.margin),
         "entry by entry": _edges(case.P, bound, labels),
         "… third order": divide(best.threshold, best.gap),
         "… after a power step": divide(power.threshold, power.gap),
@@ -298,12 +304,12 @@ def crossings(result: Result) -> np.ndarray:
     return found
 
 
-def agreement(result: Result) -> float:
-    """Share of (layer, noise, trial) in which the two stages certify exactly what is true."""
+def agreement(result: Result) -> np.ndarray:
+    """Share of (noise, trial) in which the two stages certify exactly what is true, by layer."""
     scores = headline.stacked(result)
     stages, truth = scores[:, PLACE["two stages"]], scores[:, PLACE["true"]]
     there = ~np.isnan(stages)
-    return float(((stages < 1) == (truth < 1))[there].mean())
+    return (((stages < 1) == (truth < 1)) & there).sum((-2, -1)) / there.sum((-2, -1))
 
 
 QUICK = Config(60, 40, 20, 2, 1, 2, 2, low=(-18.0, -6.0), fine=(-3.0, -1.0), trained=(-3.0,))
