@@ -39,7 +39,7 @@ class Config(PaperConfig):
     gd, gd_bias: learning rates of gradient descent for networks without and with a bias, on the
     loss divided by ‖X‖²: of 3, 1, 0.3, 0.1, … the one with the smallest loss in the end, summed
     over the depths (ReLU, usual weights, noise 0.1). A bias acts like a feature of length √n
-    (Proposition 11.9) and needs a smaller rate. adam: the rate of chapters 11 to 16.
+    (Proposition 13.9) and needs a smaller rate. adam: the rate of chapters 13 to 19.
     every: the picture shows each ``every``-th point.
     """
 

@@ -279,7 +279,7 @@ def reference_scores(case: Case, labels: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _edges(P: Tensor, terms: dict[str, Tensor], labels: np.ndarray) -> Tensor:
-    """Corollary 9.8 from the bounds (A) and (B) alone."""
+    """Corollary 9.10 from the bounds (A) and (B) alone."""
     across = torch.from_numpy(labels[:, None] != labels)
     first, zeroth = terms["centre"].abs(), P.abs()
     low = torch.maximum(first - terms["remainder"], zeroth - terms["A"]).clamp(min=0)

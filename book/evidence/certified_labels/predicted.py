@@ -110,7 +110,7 @@ def _deviation(B: Tensor, M: Tensor) -> Tensor:
 def _remainder(
     p: Tensor, s: Tensor, t: Tensor, e: Tensor, f: Tensor, F0: Tensor, rounding: Tensor
 ) -> Tensor:
-    """rem of Theorem 9.6 (B) with upper bounds in place of t, e_j, f_j and ‖F₀‖; ∞ where s ≤ t."""
+    """rem of Theorem 9.8 (B) with upper bounds in place of t, e_j, f_j and ‖F₀‖; ∞ where s ≤ t."""
     open_ = (s > t) & (rounding < 0.5)
     s = torch.where(open_, s, 1.0)[..., None]
     t = torch.where(open_, t, 0.0)[..., None]

@@ -54,7 +54,7 @@ def outcome(X: np.ndarray, rank: int, labels: np.ndarray, **options: Any) -> dic
 
 
 def unguarded(X: np.ndarray, rank: int, labels: np.ndarray, sigma: float) -> dict[str, float]:
-    """Theorem 21.7 with a fitted σ and without a look at whether the noise is what it assumes."""
+    """Theorem 10.7 with a fitted σ and without a look at whether the noise is what it assumes."""
     told = torch.tensor(sigma, dtype=torch.float64)
     links = split_links(torch.from_numpy(X), rank, 0.05, told, told, 0)
     pairs, same = np.triu(links.numpy(), 1), labels[:, None] == labels

@@ -1,4 +1,4 @@
-"""Chapter 23, Certified labels, any layer."""
+"""Chapter 11, Certified labels, any layer."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def number(groups: Tensor) -> Tensor:
 
 
 def inputs(seed: int, count: int, louder: float = 1.0) -> tuple[Union, Tensor, Tensor]:
-    """Unions, noisy inputs X, and the links of Theorem 21.4 from the size of the noise alone.
+    """Unions, noisy inputs X, and the links of Theorem 10.4 from the size of the noise alone.
 
     louder: the noise is that much larger than the certificate is told.
     """
@@ -128,7 +128,7 @@ def _several(check: object, seeds: range) -> Sides:
 
 statement(
     "two-stages",
-    "Theorem 23.1",
+    "Theorem 11.1",
     "right links with K components: a layer shows them ⇔ it shows the true clusters",
     _two_stages,
     {
@@ -151,7 +151,7 @@ def _broken(seed: int, count: int, louder: float = 1.0, more: int = 0) -> Sides:
 
 statement(
     "certainly-broken",
-    "Corollary 23.2",
+    "Corollary 11.2",
     "K groups of |Q| separate two linked points ⇒ no threshold returns the clusters",
     _broken,
     {
@@ -190,7 +190,7 @@ def _norms_without(size: float, width: float) -> Sides:
 
 statement(
     "gaussian-norms",
-    "Lemma 23.3",
+    "Lemma 11.3",
     "‖MG‖ ≤ ‖M‖_F + ‖M‖(√d + √(2 ln 1/α)) with probability 1 − α",
     _norms,
     {
@@ -283,7 +283,7 @@ def _predicted_extremal(alpha: float = 0.05, grid: int = 20_001) -> Sides:
 
 statement(
     "predicted",
-    "Theorem 23.4",
+    "Theorem 11.4",
     "|Q − P|_ij ≤ z√v_ij + rem_ij for all i ≤ j at once, with probability 1 − α",
     _predicted,
     {

@@ -1,4 +1,4 @@
-"""A convolutional network and a Transformer, with the controls that Figure 5 lacks: chapter 15.
+"""A convolutional network and a Transformer, with the controls that Figure 5 lacks: chapter 18.
 
 Points become 20×20 images or 20 tokens of 20 entries (a row of the image each). Beside them: fully
 connected ReLU networks with as many rows, one random layer for every number of rows that is

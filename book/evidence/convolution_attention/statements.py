@@ -1,4 +1,4 @@
-"""Chapter 15, Convolution and attention."""
+"""Chapter 18, Convolution and attention."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _few_channels() -> Sides:
 
 statement(
     "convolution-is-linear",
-    "Proposition 15.1",
+    "Proposition 18.1",
     "conv = TX; s_κ(K)√a‖x‖ ≤ ‖Tx‖ ≤ ‖K‖√h‖x‖; then P_r(TX*) = P_r(X*)",
     _convolution,
     {"every entry in some window": _gaps, "K of rank κ": _few_channels},
@@ -159,7 +159,7 @@ def _activation_first() -> Sides:
 
 statement(
     "pooling",
-    "Proposition 15.2",
+    "Proposition 18.2",
     "pooled: tr P(X*)P(A·TX) ≤ min(c, κ), tr P(X*)P(A·σ(TX)) ≤ c",
     _pooling,
     {
@@ -265,7 +265,7 @@ def _varying(**forget: float) -> Sides:
 
 statement(
     "steady-attention",
-    "Theorem 15.3",
+    "Theorem 18.3",
     "Y = [T_1x_1 … T_nx_n], T_j = C + A_j ⊗ W: ‖P(X*) − P_r(Y)‖ ≤ e/(s_r(T̄X*) − e)",
     lambda seed, count: _softmax_spread(seed, count) if seed % 4 == 3 else _attention(seed, count),
     {
@@ -315,7 +315,7 @@ def _fixed_weights() -> Sides:
 
 statement(
     "attention-moves-clean-data",
-    "Counterexample 15.4",
+    "Counterexample 18.4",
     "two lines under softmax attention: ‖P(X*) − P_2(Y)‖ = max(sin∠(p, t), sin∠(q, t))",
     _lines,
     {"weights that depend on the point": _fixed_weights},

@@ -1,4 +1,4 @@
-"""Five ReLU layers along training, layer by layer: the paper's Figure 3, chapter 13."""
+"""Five ReLU layers along training, layer by layer: the paper's Figure 3, chapter 16."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chapter 19, The diagnostic on your own model."""
+"""Chapter 22, The diagnostic on your own model."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _activated() -> Sides:
 
 statement(
     "share-says",
-    "Proposition 19.1",
+    "Proposition 22.1",
     "min_D ‖R − DV‖_F² = k(1 − share), γ²/k ≤ 1 − share ≤ γ², share(WY) ≤ share(Y)",
     _readings,
     {"orthonormal rows": _long_rows, "a linear layer": _activated},
@@ -161,7 +161,7 @@ def _only_cycles() -> Sides:
 
 statement(
     "chance",
-    "Proposition 19.2",
+    "Proposition 22.2",
     "E tr(P OQOᵀ) = kq/n over rotations, ab + (k − a)(q − b)/(n − 1) over orders",
     _chances,
     {"all rotations": _only_orders, "all orders": _only_cycles},
@@ -224,7 +224,7 @@ def _gap_of_the_sketch() -> Sides:
 
 statement(
     "sketch",
-    "Theorem 19.3",
+    "Theorem 22.3",
     "Π a projector, as onto row(SY): ‖P_k(Y) − P_k(YΠ)‖ ≤ ‖U₁ᵀY(I − Π)‖/(s_k(YΠ) − s_{k+1}(Y))",
     _sketches,
     {"the gap to Y's own spectrum": _gap_of_the_sketch},

@@ -249,7 +249,7 @@ def _undivided(a: Tensor) -> Sides:
 
 statement(
     "rows-need-divisor",
-    "Counterexample 9.5a",
+    "Counterexample 9.6",
     "YᵀY = [[1, a], [a, 1]], 0 < a < ½: ‖row 2 of F‖ = 1 > g₂ = a + √((1 − a)/2)",
     lambda seed, count: _undivided(make.uniform(seed, "a", 0.001, 0.499, count)),
     {"a < ½": lambda: _undivided(make.vector(0.6))},
@@ -269,7 +269,7 @@ def _inside_sides(c: Chart, with_leak: bool = True, n: int = 0) -> Sides:
 
 statement(
     "rows-of-the-projector",
-    "Lemma 9.5b",
+    "Lemma 9.7",
     "‖Q(I − P)e_j‖ ≤ g_j, ‖row j of F(I − N) − F₀‖ ≤ ‖F₀‖ρ g_j + (t/s²)ρ e_j",
     lambda seed, count: _inside_sides(chart(*near(seed, count))),
     {
@@ -373,7 +373,7 @@ def _entries_no_step(c: Chart) -> Sides:
 
 statement(
     "entrywise",
-    "Theorem 9.6",
+    "Theorem 9.8",
     "|Q − P| ≤ (A), |Q − P − L| ≤ (B), |Q − Q₁| ≤ (C), entry by entry",
     _entries,
     {
@@ -406,7 +406,7 @@ def _margin_sides(seed: int, count: int, factor: float) -> Sides:
 
 statement(
     "leaky-margin",
-    "Proposition 9.7",
+    "Proposition 9.9",
     "‖P − Q‖_max < ε/2 ⇒ the components of {|Q| > c} are the clusters",
     lambda seed, count: _margin_sides(seed, count, 0.999),
     {"below ε/2": lambda: _margin_sides(0, 50, 1.001)},
@@ -485,7 +485,7 @@ def _edge_missing() -> Sides:
 
 statement(
     "edge-certificate",
-    "Corollary 9.8",
+    "Corollary 9.10",
     "upper ≤ c across, {lower > c} connected inside ⇒ {|Q| > c} has the clusters; c or c₀",
     _edges,
     {"no possible edge across": _edge_across, "certain edges connect": _edge_missing},
@@ -503,7 +503,7 @@ def _part(seed: int, count: int) -> Sides:
 
 statement(
     "certified-part",
-    "Corollary 9.9",
+    "Corollary 9.11",
     "the same among the points of a set that satisfies both conditions",
     _part,
     {"only the points of the set": _edge_across},
@@ -534,7 +534,7 @@ def _not_merged() -> Sides:
 
 statement(
     "certified-yet-merged",
-    "Counterexample 9.10",
+    "Counterexample 9.12",
     "four of five points certified at c = 1/8, and {|Q| > c} on all five is connected",
     _merged,
     {"the fifth point": _not_merged},

@@ -1,4 +1,4 @@
-"""Bounded noise: what Theorem 21.4 and Theorem 21.6 say, written out from their statements.
+"""Bounded noise: what Theorem 10.4 and Theorem 10.6 say, written out from their statements.
 
 Nothing here is taken from ``subspace_lib.certify``, which is compared with these lines.
 """

@@ -1,4 +1,4 @@
-"""How often any link is wrong: the family-wise error of Theorem 21.7, of its sources, of controls.
+"""How often any link is wrong: the family-wise error of Theorem 10.7, of its sources, of controls.
 
 A setting is a block of draws that share their sizes: number and dimension of the clusters, points,
 rows. Condition numbers, angles and noise differ from draw to draw. All ways of looking see the same

@@ -1,4 +1,4 @@
-"""Gaussian noise: what Theorem 21.7 says, written out from its statement.
+"""Gaussian noise: what Theorem 10.7 says, written out from its statement.
 
 Nothing here is taken from ``subspace_lib.certify``, which is compared with these lines.
 """
@@ -57,7 +57,7 @@ def estimate(
     high: Tensor | None = None,
     numbers: Quantiles | None = None,
 ) -> Estimate:
-    """T (..., k, n) and σ (...), or an interval that holds σ, as in Corollary 21.11."""
+    """T (..., k, n) and σ (...), or an interval that holds σ, as in Corollary 10.11."""
     high = low if high is None else high
     k, n = T.shape[-2:]
     q = quantiles(k, n, level) if numbers is None else numbers
@@ -168,7 +168,7 @@ def laws(p: int, n: int, k: int, draws: int, seed: int = 0) -> tuple[Tensor, Ten
 def noise_interval(
     Y: Tensor, k: int, level: float, draws: int = 999, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """[σ_lo, σ_hi] (...), which holds σ but with probability ``level``; Proposition 21.10."""
+    """[σ_lo, σ_hi] (...), which holds σ but with probability ``level``; Proposition 10.10."""
     p, n = Y.shape[-2:]
     i = order(p, n, k)
     if i <= k:

@@ -1,4 +1,4 @@
-"""Chapter 21, From what is observed."""
+"""Chapter 10, From what is observed."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _links_unknown_K() -> Sides:
 
 statement(
     "links-to-clusters",
-    "Lemma 21.2",
+    "Lemma 10.2",
     "right links: K ≤ number of components; if they are equal, the components are the clusters",
     _links,
     {
@@ -126,7 +126,7 @@ def two_for_one() -> Noisy:
 
 statement(
     "reversed-roles",
-    "Lemma 21.3",
+    "Lemma 10.3",
     "rank A ≤ k, s_k(Y) > ‖N‖ ⇒ rank A = k, row(A) is the row space of V₁ᵀ − S₁⁻¹U₁ᵀN",
     lambda seed, count: reversed_sides(bounded.noisy(seed, count)),
     {
@@ -187,7 +187,7 @@ def _no_gap() -> Sides:
 
 statement(
     "observed-bounded",
-    "Theorem 21.4",
+    "Theorem 10.4",
     "‖P − Q‖ ≤ ν/s and |P − Q|_ij ≤ b_ij",
     _bounded,
     {
@@ -207,7 +207,7 @@ def two_lines(seed: int, count: int) -> tuple[Tensor, Tensor]:
 
 
 def merged_sides(Y: Tensor, k: int) -> Sides:
-    """Wrong where Theorem 21.4, with next to no noise, does not link all four points."""
+    """Wrong where Theorem 10.4, with next to no noise, does not link all four points."""
     found = bounded.read(Y, k, torch.full(Y.shape[:1], 1e-6, dtype=torch.float64))
     return make.flags(~make.connected(found.links))
 
@@ -219,7 +219,7 @@ def _merged(seed: int, count: int) -> Sides:
 
 statement(
     "a-lost-direction",
-    "Counterexample 21.5",
+    "Counterexample 10.5",
     "two lines seen through one row: all points are linked, and rightly, for P",
     _merged,
     {"k below the rank of X*": lambda: merged_sides(two_lines(0, 50)[0], 2)},
@@ -297,7 +297,7 @@ def _cut_understated() -> Sides:
 
 statement(
     "observed-cuts",
-    "Theorem 21.6",
+    "Theorem 10.6",
     "‖(P − Q)e_i‖ ≤ d_i; where J meets two clusters, λ₂ ≤ 2",
     _cuts,
     {
@@ -397,7 +397,7 @@ def _heavy() -> Sides:
 
 statement(
     "observed-gaussian",
-    "Theorem 21.7",
+    "Theorem 10.7",
     "but with probability α, |P̂_ij| ≤ b_ij for all pairs with P_ij = 0",
     _gaussian,
     {"σ": _halved, "Gaussian noise": _heavy},
@@ -420,7 +420,7 @@ def sources(seed: int, count: int) -> list[tuple[Tensor, Tensor, Tensor, Tensor]
         (gaussian.other_batch(Y, other, u.r), u.P, u.across, u.sigma),
         (T, u.P, u.across, sigma),
     ]
-    full = (make.count_rank(half) == u.r).all()  # else P needs the directions of Proposition 21.9
+    full = (make.count_rank(half) == u.r).all()  # else P needs the directions of Proposition 10.9
     return [*found, (split, P, across, u.sigma)] if full else found
 
 
@@ -455,11 +455,11 @@ def _thinned_alike() -> Sides:
 
 statement(
     "independent-rows",
-    "Proposition 21.8",
-    "UᵀY satisfies Theorem 21.7 for U from another batch, from other columns, or by thinning",
+    "Proposition 10.8",
+    "UᵀY satisfies Theorem 10.7 for U from another batch, from other columns, or by thinning",
     _sources,
     {"U independent of the noise": _own_noise, "thinning with opposite signs": _thinned_alike},
-    loose="it hands Theorem 21.7 its hypotheses; that theorem's extremal instance is tight",
+    loose="it hands Theorem 10.7 its hypotheses; that theorem's extremal instance is tight",
 )
 
 
@@ -489,11 +489,11 @@ def _fewer_rows() -> Sides:
 
 statement(
     "more-rows",
-    "Proposition 21.9",
+    "Proposition 10.9",
     "k ≥ rank X*: no wrong link but with probability α, whatever rank the layer has kept",
     _more_rows,
     {"k ≥ rank X*": _fewer_rows},
-    loose="it hands Theorem 21.7 its hypotheses; that theorem's extremal instance is tight",
+    loose="it hands Theorem 10.7 its hypotheses; that theorem's extremal instance is tight",
 )
 
 
@@ -534,7 +534,7 @@ def _levels_of_more() -> Sides:
 
 statement(
     "noise-level",
-    "Proposition 21.10",
+    "Proposition 10.10",
     "s_i(G) ≤ s_i(Y)/σ ≤ s_{i−k}(G), i > k, for a p × (n − k) Gaussian matrix G",
     _levels,
     {"rank A ≤ k": _levels_of_more},
@@ -564,11 +564,11 @@ def _missed() -> Sides:
 
 statement(
     "noise-unknown",
-    "Corollary 21.11",
-    "with [σ_lo, σ_hi] in the place of σ Theorem 21.7 holds, the levels added",
+    "Corollary 10.11",
+    "with [σ_lo, σ_hi] in the place of σ Theorem 10.7 holds, the levels added",
     _unknown,
     {"σ inside the interval": _missed},
-    loose="at σ_lo = σ = σ_hi it is Theorem 21.7, whose extremal instance is tight",
+    loose="at σ_lo = σ = σ_hi it is Theorem 10.7, whose extremal instance is tight",
 )
 
 
@@ -589,7 +589,7 @@ def one_cluster(seed: int, count: int, full: bool = False) -> Sides:
 
 statement(
     "no-cannot-links",
-    "Proposition 21.12",
+    "Proposition 10.12",
     "near every A of rank k < n lies one of rank k whose P has no zero entry",
     lambda seed, count: one_cluster(seed, count),
     {"k < n": lambda: one_cluster(0, 50, full=True)},
@@ -614,7 +614,7 @@ def margin_sides(seed: int, count: int, factor: float, widen: float = 1.0) -> Si
 
 statement(
     "a-known-margin",
-    "Proposition 21.13",
+    "Proposition 10.13",
     "margin ≥ e₀, and |Q_ij| + b_ij < e₀ between J and the rest: J is a union of clusters",
     lambda seed, count: margin_sides(seed, count, 1 - 1e-9),
     {
@@ -653,7 +653,7 @@ def _twins(seed: int, count: int) -> Sides:
 
 statement(
     "a-relu-alone",
-    "Counterexample 21.14",
+    "Counterexample 10.14",
     "two unions with different clusters and the same ReLU output",
     _twins,
     {"the ReLU": lambda: twins_sides(*twins(0, 5))},

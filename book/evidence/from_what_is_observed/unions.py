@@ -68,7 +68,7 @@ def with_room(P: Tensor, counts: list[int], k: int) -> Tensor:
     """P of rank r and k − r further directions, each of them inside one cluster.
 
     Directions orthogonal to P's row space and supported in one cluster, cluster by cluster;
-    Proposition 21.9 needs Σ(n_a − r_a) ≥ k − r of them.
+    Proposition 10.9 needs Σ(n_a − r_a) ≥ k − r of them.
     """
     found, starts = P.clone(), [sum(counts[:a]) for a in range(len(counts))]
     missing = k - round(float(P[0].trace()))

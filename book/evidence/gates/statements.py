@@ -78,7 +78,7 @@ def _with_decoder() -> Sides:
 
 statement(
     "gates-first-motion",
-    "Theorem 22.1",
+    "Theorem 14.1",
     "opposite pairs, β = 0, D = 0: A_ij moves by t²/8 (2a²(XXᵀw)ᵀΣ_open x + wᵀ(XXᵀ)²x_j)",
     _first_motion,
     {
@@ -115,7 +115,7 @@ def _eigen(seed: int, count: int, aligned: bool = True, trains: bool = True) -> 
 
 statement(
     "gates-sign-rule",
-    "Corollary 22.2",
+    "Corollary 14.2",
     "w in the eigenspace of s²: a closed gate rises iff |wᵀx_j| < (a²n/s²) mean_l |wᵀx_l|",
     _eigen,
     {
@@ -147,7 +147,7 @@ def _any_decoder(seed: int, count: int, open_only: bool = True, slope: float = 0
 
 statement(
     "gates-decoder-pulls",
-    "Proposition 22.3",
+    "Proposition 14.3",
     "any X, W, β, D: the rate of A_ij is −Σ_{l open} (d_iᵀe_l)(a² + x_lᵀx_j)",
     _any_decoder,
     {
@@ -172,7 +172,7 @@ def _dead(seed: int, count: int, decay: float = 0.0, closed: bool = True) -> Sid
 
 statement(
     "dead-units-stay",
-    "Proposition 22.4",
+    "Proposition 14.4",
     "a unit closed on every point has gradient zero: gradient descent never moves it again",
     _dead,
     {
@@ -205,7 +205,7 @@ def _scale(seed: int, count: int, bias: bool = False) -> Sides:
 
 statement(
     "scale-without-bias",
-    "Proposition 22.5",
+    "Proposition 14.5",
     "no bias: gradient descent on fX at rate γ/f² goes through the same weights as on X at γ",
     _scale,
     {"no bias": lambda: _scale(2, 40, bias=True)},
@@ -239,7 +239,7 @@ def linear_flow(W: Tensor, D: Tensor, G: Tensor, h: Tensor) -> list[tuple[Tensor
 
 
 class Open:
-    """Networks that satisfy the hypotheses of Theorem 22.6, unless one is broken."""
+    """Networks that satisfy the hypotheses of Theorem 14.6, unless one is broken."""
 
     def __init__(
         self,
@@ -325,7 +325,7 @@ def _stay_extremal() -> Sides:
 
 statement(
     "gates-stay-open",
-    "Theorem 22.6",
+    "Theorem 14.6",
     "X1 = 0, D(0) = 0, βᵀWX = 0, aβ_i > ‖x_j‖√(‖w_i‖² + 1 + ‖X‖_F/s_r): all gates stay open",
     lambda seed, count: _stay(seed, count, even=seed % 3 == 0),
     {

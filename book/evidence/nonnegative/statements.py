@@ -1,4 +1,4 @@
-"""Chapter 12, Non-negative initialisation. Loss L = ‖D relu(WX) − X‖_F² throughout."""
+"""Chapter 15, Non-negative initialisation. Loss L = ‖D relu(WX) − X‖_F² throughout."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _scaled_gradient(point: Point, loss: Loss = _loss) -> tuple[Tensor, Tensor]:
 
 statement(
     "rescaling-direction",
-    "Lemma 12.2",
+    "Lemma 15.2",
     "v_i = (W_i, −D_i): H v_i = (−g_{W_i}, g_{D_i}), and v_iᵀH v_i = −2⟨W_i, g_{W_i}⟩",
     lambda seed, count: _stack([_scaled_gradient(p) for p in _points(seed, count)]),
     {
@@ -125,7 +125,7 @@ def _not_critical() -> Sides:
 
 statement(
     "no-positive-determinant",
-    "Theorem 12.3",
+    "Theorem 15.3",
     "critical point: Hessian of the loss has a zero eigenvalue per unit, 2m per dead unit",
     lambda seed, count: _stack([_alive(p) for p in _one_unit(seed, count)]),
     {"critical point": _not_critical},
@@ -193,7 +193,7 @@ def _with_negatives() -> Sides:
 
 statement(
     "flat-where-idle",
-    "Theorem 12.4",
+    "Theorem 15.4",
     "critical point, WX > 0: H(AW, −DA) = 0 for every A, so h² zeros when W has rank h",
     lambda seed, count: _stack(_critical(seed, count)),
     {"all pre-activations positive": _with_negatives, "W of rank h": _shared_direction},
@@ -244,7 +244,7 @@ def _no_overshoot() -> Sides:
 
 statement(
     "overshoot",
-    "Proposition 12.5",
+    "Proposition 15.5",
     "‖DY‖_F > ‖X‖_F ⇒ ‖D‖_F‖g_D‖_F ≥ 2‖DY‖(‖DY‖ − ‖X‖) and H has a negative eigenvalue",
     _overshoot,
     {"the output is larger than the data": _no_overshoot},
@@ -271,7 +271,7 @@ def _readout(point: Point, also: str = "D") -> tuple[Tensor, Tensor]:
 
 statement(
     "readout-alone",
-    "Proposition 12.6",
+    "Proposition 15.6",
     "W fixed: the Hessian by D is 2 I_m ⊗ YYᵀ at every D, positive definite iff rank Y = h",
     lambda seed, count: _stack([_readout(p) for p in _points(seed, count)]),
     {"W is fixed": lambda: _stack([_readout(p, "W") for p in _points(5, 5)])},
@@ -308,7 +308,7 @@ def _encoders(seed: int, count: int) -> list[tuple[Tensor, Tensor]]:
 
 statement(
     "encoder-alone",
-    "Proposition 12.6a",
+    "Proposition 15.7",
     "D fixed: the Hessian by W is semidefinite at every W; with all gates open 2 DᵀD ⊗ XXᵀ",
     lambda seed, count: _stack(_encoders(seed, count)),
     {
@@ -330,7 +330,7 @@ def _dead(point: Point, alive: bool = False) -> tuple[Tensor, Tensor]:
 
 statement(
     "dead-network",
-    "Proposition 12.7",
+    "Proposition 15.8",
     "all pre-activations negative: gradient and Hessian are zero and the loss is ‖X‖²",
     lambda seed, count: _stack([_dead(p) for p in _points(seed, count)]),
     {"every unit dead": lambda: _stack([_dead(p, True) for p in _points(5, 5)])},
@@ -373,7 +373,7 @@ def _no_mean() -> Sides:
 
 statement(
     "mean-decides-the-sign",
-    "Proposition 12.1",
+    "Proposition 15.1",
     "independent weights, mean μ > 0, variance v, 1ᵀx > 0: P(wᵀx ≤ 0) ≤ v‖x‖²/(v‖x‖² + μ²(1ᵀx)²)",
     _agree,
     {"the mean is positive": _no_mean},

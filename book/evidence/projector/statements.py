@@ -80,7 +80,7 @@ def _tie() -> Sides:
 
 statement(
     "projector-unique",
-    "Lemma 2.11",
+    "Lemma 2.2",
     "V_rV_rᵀ is the same for every choice of singular vectors ⇔ s_r > s_{r+1} or r = n",
     _unique,
     {"s_r > s_{r+1} where r < n": _tie, "r = n needs no gap": _only_by_the_gap},
@@ -135,7 +135,7 @@ def _wide_factor() -> Sides:
 
 statement(
     "only-row-space",
-    "Lemma 2.2",
+    "Lemma 2.3",
     "P_r(A) = A⁺A = P_r(GA) = Vᵀ(VVᵀ)⁻¹V",
     _row_space,
     {
@@ -193,7 +193,7 @@ def _formula_for_dependent() -> Sides:
 
 statement(
     "encoding",
-    "Proposition 2.3",
+    "Proposition 2.4",
     "P_r(X) is block diagonal ⇔ the spans of the parts are independent",
     _encoding,
     {
@@ -243,7 +243,7 @@ def _empty_line() -> Sides:
 
 statement(
     "dependent-lines",
-    "Counterexample 2.4",
+    "Counterexample 2.5",
     "three lines in a plane: |P_ij| > 0 for some pair across lines that meet only in 0",
     _three_lines,
     {
@@ -277,7 +277,7 @@ def _other_points() -> Sides:
 
 statement(
     "zero-inside-block",
-    "Counterexample 2.5",
+    "Counterexample 2.6",
     "P_12 = 0 for V = [e₁, e₂, e₁+e₂, e₁−e₂], inside one cluster",
     _zero_inside,
     {"these coefficients": _other_points},
@@ -334,7 +334,7 @@ def _large_entries_only() -> Sides:
 
 statement(
     "connected-is-indivisible",
-    "Proposition 2.6",
+    "Proposition 2.7",
     "the graph {B_ij ≠ 0} is connected ⇔ no split into two independent spans",
     _connected_or_split,
     {
@@ -385,7 +385,7 @@ def _minimum_tree() -> Sides:
 
 statement(
     "bottleneck",
-    "Lemma 2.8",
+    "Lemma 2.9",
     "edges of weight > c connect the graph ⇔ c < w",
     _tree_and_threshold,
     {"connected graph": _forest, "maximum spanning tree": _minimum_tree},
@@ -468,7 +468,7 @@ def _weak_attack() -> Sides:
 
 statement(
     "margin-is-sharp",
-    "Theorem 2.9",
+    "Theorem 2.10",
     "P = Pᵀ, ‖P − Q‖_max < ε_conn/2 ⇒ the components are the clusters; beyond they need not",
     _connectivity,
     {
@@ -577,7 +577,7 @@ def _scaled_projector() -> Sides:
 
 statement(
     "price-of-margin",
-    "Proposition 2.10",
+    "Proposition 2.11",
     "ε_min ≤ √(r(n−r)/(n²(n−1))) without zeros, ε_conn ≤ min √(P_ii(1−P_ii)), √(r(n−r)/(2n(n−1)))",
     _price,
     {

@@ -1,4 +1,4 @@
-"""Chapter 10, What a random ReLU layer does."""
+"""Chapter 12, What a random ReLU layer does."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _kernel(seed: int, count: int) -> Sides:
 
 statement(
     "relu-kernel",
-    "Theorem 10.2",
+    "Theorem 12.2",
     "Φ_ij = h_i h_j (sin θ + (π − θ) cos θ)/(2π)",
     _kernel,
     {
@@ -162,7 +162,7 @@ def _copies() -> Sides:
 
 statement(
     "kernel-concentrates",
-    "Proposition 10.3",
+    "Proposition 12.3",
     "E‖(1/p)YᵀY − Φ‖_F² ≤ 5‖h‖⁴/(4p), with equality on one ray only",
     _concentration,
     {
@@ -211,7 +211,7 @@ def _rest_of(kernel: Tensor) -> Callable[[], Sides]:
 
 statement(
     "kernel-in-three",
-    "Theorem 10.4",
+    "Theorem 12.4",
     "Φ = hhᵀ/(2π) + ¼XᵀX + H, H ⪰ 0 with its series, H_ij = 0 ⇔ x_i ⟂ x_j",
     _split,
     {
@@ -245,7 +245,7 @@ def half_symmetric(seed: int, count: int) -> Tensor:
 
 
 def secular(X: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """λ, μ, tan θ by (10.5) and its direction, as the statement has them; X of full row rank."""
+    """λ, μ, tan θ by (12.5) and its direction, as the statement has them; X of full row rank."""
     V, h = row_basis(X, X.shape[-2]), torch.linalg.vector_norm(X, dim=-2)
     lam = torch.linalg.svdvals(X).square() / 4
     c = (V @ h[..., None])[..., 0]
@@ -312,7 +312,7 @@ def _lost(seed: int, count: int) -> Sides:
 
 
 def _beyond_the_last() -> Sides:
-    """Equation (10.5) where μ > λ_r: the angle is a right one, whatever it says."""
+    """Equation (12.5) where μ > λ_r: the angle is a right one, whatever it says."""
     X = half_symmetric(1, 200)
     lam, mu, tangent, _ = secular(X)
     sines, _ = lost_vector(X, _tilted(X))
@@ -343,13 +343,13 @@ def _another_root() -> Sides:
 
 statement(
     "lost-direction",
-    "Theorem 10.5",
+    "Theorem 12.5",
     "one angle θ between row(X) and a top-r space of M: tan θ by the secular equation, or 90°",
     _lost,
     {
         "rank X = r": _larger_rank,
         "the root below λ_r": _another_root,
-        "μ < λ_r for (10.5)": _beyond_the_last,
+        "μ < λ_r for (12.5)": _beyond_the_last,
     },
     form="identity",
 )
@@ -389,7 +389,7 @@ def _not_orthogonal() -> Sides:
 
 statement(
     "orthogonal-profile",
-    "Corollary 10.6",
+    "Corollary 12.6",
     "c = 0: θ = 90° for r ≥ 2, where ‖h‖²/(2π) > λ_r always, and 0° for r = 1",
     _orthogonal_profile,
     {"c = 0": _not_orthogonal},
@@ -419,7 +419,7 @@ def _no_opposites() -> Sides:
 
 statement(
     "odd-and-even",
-    "Proposition 10.7",
+    "Proposition 12.7",
     "with each point its opposite: row(X) lies in the leading r + N directions, exactly",
     lambda seed, count: _stays(_symmetric(seed, count)),
     {
@@ -431,7 +431,7 @@ statement(
 
 
 def only_rest(X: Tensor, R: Tensor) -> tuple[Tensor, Tensor]:
-    """Both sides of Proposition 10.8 for R ⊇ row(X) + span(h); ∞ without a gap."""
+    """Both sides of Proposition 12.8 for R ⊇ row(X) + span(h); ∞ without a gap."""
     k, kernel, rest = R.shape[-2], relu_kernel(X), relu_kernel_parts(X)[2]
     values = torch.linalg.eigvalsh(kernel)
     inner = R @ kernel @ R.mT
@@ -486,7 +486,7 @@ def _without_factor() -> Sides:
 
 statement(
     "only-the-rest-disturbs",
-    "Proposition 10.8",
+    "Proposition 12.8",
     "tan θ ≤ ‖(I − P)HRᵀ(RΦRᵀ)⁻¹‖/(1 − t²/s²) for R ⊇ row(X) + span(h)",
     _rest_only,
     {"R contains the profile": _without_profile, "the factor 1 − t²/s²": _without_factor},
@@ -539,7 +539,7 @@ def _dependent() -> Sides:
 
 statement(
     "profile-per-cluster",
-    "Proposition 10.9",
+    "Proposition 12.9",
     "the projector onto row(X*) + span(h_1, …, h_K) ∋ h is block diagonal, of rank r + K",
     _block_diagonal,
     {"one profile for each cluster": _one_for_all, "independent subspaces": _dependent},
@@ -572,7 +572,7 @@ def _dependent_bias() -> Sides:
 
 statement(
     "gaussian-bias",
-    "Proposition 10.10",
+    "Proposition 12.10",
     "with a bias N(0, β²) the kernel is that of the points (x_j, β)",
     _bias,
     {
@@ -600,7 +600,7 @@ def _spread_points() -> Sides:
 
 statement(
     "sign-weights",
-    "Counterexample 10.11",
+    "Counterexample 12.11",
     "weights ±1, orthogonal points a e_1, b e_2: Φ_12 = h_1h_2/4, and not h_1h_2/(2π)",
     _signs,
     {

@@ -1,4 +1,4 @@
-"""Chapter 17, Real data."""
+"""Chapter 20, Real data."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _linkage_extremal() -> Sides:
 
 statement(
     "same-linkage",
-    "Proposition 17.1",
+    "Proposition 20.1",
     "single linkage on |P| and |Q| differs only if ‖P − Q‖_max ≥ half the cut of |P|",
     _linkage,
     {"same number of clusters": lambda: _moved(LINE[None], LINE[None], 2, 1)},
@@ -118,7 +118,7 @@ def _other_classes() -> Sides:
 
 statement(
     "preserved-or-block-diagonal",
-    "Theorem 17.2",
+    "Theorem 20.2",
     "tr(PQ) ≤ √(rq) cos(φ_P − φ_Q), sin²φ the cross-class energy",
     _energy,
     {"projectors": _no_projector, "the same classes": _other_classes},

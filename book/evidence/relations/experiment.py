@@ -1,4 +1,4 @@
-"""What neighbouring theories say of the same training runs: chapter 20."""
+"""What neighbouring theories say of the same training runs: chapter 23."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def loss_of(network: FeedForward, params: Params, data: UnionOfSubspaces) -> Ten
 def describe(Y: Tensor, V: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """LAYERWISE of one layer Y (c, p, n); (c,) each. V: (c, r, n), orthonormal rows of row(X*).
 
-    allowed_K, heard: the right side of Theorem 20.5 (b) at q = K, and left by right of (a); so
+    allowed_K, heard: the right side of Theorem 23.5 (b) at q = K, and left by right of (a); so
     share_K ≤ allowed_K and heard ≤ 1.
     """
     L, K, r = indicators(labels).to(Y), int(labels.max()) + 1, V.shape[-2]
@@ -158,7 +158,7 @@ def find_clusters(Y: Tensor, K: int, rank: int, penalty: float) -> dict[str, Ten
     """Labels (c, n) by each of METHODS from the points Y (c, p, n), none of which sees the labels.
 
     Spectral clustering of |P_rank(Y)|, of |P_K(Y)|, of the ridge self-expression at the penalty of
-    Proposition 20.3 and of the sparse one; k-means of the points; single linkage of |P_rank(Y)|.
+    Proposition 23.3 and of the sparse one; k-means of the points; single linkage of |P_rank(Y)|.
     """
     _, s, V = torch.linalg.svd(Y, full_matrices=False)
     lam = (s[:, rank - 1] * s[:, rank])[:, None]
@@ -233,7 +233,7 @@ def _without(values: Tensor, gone: Tensor) -> np.ndarray:
 
 experiment(
     "relations",
-    "Subspace clustering, neural collapse and sharpness of the same networks (chapter 20)",
+    "Subspace clustering, neural collapse and sharpness of the same networks (chapter 23)",
     quick=Config(
         trials=3,
         ambient_dim=24,

@@ -1,4 +1,4 @@
-"""Chapter 20, Relations."""
+"""Chapter 23, Relations."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _kills_a_direction() -> Sides:
 
 statement(
     "self-expression",
-    "Proposition 20.1",
+    "Proposition 23.1",
     "X = XC ⇔ PC = P: the same C for X and for GX, G injective on the span",
     _injective,
     {"G injective": _kills_a_direction},
@@ -107,7 +107,7 @@ def _half_of_it() -> Sides:
 
 statement(
     "smallest-self-expression",
-    "Theorem 20.2",
+    "Theorem 23.2",
     "X = XC ⇒ ‖C‖_* ≥ ‖P‖_* = r, ‖C‖_F² = r + ‖C − P‖_F²",
     _least_random,
     {"X = XC": _half_of_it},
@@ -143,7 +143,7 @@ def _ridge(seed: int, count: int, wrong: int = 0) -> Sides:
 
 statement(
     "ridge",
-    "Proposition 20.3",
+    "Proposition 23.3",
     "‖C_λ − P_r(X)‖ = max(λ/(s_r² + λ), s_{r+1}²/(s_{r+1}² + λ))",
     _ridge,
     {"the rank of the gap": lambda: _ridge(0, 4, wrong=1)},
@@ -183,7 +183,7 @@ def _small_penalty() -> Sides:
 
 statement(
     "lasso-is-not-the-projector",
-    "Counterexample 20.4",
+    "Counterexample 23.4",
     "X and GX with one row space: the Lasso takes the first neighbour, then the second",
     _one_neighbour_random,
     {"penalty above tan φ": _small_penalty},
@@ -262,7 +262,7 @@ def _not_collapsed() -> Sides:
 
 statement(
     "collapse-keeps",
-    "Theorem 20.5",
+    "Theorem 23.5",
     "σ_{K+1}(YVᵀ) ≤ ‖E‖, √tr(P P_q(Y)) ≤ √Σs_k + ‖E‖_F/s_q(Y); E = 0 ⇒ tr(PQ) ≤ Σs_k",
     _kept_random,
     {"deviations counted": _not_collapsed, "E = 0 in (c)": _not_exact},
@@ -287,7 +287,7 @@ def _blind(seed: int, count: int, mix: bool = False) -> Sides:
 
 statement(
     "collapse-overlooks",
-    "Counterexample 20.6",
+    "Counterexample 23.6",
     "NC1 = 0 and row(X*) ⊂ row(Y)",
     _blind,
     {"deviations orthogonal to the class means": lambda: _blind(0, 4, mix=True)},
@@ -363,7 +363,7 @@ def _one_side_only() -> Sides:
 
 statement(
     "sharpness-moves",
-    "Proposition 20.7",
+    "Proposition 23.7",
     "(W, b, D) → (cW, cb, D/c): same loss, Y → cY, sharpness ≥ max(c² λ_D, λ_W/c²)",
     _rescaled_random,
     {"both sides rescaled": _one_side_only},

@@ -476,7 +476,7 @@ def _half_of_E() -> Sides:
 
 statement(
     "no-tie-below-the-gap",
-    "Lemma 3.10",
+    "Lemma 3.9",
     "δ − ‖E‖ ≤ s_r − s_{r+1} for A and for B: below the gap both leading row spaces are unique",
     _no_tie,
     {"δ, not the gap of A alone": _gap_of_A, "the whole of ‖E‖": _half_of_E},
@@ -523,7 +523,7 @@ def _indefinite() -> Sides:
 
 statement(
     "davis-kahan",
-    "Corollary 3.9",
+    "Corollary 3.10",
     "‖sin Θ‖ ≤ ‖EV₁‖/(λ_r(A) − λ_{r+1}(B)) for A, B ⪰ 0, in the unitarily invariant norms",
     _semidefinite,
     {"positive semidefinite": _indefinite},

@@ -1,4 +1,4 @@
-"""Chapter 11, Does training find it?"""
+"""Chapter 13, Does training find it?"""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _rescaled_negative() -> Sides:
 
 statement(
     "rescaling",
-    "Proposition 11.1",
+    "Proposition 13.1",
     "(W_i, b_i, D_i) → (c_iW_i, c_ib_i, D_i/c_i), c_i > 0, leaves D relu(WX + b1ᵀ) as it is",
     _rescaled,
     {"positively homogeneous": _rescaled_tanh, "c > 0": _rescaled_negative},
@@ -86,7 +86,7 @@ def _no_second_scale() -> Sides:
 
 statement(
     "one-function-two-projectors",
-    "Counterexample 11.2",
+    "Counterexample 13.2",
     "X = I₂: one function, W = diag(2, 1) or diag(1, 2), ‖P₁(Y) − P₁(Y')‖ = 1",
     _loss_is_blind,
     {"rank below the width": _no_second_scale},
@@ -125,7 +125,7 @@ def _balance_frozen() -> Sides:
 
 statement(
     "balance",
-    "Proposition 11.3",
+    "Proposition 13.3",
     "one step changes ‖W_i‖² + b_i² − ‖D_i‖² by exactly lr²(‖g_W‖² + g_b² − ‖g_D‖²)",
     lambda seed, count: _balance_sides(*_network(seed, count)),
     {"all three are trained": _balance_frozen},
@@ -160,7 +160,7 @@ def _other_minimum() -> Sides:
 
 statement(
     "linear-autoencoder",
-    "Theorem 11.4",
+    "Theorem 13.4",
     "minimisers of ‖DWX − X‖_F: P_p(WX) = P_p(X); balanced ones: P_q(WX) = P_q(X) for q ≤ p",
     _linear,
     {"balanced": _other_minimum, "a minimiser": lambda: _linear(3, 5, optimal=False)},
@@ -216,7 +216,7 @@ def _with_bias_no_link() -> Sides:
 
 statement(
     "opposite-pairs",
-    "Proposition 11.5",
+    "Proposition 13.5",
     "points in opposite pairs, no bias: ‖Y − WX‖ = ‖Y‖ ≥ δ₃ for every W",
     _symmetric,
     {"opposite pairs": _positive_data, "no bias": _with_bias_no_link},
@@ -239,7 +239,7 @@ def _biased_extremal() -> Sides:
 
 statement(
     "opposite-pairs-biased",
-    "Theorem 11.6",
+    "Theorem 13.6",
     "points in opposite pairs: δ₃ ≤ √(2 min(p, n)/r) ‖Y − WX‖ for every W and b",
     _symmetric_biased,
     {"opposite pairs": _positive_data},
@@ -288,7 +288,7 @@ def _parallel() -> Sides:
 
 statement(
     "sign-patterns",
-    "Proposition 11.7",
+    "Proposition 13.7",
     "n points of R^d in general position: C(n, d) = 2 Σ_{i<d} C(n−1, i) sign patterns",
     _wendel,
     {"general position": _parallel},
@@ -333,7 +333,7 @@ def _reference_elsewhere() -> Sides:
 
 statement(
     "one-direction-lost",
-    "Theorem 11.8",
+    "Theorem 13.8",
     "‖(I − P_{r+1}(Y))Rᵀ‖ ≤ β, R = row(X*) + one row ⇒ share_r ≥ (r−1)/r − β²",
     lambda seed, count: _share_sides(*_one_direction(seed, count)),
     {"row(X*) inside the reference": _reference_elsewhere},
@@ -363,7 +363,7 @@ def _curvature(seed: int, count: int, curved: bool = False) -> Sides:
 
 statement(
     "bias-as-a-feature",
-    "Proposition 11.9",
+    "Proposition 13.9",
     "fixed activity: the Hessian by (W_i, b_i) is 2‖D_i‖² X̃X̃ᵀ of the active points",
     _curvature,
     {"fixed activity": lambda: _curvature(5, 20, curved=True)},
