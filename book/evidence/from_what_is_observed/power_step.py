@@ -1,7 +1,7 @@
 """One power step on the reference: where the headline of chapter 9 loses its last half decade.
 
-The edge certificate of Corollary 9.10 with three references, on chapter 9's data, weights and noise:
-R = row(X*), one step of subspace iteration from it, and the rows of Y themselves.
+The edge certificate of Corollary 9.10 with three references, on chapter 9's data, weights and
+noise: R = row(X*), one step of subspace iteration from it, and the rows of Y themselves.
 """
 
 from __future__ import annotations
