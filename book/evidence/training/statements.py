@@ -134,7 +134,11 @@ statement(
 
 
 def _linear(seed: int, count: int, optimal: bool = True) -> Sides:
-    """W = A⁻¹U_pᵀ, D = U_pA: P_p of WX against that of X for any A, P_q too for orthogonal A."""
+    """W = A⁻¹U_pᵀ, D = U_pA: P_p of WX against that of X for any A, P_q too for orthogonal A.
+
+    That these are minimisers is not assumed: alternating least squares from another start, which
+    knows nothing of this form, must not come below their loss.
+    """
     m, extra = make.shape(seed, m=(2, 7), extra=(0, 8))
     (p,) = make.shape(seed, p=(1, m - 1))
     (q,) = make.shape(seed, q=(1, p))
@@ -149,7 +153,14 @@ def _linear(seed: int, count: int, optimal: bool = True) -> Sides:
     unbalanced = torch.linalg.solve(G, U.mT)
     rows = make.norm(row_projector(unbalanced @ X, p) - row_projector(X, p))
     inner = make.norm(row_projector(W @ X, q) - row_projector(X, q))
-    return make.rounding(torch.maximum(rows, inner))
+    loss = make.square(((U @ G) @ unbalanced) @ X - X)
+    D, rival = make.gaussian(seed, "D", count, m, p), loss
+    for _ in range(6):
+        free = torch.linalg.pinv(D)
+        D = X @ torch.linalg.pinv(free @ X)
+        rival = torch.minimum(rival, make.square(D @ free @ X - X))
+    better = (loss - rival) / make.square(X)
+    return make.rounding(torch.stack([rows, inner, better]).amax(0))
 
 
 def _other_minimum() -> Sides:
@@ -225,10 +236,17 @@ statement(
 
 
 def _symmetric_biased(seed: int, count: int) -> Sides:
+    """δ₃ ≤ s_r(Y), the bound on s_r(Y), and ‖Y‖_F² ≤ 2‖Y − WX‖_F² that it comes from."""
     X, W, b, r = _pairs(seed, count)
     A = W @ X
-    gap, error = _third_link(A, torch.relu(A + b[..., None]), r)
-    return Sides(gap.clamp(min=0), (2 * min(A.shape[-2:]) / r) ** 0.5 * error)
+    Y = torch.relu(A + b[..., None])
+    gap, error = _third_link(A, Y, r)
+    least = singular_value(Y, r)
+    return make.worst(
+        (gap.clamp(min=0), least),
+        (least, (2 * min(A.shape[-2:]) / r) ** 0.5 * error),
+        (make.square(Y), 2 * make.square(Y - A) * (1 + ROUNDING)),
+    )
 
 
 def _biased_extremal() -> Sides:
@@ -368,4 +386,52 @@ statement(
     _curvature,
     {"fixed activity": lambda: _curvature(5, 20, curved=True)},
     form="identity",
+)
+
+
+def _clean_pairs(
+    seed: int, count: int, paired: bool = True, negative: bool = False, idle: bool = False
+) -> Sides:
+    """½‖WX*‖_F² against ‖Y − WX*‖_F², and δ₂ against 2√(2 min(p, n)/r) · the larger error."""
+    m, p, half = make.shape(seed, m=(1, 6), p=(1, 8), half=(1, 8))
+    (r,) = make.shape(seed, r=(1, min(m, p, half)))
+    X0 = make.with_spectrum(
+        seed, "X", m, half, make.spectrum(seed, "spectrum", -0.5, 0.5, count, r)
+    )
+    star = torch.cat([X0, -X0 if paired else X0], -1)
+    noise = make.log_uniform(seed, "noise", -6, 1, count, 1, 1)
+    Z = 0 if idle else noise * make.gaussian(seed, "Z", *star.shape)
+    W, b = make.gaussian(seed, "W", count, p, m), make.gaussian(seed, "b", count, p)
+    if idle:  # W ≥ 0 on data that are not in pairs, or outputs with a sign
+        star, W = (star.abs(), W.abs()) if not negative else (star, W)
+    WX, image = W @ (star + Z), W @ star
+    kind = seed % 3  # a bias, the nearest Y without a negative entry, or any such Y
+    Y = torch.relu(WX + b[..., None]) if kind == 0 else torch.relu(image)
+    Y = make.gaussian(seed, "Y", *image.shape).abs() if kind == 2 else Y
+    Y = image if negative else torch.relu(image) if idle else Y
+    gap = singular_value(image, r) - singular_value(WX, r + 1)
+    error = torch.maximum(make.norm(Y - WX), make.norm(WX - image))
+    allowed = 2 * (2 * min(image.shape[-2:]) / r) ** 0.5 * error
+    return make.worst(
+        (make.square(image) / 2, make.square(Y - image) * (1 + ROUNDING)),
+        (gap.clamp(min=0), allowed * (1 + ROUNDING)),
+    )
+
+
+def _clean_pairs_extremal() -> Sides:
+    """(1, −1) and the nearest row without a negative entry, (1, 0): one against ½ · 2."""
+    image = make.matrix([[1, -1]])
+    return make.one(make.square(image) / 2, make.square(torch.relu(image) - image))
+
+
+statement(
+    "clean-pairs",
+    "Theorem 13.10",
+    "X* in opposite pairs, any Z, W and Y ≥ 0: ‖Y − WX*‖_F² ≥ ½‖WX*‖_F², δ₂ ≤ 2√(2 min(p,n)/r) max",
+    _clean_pairs,
+    {
+        "clean points in pairs": lambda: _clean_pairs(2, 20, paired=False, idle=True),
+        "no negative entry in Y": lambda: _clean_pairs(2, 20, negative=True, idle=True),
+    },
+    _clean_pairs_extremal,
 )
