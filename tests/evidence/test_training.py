@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import evidence
 import subspace_lib as sl
@@ -12,6 +13,7 @@ from evidence.results import load_result, save
 from evidence.setting import paper_data
 from evidence.training import claims as judges
 from evidence.training import experiment as module
+from evidence.training import lifted, other_readings
 
 EXPERIMENT, CERTIFICATES = find("autoencoder"), find("trained-certificates")
 TINY = replace(
@@ -243,3 +245,47 @@ def test_clustering_is_compared_with_the_data(stored, tiny, accuracy, verdict):
     data = load_result("data-clusters", stored)
     save(replace(data, arrays=data.arrays | {"spectral_acc": 0 * data["acc"] + 0.9}), stored)
     assert evidence.judge("closed-form-clustering", stored).verdict == verdict
+
+
+# --- other readings of the set-up, and the lifted condition -------------------------------------
+
+
+def test_mini_batches_in_one_batch_are_plain_descent():
+    """One batch to a pass is full-batch descent, up to the order in which points are summed."""
+    data = paper_data(TINY, 0.1)
+    net = sl.FeedForward((20, 8, 20), bias=True)
+    start = net.init(trials=data.trials, seed=0)
+    for optimizer, kind in (("gd", "sum"), ("adam", "data")):
+        how = {"optimizer": optimizer, "lr": 0.01, "seed": 0}
+        end = other_readings.in_batches(net, data, start, 5, 1, **how)
+        same = sl.train(net, data, init=start, steps=5, normalize=kind, **how).params
+        for name, p in same.items():
+            torch.testing.assert_close(end[name], p, rtol=1e-3, atol=1e-5)
+
+
+def test_prepared_data_are_what_their_names_say():
+    config = find("training-readings").quick
+    get = {r: other_readings.data_for(config, r, "cpu") for r in other_readings.READINGS}
+    plain = get["as in the chapter"]
+    assert get["cloud centred"].X.mean(-1).abs().max() < 1e-12
+    assert get["columns centred"].X.mean(-2).abs().max() < 1e-12
+    lengths = torch.linalg.vector_norm(get["columns normalised"].X, dim=-2)
+    torch.testing.assert_close(lengths, torch.ones_like(lengths))
+    long = get["long bases"]
+    torch.testing.assert_close(long.clean, plain.clean * config.ambient_dim**0.5)
+    assert abs(float(long.noise.var()) - config.variance) < 0.1 * config.variance
+
+
+def test_the_lifted_condition_is_the_theorem_s_on_one_row_more():
+    config = find("lifted-condition").quick
+    data = paper_data(config, 1e-12)
+    net = sl.FeedForward((config.ambient_dim, config.hidden, config.ambient_dim), bias=True)
+    params = net.init(trials=data.trials, seed=3)
+    params["b1"] += 10.0  # every gate is open: the layer is linear on the lifted data
+    found = lifted.verdicts(net, params, data)
+    margin = found["margin"] > 0
+    assert margin.any()
+    assert (found["negative_share"] == 0).all()
+    assert (found["two_links_holds"][margin] == 1).all()
+    params["b1"] -= 20.0  # and now none
+    assert (lifted.verdicts(net, params, data)["two_links_holds"] == 0).all()
