@@ -57,7 +57,8 @@ def test_the_verdict_on_depth_follows_the_numbers():
         found = claims.judge(replace(run, arrays={**run.arrays, **arrays}), proofs)
         return decide(found)[1].name
 
-    assert read() == "as a bound (Corollary 7.8, Proposition 7.9)"
+    named = ", ".join(evidence.find_statement(slug).number for slug in slugs)
+    assert read() == f"as a bound ({named})"
     silent, speaking = run["bound"] + 2, np.zeros_like(run["chain"])
     assert read(bound=silent, chain=speaking).startswith("as a necessity")
     assert read(bound=silent, chain=speaking + 2).startswith(
