@@ -84,6 +84,9 @@ addEventListener("load", async () => {
     const inner = box.firstElementChild.getBoundingClientRect().width / size;
     box.style.setProperty("--ems", (parseFloat(box.style.minWidth) || inner).toFixed(2));
   }
+  for (const box of document.querySelectorAll("article :is(div.math, table)")) {
+    if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0; // the keyboard can scroll it
+  }
 });
 
 // One switch for all proofs of the book; the browser remembers it.

@@ -14,7 +14,6 @@ from toy import Config, same
 from evidence import results
 from evidence.experiment import experiments, find, known, run
 from evidence.results import COMMITTED, HALF, Result, checksums, load, load_result, save
-from evidence.sensitivity import split
 
 
 def test_round_trip(toy, tmp_path):
@@ -322,9 +321,6 @@ def test_every_stored_result_fits_its_experiment_and_no_other():
         assert made.fitted(result).axes == result.axes
         if "trials" in result.config:
             assert result.axes
-            if split(result, 2):
-                parts = [part.config["trials"] for part in split(result, 2)]
-                assert parts == [result.config["trials"] // 2] * 2
 
 
 @pytest.mark.slow

@@ -61,6 +61,9 @@ def test_extremal_instances_are_tight(name):
     assert 0.99 <= report(name).extremal <= 1 + 1e-9
 
 
+RARE = ("more-rows", "gaussian-norms")  # statements about the frequency of an error
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_the_instances_are_many_and_differ(name):
@@ -74,7 +77,8 @@ def test_the_instances_are_many_and_differ(name):
     assert torch.isfinite(left).all()
     if statement.form == "bound":
         assert torch.isfinite(right).double().mean() > 0.5
-        assert (left > 0).double().mean() > 0.5
+        # how often a rare error is seen is mostly zero
+        assert (left > 0).double().mean() > (0 if name in RARE else 0.5)
         assert len(left.unique()) > 1 or len(right.unique()) > 1
 
 

@@ -175,7 +175,9 @@ def classify(config: ClassifyConfig, setting: Setting, device: str) -> dict[str,
     return found | single(
         {
             "held_out": (guess == test.labels).double().mean(-1).cpu(),
-            "kmeans": np.stack([kmeans_accuracy(layer.post, data.labels) for layer in layers]),
+            "kmeans": torch.stack(
+                [kmeans_accuracy(layer.post, data.labels) for layer in layers]
+            ).cpu(),
         }
     )
 

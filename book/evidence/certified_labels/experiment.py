@@ -220,7 +220,7 @@ class Scene(headline.Scene):
             found = must_links(
                 matrix, rank, noise=sigma, n_clusters=K, level=self.config.level, seed=seed + trial
             )
-            pairs = np.triu(found.links.numpy(), 1)
+            pairs = np.triu(found.links.cpu().numpy(), 1)
             links.append(pairs.sum())
             wrong.append((pairs & ~self.same).sum())
             groups.append(found.labels)
@@ -238,7 +238,7 @@ class Scene(headline.Scene):
     ) -> dict[str, np.ndarray]:
         sigma = 10 ** (noise / 2) * self.size
         found = predict(case.Y @ case.R.mT, case.R, self.W, sigma, self.config.level)
-        scores = {"predicted": found.score(self.labels).numpy()}
+        scores = {"predicted": found.score(self.labels).cpu().numpy()}
         return scores | {name: stages[name].score for name in STAGES[:2]}
 
 
@@ -280,7 +280,7 @@ def reference_scores(case: Case, labels: np.ndarray) -> dict[str, np.ndarray]:
 
 def _edges(P: Tensor, terms: dict[str, Tensor], labels: np.ndarray) -> Tensor:
     """Corollary 9.10 from the bounds (A) and (B) alone."""
-    across = torch.from_numpy(labels[:, None] != labels)
+    across = torch.from_numpy(labels[:, None] != labels).to(P.device)
     first, zeroth = terms["centre"].abs(), P.abs()
     low = torch.maximum(first - terms["remainder"], zeroth - terms["A"]).clamp(min=0)
     high = torch.minimum(first + terms["remainder"], zeroth + terms["A"])

@@ -48,10 +48,10 @@ def compute(config: headline.Config, setting: Setting, device: str) -> dict[str,
             k = case.R.shape[-2]
             for m, R in enumerate((case.R, stepped(case.R, case.Y), row_basis(case.Y, k))):
                 found = certify_clusters(case.Y, R, y, share=False)
-                scores[i, m, j, : len(trials)] = divide(found.threshold, found.gap)
+                scores[i, m, j, : len(trials)] = divide(found.threshold, found.gap).cpu()
             Q = row_projector(case.Y, k)
             leak = Q.abs().masked_fill(y[:, None] == y, 0).amax((-2, -1))
-            scores[i, -1, j, : len(trials)] = divide(leak, entrywise_margin(Q, y) + leak)
+            scores[i, -1, j, : len(trials)] = divide(leak, entrywise_margin(Q, y) + leak).cpu()
     return {"scores": scores.astype(np.float32)}
 
 

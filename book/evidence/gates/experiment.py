@@ -76,9 +76,12 @@ class Gates:
         layer, out = network.forward({k: p.double() for k, p in now.params.items()}, self.X)
         pre, post = layer[0].pre, layer[0].post
         assert pre is not None
-        alive = torch.from_numpy(np.isfinite(now.loss)) & torch.isfinite(post).all(-1).all(-1)
+        alive = torch.isfinite(post).all(-1).all(-1)
+        alive &= torch.from_numpy(np.isfinite(now.loss)).to(alive.device)
         found = self._measure(pre, torch.where(alive[:, None, None], post, 0.0), out)
-        return {k: torch.where(alive, v.double(), torch.nan).numpy() for k, v in found.items()}
+        return {
+            k: torch.where(alive, v.double(), torch.nan).cpu().numpy() for k, v in found.items()
+        }
 
     def _measure(self, pre: Tensor, post: Tensor, out: Tensor) -> dict[str, Tensor]:
         r, is_open = self.rank, pre > 0
