@@ -273,7 +273,7 @@ def reference_scores(case: Case, labels: np.ndarray) -> dict[str, np.ndarray]:
         "entry by entry": _edges(case.P, bound, labels),
         "… third order": divide(best.threshold, best.gap),
         "… after a power step": divide(power.threshold, power.gap),
-        "true": headline._truth(case, torch.from_numpy(labels))[-1],
+        "true": headline._truth(case, torch.from_numpy(labels).to(case.Y.device))[-1],
     }
     return {name: values.cpu().numpy() for name, values in found.items()}
 
