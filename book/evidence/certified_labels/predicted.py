@@ -45,7 +45,7 @@ class Prediction:
         """The largest possible edge across over the weakest certain one needed: below 1 it
         certifies that some threshold on |Q| returns the clusters. (...)
         """
-        across = torch.from_numpy(labels[:, None] != labels)
+        across = torch.from_numpy(labels[:, None] != labels).to(self.P.device)
         low, high = (self.P.abs() - self.bound).clamp(min=0), self.P.abs() + self.bound
         possible = high.masked_fill(~across, 0).amax((-2, -1))
         return divide(possible, weakest_edge(cluster_trees(low, labels)[0]))
