@@ -61,7 +61,8 @@ def test_extremal_instances_are_tight(name):
     assert 0.99 <= report(name).extremal <= 1 + 1e-9
 
 
-RARE = ("more-rows", "gaussian-norms")  # statements about the frequency of an error
+# an error that is rarely seen; a bound that is infinite where rows in excess cost all power
+RARE = ("gaussian-norms", "more-rows")
 
 
 @pytest.mark.slow
@@ -76,9 +77,9 @@ def test_the_instances_are_many_and_differ(name):
     left = torch.cat([s.left for s in sides]).double()
     assert torch.isfinite(left).all()
     if statement.form == "bound":
-        assert torch.isfinite(right).double().mean() > 0.5
-        # how often a rare error is seen is mostly zero
-        assert (left > 0).double().mean() > (0 if name in RARE else 0.5)
+        most = 0 if name in RARE else 0.5
+        assert torch.isfinite(right).double().mean() > most
+        assert (left > 0).double().mean() > most
         assert len(left.unique()) > 1 or len(right.unique()) > 1
 
 
