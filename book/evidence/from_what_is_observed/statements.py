@@ -369,30 +369,23 @@ def _gaussian_extremal() -> Sides:
     return Sides(found.P[:, 0, 4].abs(), found.bound[:, 0, 4])
 
 
-def error_of(links: list[Tensor], across: list[Tensor], level: float) -> Sides:
+def error_of(links: list[Tensor], across: list[Tensor], level: float = 0.05) -> Sides:
     """The lower confidence limit of the family-wise error against the level."""
     wrong = torch.cat([wrong_links(L, a) for L, a in zip(links, across, strict=True)])
     return make.one(failure_rate(wrong), level)
 
 
-def _halved() -> Sides:
+def misled(
+    shapes: int = 5, *, draw: Draw = make.gaussian, said: float = 1.0, fewer: int = 0
+) -> Sides:
+    """The error where the noise is another, its σ is ``said`` times the true one, or rows miss."""
     links, across = [], []
-    for seed in range(5):
+    for seed in range(shapes):
         u = unions.union(seed, 100)
-        T = gaussian.other_batch(*batches(seed, u), u.r)
-        links.append(gaussian.estimate(T, 0.05, u.sigma / 2).links)
+        T = gaussian.other_batch(*batches(seed, u, draw), u.r - fewer)
+        links.append(gaussian.estimate(T, 0.05, said * u.sigma).links)
         across.append(u.across)
-    return error_of(links, across, 0.05)
-
-
-def _heavy() -> Sides:
-    links, across = [], []
-    for seed in range(60):
-        u = unions.union(seed, 100)
-        T = gaussian.other_batch(*batches(seed, u, unions.heavy), u.r)
-        links.append(gaussian.estimate(T, 0.05, u.sigma).links)
-        across.append(u.across)
-    return error_of(links, across, 0.05)
+    return error_of(links, across)
 
 
 statement(
@@ -400,7 +393,10 @@ statement(
     "Theorem 10.7",
     "but with probability α, |P̂_ij| ≤ b_ij for all pairs with P_ij = 0",
     _gaussian,
-    {"σ": _halved, "Gaussian noise": _heavy},
+    {
+        "σ": lambda: misled(said=0.5),
+        "Gaussian noise": lambda: misled(60, draw=unions.heavy),
+    },
     _gaussian_extremal,
 )
 
@@ -440,7 +436,7 @@ def own_noise(rows: int = 1000) -> tuple[Tensor, Union]:
 
 def _own_noise() -> Sides:
     T, u = own_noise()
-    return error_of([gaussian.estimate(T, 0.05, u.sigma).links], [u.across], 0.05)
+    return error_of([gaussian.estimate(T, 0.05, u.sigma).links], [u.across])
 
 
 def _thinned_alike() -> Sides:
@@ -450,7 +446,7 @@ def _thinned_alike() -> Sides:
     G = noise(3, "G", u)
     T = gaussian.left_basis(Y + 2 * G, u.r).mT @ (Y + G / 2)
     sigma = u.sigma * (1 + 2.0**-2) ** 0.5
-    return error_of([gaussian.estimate(T, 0.05, sigma).links], [u.across], 0.05)
+    return error_of([gaussian.estimate(T, 0.05, sigma).links], [u.across])
 
 
 statement(
@@ -477,22 +473,12 @@ def _more_rows(seed: int, count: int) -> Sides:
     return on_the_events(T, P, u.across, u.sigma, levels(seed))
 
 
-def _fewer_rows() -> Sides:
-    links, across = [], []
-    for seed in range(5):
-        u = unions.union(seed, 100)
-        T = gaussian.other_batch(*batches(seed, u), u.r - 1)
-        links.append(gaussian.estimate(T, 0.05, u.sigma).links)
-        across.append(u.across)
-    return error_of(links, across, 0.05)
-
-
 statement(
     "more-rows",
     "Proposition 10.9",
     "k ≥ rank X*: no wrong link but with probability α, whatever rank the layer has kept",
     _more_rows,
-    {"k ≥ rank X*": _fewer_rows},
+    {"k ≥ rank X*": lambda: misled(fewer=1)},
     loose="it hands Theorem 10.7 its hypotheses; that theorem's extremal instance is tight",
 )
 
