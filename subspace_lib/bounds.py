@@ -21,7 +21,7 @@ from torch import Tensor
 
 from subspace_lib import _checks as check
 from subspace_lib.certificate import Certificate
-from subspace_lib.links import Pair, divide, in_double, layer_of, link, stacked
+from subspace_lib.chain import Pair, divide, in_double, layer_of, link, stacked
 from subspace_lib.rowspace import (
     nth,
     outward,

@@ -16,6 +16,7 @@ from torch import Tensor
 from subspace_lib import _checks as check
 from subspace_lib.bounds import chain_verdict, divide
 from subspace_lib.certificate import INF
+from subspace_lib.chain import link_terms
 from subspace_lib.clustering import (
     batched_scores,
     connectivity_margin,
@@ -25,7 +26,6 @@ from subspace_lib.clustering import (
 )
 from subspace_lib.data import UnionOfSubspaces
 from subspace_lib.entrywise import certified_share
-from subspace_lib.links import link_terms
 from subspace_lib.networks.base import Layer, Network, Params, check_columns
 from subspace_lib.reference import compare
 from subspace_lib.rowspace import (

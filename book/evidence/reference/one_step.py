@@ -8,7 +8,7 @@ from torch import Tensor
 from subspace_lib import _checks as check
 from subspace_lib.bounds import layer_weights
 from subspace_lib.certificate import Certificate
-from subspace_lib.links import divide, in_double
+from subspace_lib.chain import divide, in_double
 from subspace_lib.rowspace import (
     nth,
     outward,

@@ -18,9 +18,9 @@ from torch import Tensor
 from evidence.experiment import Setting, experiment
 from subspace_lib import _random as rnd
 from subspace_lib.bounds import CHAIN_FORMS, chain_verdict, depth_links
+from subspace_lib.chain import link_terms
 from subspace_lib.clustering import accuracy, connectivity_margin, minimum_margin, single_linkage
 from subspace_lib.data import UnionOfSubspaces, add_noise, sample_union
-from subspace_lib.links import link_terms
 from subspace_lib.networks.base import ACTIVATIONS
 from subspace_lib.projectors import projection_distance, row_basis, row_projector
 from subspace_lib.rowspace import rounding_unit

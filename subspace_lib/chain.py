@@ -105,7 +105,7 @@ def layer_of(S: Tensor, Z: Tensor, W: Tensor, r: int, eps: float) -> Layer:
     """The layer, in units of its own.
 
     >>> W = torch.eye(30).double()
-    >>> layer = sl.links.layer_of(data.X, noisy.noise, W, 6, 2.2e-16)
+    >>> layer = sl.chain.layer_of(data.X, noisy.noise, W, 6, 2.2e-16)
     >>> gap, error = layer.mixing()
     >>> print(f"{gap:.2f} > {error:.3f}")
     0.49 > 0.016
