@@ -13,6 +13,7 @@ from docutils import nodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 FIGURE = re.compile(r"\bpage\.(show|explore)\(")
+WIDEST = 100  # a longer line is a sentence
 FOLD = '<details class="code"><summary>{}</summary>'
 
 
@@ -31,6 +32,9 @@ class FoldCells(SphinxPostTransform):
                 to_end_of_head(cell)
         for run in runs([c for c in cells if folded(c)]):
             fold(run)
+        for block in self.document.findall(nodes.literal_block):
+            if "output" in block["classes"] and in_columns(block.astext()):
+                block["classes"].append("columns")
 
 
 def is_code(node: nodes.Node) -> bool:
@@ -50,6 +54,12 @@ def folded(cell: nodes.container) -> bool:
     code = source(cell)
     gone = cell.parent is None or code is None or "tag_imports" in cell["classes"]
     return not gone and (cell.get("hide_mode") == "input" or bool(FIGURE.search(code.astext())))
+
+
+def in_columns(text: str) -> bool:
+    """Lines that are read one below the other, so that a narrow page must not break them."""
+    lines = text.rstrip().splitlines()
+    return sum("  " in line.strip() for line in lines) > 1 and max(map(len, lines)) <= WIDEST
 
 
 def runs(cells: list[nodes.container]) -> list[list[nodes.container]]:

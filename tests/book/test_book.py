@@ -95,12 +95,13 @@ def test_page_is_whole(visit, name):
         assert page.locator("article span.math:not(:has(mjx-container))").count() == 0
 
 
-# What is wider than its box. Formulas and tables may scroll in their boxes on a phone.
-CUT = """([narrow]) => [...document.querySelectorAll(
+# What is wider than its box. Formulas, tables and columns may scroll in theirs on a phone.
+CUT = """([narrow]) => { const SCROLLS = "div.math, table, .columns pre";
+  return [...document.querySelectorAll(
   "article :is(pre, table, div.math, img, svg, figure, p, h1, h2, h3, li, blockquote)")]
   .filter((e) => e.checkVisibility() && e.clientWidth && e.scrollWidth > e.clientWidth + 2)
-  .filter((e) => !(narrow && (e.matches("div.math, table") || e.querySelector("div.math, table"))))
-  .map((e) => `${e.tagName} +${e.scrollWidth - e.clientWidth}: ${e.innerText.slice(0, 60)}`)"""
+  .filter((e) => !(narrow && (e.matches(SCROLLS) || e.querySelector(SCROLLS))))
+  .map((e) => `${e.tagName} +${e.scrollWidth - e.clientWidth}: ${e.innerText.slice(0, 60)}`); }"""
 SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 STARTS = "all => all.map(e => e.scrollLeft)"  # a wide equation opens at its left end
 WIDTHS = (1440, 1280, 1024, 768, 390, 320)
