@@ -159,7 +159,8 @@ def test_every_reading_has_a_random_layer_of_its_size(tiny):
             start = net.init("usual", trials=1, seed=0)
             assert net.layers(start, X)[s.row].post.shape[1] == reading.height(tiny, s)
             assert 0 < reading.random_share(tiny, s) <= 1
-            assert len(reading.controls(tiny, s)) == (2 if s.view == "maps" else 1)
+            as_high = reading.height(tiny, s) == tiny.config["hidden"]  # as the connected network
+            assert len(reading.controls(tiny, s)) == 1 + as_high
 
 
 @pytest.mark.parametrize(
