@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from subspace_lib.figures import BOUND, CLUSTERS, NETWORK, NOISE, SIGNAL
+from page.budget import plot_budget  # noqa: F401 - page.plot_budget
+from subspace_lib.figures import (
+    CLUSTERS,
+    MARGIN,
+    NETWORK,
+    NOISE,
+    PAPER,
+    TRUTH,
+    plot_projector,
+)
 
 
 def plot_points_3d(X: Any, labels: Any, *, ax: Any) -> Any:
@@ -26,21 +35,23 @@ def plot_margins(P: Any, labels: Any, margins: Mapping[str, Any], *, ax: Axes) -
     inside = size[(y[:, None] == y[None, :]) & ~np.eye(len(y), dtype=bool)]
     inside = inside[inside > 1e-12]
     bins = np.geomspace(inside.min(), inside.max(), 60).tolist()
-    ax.hist(inside, bins=bins, color=SIGNAL, alpha=0.7)
+    ax.hist(inside, bins=bins, color=TRUTH, alpha=0.7)
     for (name, value), style in zip(margins.items(), ("-", "--"), strict=False):
-        ax.axvline(float(value), color=BOUND, linestyle=style, label=f"{name} = {float(value):.2g}")
+        ax.axvline(
+            float(value), color=MARGIN, linestyle=style, label=f"{name} = {float(value):.2g}"
+        )
     ax.set(xscale="log", xlabel="size of an entry inside a cluster", ylabel="count")
     ax.legend(loc="upper left")
     return ax
 
 
 def plot_threshold_graph(Q: Any, labels: Any, threshold: float, *, ax: Axes) -> Axes:
-    """The graph {|Q_ij| > threshold}: clusters as clouds, wrong edges in the bound's colour."""
+    """The graph {|Q_ij| > threshold}: clusters as clouds, wrong edges in vermilion."""
     size, y = np.abs(np.asarray(Q)), np.asarray(labels)
     rng = np.random.default_rng(0)  # positions only; the graph does not depend on them
     angle = 2 * np.pi * y / (y.max() + 1)
     spot = np.stack([np.cos(angle), np.sin(angle)]) + 0.25 * rng.standard_normal((2, len(y)))
-    right, wrong = {"color": NOISE, "alpha": 0.4}, {"color": BOUND, "alpha": 0.9}
+    right, wrong = {"color": NOISE, "alpha": 0.4}, {"color": PAPER, "alpha": 0.9}
     for i, j in zip(*np.nonzero(np.triu(size > threshold, 1)), strict=True):
         looks: dict[str, Any] = right if y[i] == y[j] else wrong
         width = 0.5 if y[i] == y[j] else 1
@@ -57,12 +68,12 @@ def plot_chain(*, ax: Axes) -> Axes:
     notes = ("clean", "noisy", "mixed", "activated")
     links = ("noise $Z$", "weights $W$", "activation $\\sigma$")
     for i, (name, note) in enumerate(zip(names, notes, strict=True)):
-        box = {"boxstyle": "round,pad=0.45", "fc": NETWORK if i else SIGNAL, "ec": "none"}
+        box = {"boxstyle": "round,pad=0.45", "fc": NETWORK if i else TRUTH, "ec": "none"}
         ax.text(i, 0, name, fontsize=17, color="white", bbox=box, **centred)
         ax.text(i, -0.62, note, fontsize=10.5, **centred)
     for i, link in enumerate(links):
         ax.annotate("", (i + 0.72, 0), (i + 0.28, 0), arrowprops={"arrowstyle": "-|>", "lw": 2})
-        ax.text(i + 0.5, 0.42, link, fontsize=11, color=BOUND, **centred)
+        ax.text(i + 0.5, 0.42, link, fontsize=11, **centred)
     ax.set(xlim=(-0.5, 3.5), ylim=(-0.95, 0.75))
     ax.set_axis_off()
     return ax
@@ -74,3 +85,28 @@ def plot_sorted(values: Any, *, ax: Axes, label: str) -> Axes:
     ax.plot(x, np.arange(1, len(x) + 1) / len(x), label=label)
     ax.set(ylabel="share of instances", ylim=(0, 1.02))
     return ax
+
+
+def plot_sines(sines: Any, *, ax: Axes, title: str = "") -> Axes:
+    """The r sines of the angles between two row spaces, largest first: what a heat map hides.
+
+    One full bar beside short ones is one exchanged direction; all short, a preserved row space.
+    """
+    s = np.sort(np.asarray(sines, dtype=float).reshape(-1))[::-1]
+    place = np.arange(1, len(s) + 1)
+    ax.barh(place, np.ones(len(s)), height=0.72, color=NOISE, alpha=0.15)
+    ax.barh(place, s, height=0.72, color=NETWORK)
+    step = max(1, len(s) // 4)
+    ax.set(xlim=(0, 1), ylim=(len(s) + 0.6, 0.4), xticks=[0, 1], yticks=place[::step])
+    ax.set(xlabel="sine", title=title)
+    ax.tick_params(length=0)
+    return ax
+
+
+def plot_projector_sines(
+    P: Any, labels: Any, sines: Any, *, axes: tuple[Axes, Axes], title: str = "", **options: Any
+) -> tuple[Axes, Axes]:
+    """The heat map of a projector and, beside it, its sines to the true one."""
+    plot_projector(P, labels, ax=axes[0], title=title, **options)
+    plot_sines(sines, ax=axes[1])
+    return axes
