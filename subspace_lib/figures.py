@@ -9,7 +9,20 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 
-from subspace_lib._palette import BOUND, CLUSTERS, NETWORK, NOISE, SECOND, SIGNAL, THEORY  # noqa: F401
+from subspace_lib._palette import (  # noqa: F401
+    BOOK,
+    BOUND,
+    CLUSTERS,
+    MARGIN,
+    MEANINGS,
+    NETWORK,
+    NOISE,
+    PAPER,
+    SECOND,
+    SIGNAL,
+    THEORY,
+    TRUTH,
+)
 
 
 def _axes(ax: Axes | None) -> Axes:

@@ -12,6 +12,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 import cells
+import furniture
 import links
 import statements
 from environment import cache_path, prepare, repository, results_folder
@@ -92,7 +93,7 @@ def setup(app: Any) -> dict[str, Any]:
     app.connect("config-inited", configure, priority=900)
     app.connect("source-read", number_chapter)
     app.connect("html-page-context", drop_thebe, priority=900)
-    for room in (statements, links, cells):
+    for room in (statements, furniture, links, cells):
         room.connect(app)
     app.connect("build-finished", copy_mathjax)
     app.connect("build-finished", drop_old_pages)

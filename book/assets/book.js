@@ -114,3 +114,28 @@ document.addEventListener("DOMContentLoaded", () => {
   place.closest("section").before(line);
   set();
 });
+
+// Long tables sort by their heads: numbers by their value, text by its letters.
+document.addEventListener("DOMContentLoaded", () => {
+  for (const table of document.querySelectorAll("table.sortable")) {
+    const heads = [...table.tHead.rows[0].cells];
+    heads.forEach((head, column) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...head.childNodes);
+      head.append(button);
+      button.addEventListener("click", () => {
+        const up = head.getAttribute("aria-sort") !== "ascending";
+        for (const other of heads) other.removeAttribute("aria-sort");
+        head.setAttribute("aria-sort", up ? "ascending" : "descending");
+        const key = (row) => row.cells[column].dataset.value ?? row.cells[column].innerText;
+        const order = (a, b) => {
+          const [s, t] = [key(a), key(b)];
+          return isNaN(s - t) ? s.localeCompare(t) : s - t;
+        };
+        const rows = [...table.tBodies[0].rows].sort((a, b) => (up ? order(a, b) : order(b, a)));
+        table.tBodies[0].append(...rows);
+      });
+    });
+  }
+});

@@ -1,4 +1,4 @@
-"""What a page of the book needs: figures, sliders, exercises, two modes, rendered docstrings."""
+"""What a page of the book needs: figures, controls, tables, exercises, rendered docstrings."""
 
 from importlib import import_module
 from typing import Any
@@ -8,6 +8,7 @@ from page.exercises import check, close
 from page.figures import begin, show, use_style
 from page.mode import book_mode, by_mode, mode_note
 from page.sliders import explore
+from page.tables import table
 
 __all__ = [
     "begin",
@@ -21,10 +22,13 @@ __all__ = [
     "plot_chain",
     "plot_margins",
     "plot_points_3d",
+    "plot_projector_sines",
+    "plot_sines",
     "plot_sorted",
     "plot_threshold_graph",
     "reference",
     "show",
+    "table",
     "use_style",
 ]
 

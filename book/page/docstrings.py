@@ -10,7 +10,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from page.figures import DPI, webp_uri
+from page.figures import drawn
 
 if TYPE_CHECKING:
     from IPython.display import HTML
@@ -167,7 +167,6 @@ def _run(path: str, doc: str, space: dict[str, Any]) -> tuple[str, dict[str, Any
     shown = _code("\n".join(runner.lines), "pycon")
     plt: Any = sys.modules.get("matplotlib.pyplot")
     for number in plt.get_fignums() if plt else []:
-        image, alt = webp_uri(plt.figure(number), DPI), html.escape(doc.split("\n\n")[0])
-        shown += f'<img class="dark-light" style="max-width:100%" src="{image}" alt="{alt}">'
+        shown += drawn(plt.figure(number), doc.split("\n\n")[0])
         plt.close(number)
     return shown, test.globs

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,9 @@ if TYPE_CHECKING:  # a page without figures does not wait for matplotlib
     from matplotlib.figure import Figure
 
 CONTENTS = Path(__file__).resolve().parents[2] / "_toc.yml"
-DPI = 120
+CSS = 100  # pixels of the page for an inch of a figure
+SHARP = 200  # dots for an inch of a picture: two for each pixel
+HEAVY = 150_000  # bytes of a drawing from which on a picture is lighter
 
 
 def use_style() -> None:
@@ -83,12 +87,14 @@ def described(alt: Any) -> str:
     return alt.strip()
 
 
-def show(fig: Figure, *, alt: str, caption: str | None = None) -> HTML:
+def show(fig: Figure | Sequence[Figure], *, alt: str, caption: str | None = None) -> HTML:
     """The figure with its text; use it as the last line of a cell.
 
+    fig: a figure, or several that stand side by side where there is room, else one below the other.
     alt: what the figure shows, in a sentence, for whom does not see it.
     caption: what to look at, for whom does; it is numbered within the chapter, as in "Figure 7.3.
     What to see: …", and may hold formulas between dollars.
+    Lines are drawn in the colours of the page, light or dark; heat maps are pictures.
     Raises ValueError when a text is empty.
     """
     import matplotlib.pyplot as plt
@@ -97,17 +103,18 @@ def show(fig: Figure, *, alt: str, caption: str | None = None) -> HTML:
     alt = described(alt)
     if caption is not None and not caption.strip():
         raise ValueError("caption must say what to look at, got an empty text; leave it out")
-    width, height = (round(float(side) * 100) for side in fig.get_size_inches())
-    uri = webp_uri(fig, DPI)
-    plt.close(fig)
-    image = (
-        f'<img class="dark-light" width="{width}" height="{height}" '
-        f'style="max-width:100%;height:auto;background:#fff" src="{uri}" alt="{html.escape(alt)}">'
-    )
-    return HTML(image if caption is None else _captioned(image, caption.strip()))
+    panels = list(fig) if isinstance(fig, Sequence) else [fig]
+    images = [
+        drawn(panel, alt if k == 0 else f"{alt} (Panel {k + 1}.)") for k, panel in enumerate(panels)
+    ]
+    for panel in panels:
+        plt.close(panel)
+    image = images[0] if len(images) == 1 else f'<div class="panels">{"".join(images)}</div>'
+    return HTML(image if caption is None else captioned(image, caption.strip()))
 
 
-def _captioned(image: str, caption: str) -> str:
+def captioned(image: str, caption: str) -> str:
+    """A numbered figure of the chapter."""
     label, anchor = _captions.place(caption)
     # formulas as the book's MathJax knows them; it skips raw HTML that does not ask for it
     text = re.sub(r"\$(.+?)\$", r"\\(\1\\)", html.escape(caption))
@@ -115,6 +122,53 @@ def _captioned(image: str, caption: str) -> str:
         f'<figure id="{anchor}" style="margin:0">{image}'
         f'<figcaption class="mathjax_process"><b>{label}.</b> {text}</figcaption></figure>'
     )
+
+
+def drawn(fig: Figure, alt: str) -> str:
+    """One drawing for light and dark, or a picture where that would be heavy or holds one."""
+    width, height = (round(float(side) * CSS) for side in fig.get_size_inches())
+    size = f'width="{width}" height="{height}" style="max-width:100%;height:auto'
+    lines = None if _holds_pictures(fig) else svg(fig)
+    if lines is not None and len(lines) < HEAVY:
+        label = html.escape(alt)
+        return lines.replace("<svg ", f'<svg role="img" aria-label="{label}" {size}" ', 1)
+    uri = webp_uri(fig, SHARP)
+    return f'<img class="dark-light" {size};background:#fff" src="{uri}" alt="{html.escape(alt)}">'
+
+
+def _holds_pictures(fig: Figure) -> bool:
+    from matplotlib.collections import QuadMesh
+    from matplotlib.image import AxesImage
+
+    kinds = (AxesImage, QuadMesh)
+    return any(
+        ax.name == "3d" or any(isinstance(a, kinds) for a in ax.get_children()) for ax in fig.axes
+    )
+
+
+def svg(fig: Figure) -> str:
+    """The figure as markup whose black follows the text of the page, and its white the ground."""
+    import matplotlib.pyplot as plt
+
+    from subspace_lib.figures import MEANINGS
+
+    buffer = io.StringIO()
+    with plt.rc_context({"svg.hashsalt": "book"}):  # the same figure, the same markup
+        fig.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.S)
+    text = re.sub(r"\s*\n\s*", " ", text)
+    box = re.search(r'viewBox="[^"]*"', text)
+    inside = text[text.index(">") + 1 :]
+    own = hashlib.sha256(inside.encode()).hexdigest()[:8]  # several figures share a page
+    inside = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{own}-", inside)
+    inside = re.sub(r"#000000|(?<=: )black\b", "currentColor", inside)
+    inside = inside.replace("#ffffff", "var(--pst-color-background, #fff)")
+    for name, colour in MEANINGS.items():
+        word = name.split(",")[0].replace("the ", "").replace("this ", "")
+        inside = inside.replace(colour.lower(), f"var(--c-{word}, {colour.lower()})")
+    return f'<svg {box[0] if box else ""} fill="currentColor">{inside}'
 
 
 def webp_uri(fig: Figure, dpi: int, colors: int | None = None) -> str:

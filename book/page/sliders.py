@@ -6,27 +6,21 @@ import hashlib
 import html
 import itertools
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from page.figures import described, webp_uri
+from page.figures import CSS, captioned, described, webp_uri
 
-BUDGET = 3_000_000  # bytes of one slider's frames: a page has to load on a phone
-MANY = 4  # sliders from which on they stand beside the picture where there is room
+BUDGET = 3_000_000  # bytes of one control's frames: a page has to load on a phone
+FEW = 24  # frames up to which each is drawn at 1.6 dots for a pixel
+BESIDE = 600  # a picture up to so many pixels wide has its controls beside it where there is room
+BUTTONS = 44  # characters of all labels up to which they are buttons in a row, else a list
 
-_SCRIPT = """(function(){document.querySelectorAll('[data-fx="UID"]:not([data-ready])')
-.forEach(function(root){root.dataset.ready=1;
-var D=JSON.parse(root.querySelector('script[type="application/json"]').textContent),
-img=root.querySelector('img'),note=root.querySelector('.fx-note'),
-ins=[].slice.call(root.querySelectorAll('input'));
-function show(){var k=0,t=[];ins.forEach(function(e,a){var ax=D.axes[a],s=ax.labels[+e.value];
-k=k*ax.labels.length+(+e.value);t.push(ax.name+' '+s);e.setAttribute('aria-valuetext',s);
-e.parentNode.querySelector('output').textContent=s;});
-img.src=D.frames[k];img.alt=D.alt+' Shown: '+t.join(', ')+'. '+D.notes[k];
-note.textContent=D.notes[k];}
-ins.forEach(function(e){e.disabled=false;e.addEventListener('input',show);});show();});})();"""
+_SCRIPT = Path(__file__).with_name("explore.js").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -37,19 +31,32 @@ class _Axis:
     labels: tuple[str, ...]
     start: int
 
+    @property
+    def kind(self) -> str:
+        """A category, and what has two or three values, is chosen; what has more is moved."""
+        named = any(isinstance(value, (str, bool)) for value in self.values)
+        if not named and len(self.values) > 3:
+            return "slider"
+        return "buttons" if sum(map(len, self.labels)) <= BUTTONS else "list"
+
 
 @dataclass(frozen=True)
 class _Frame:
     uri: str
     size: tuple[int, int]
-    note: str
+    note: str | tuple[tuple[str, str], ...]
+
+    @property
+    def words(self) -> str:
+        return self.note if isinstance(self.note, str) else ", ".join(map(" ".join, self.note))
 
 
 def explore(
     render: Callable[..., Any],
     *,
     alt: str,
-    dpi: int = 100,
+    caption: str | None = None,
+    dpi: int | None = None,
     colors: int | None = None,
     fmt: Callable[[Any], str] | Mapping[str, Callable[[Any], str]] = "{:g}".format,
     labels: Mapping[str, str] | None = None,
@@ -57,30 +64,38 @@ def explore(
     static: bool | None = None,
     **axes: Sequence[Any],
 ) -> Any:
-    """A figure with one slider per keyword, such as ``explore(draw, alt="…", noise=[0, 0.1, 1])``.
+    """A figure with one control per keyword, such as ``explore(draw, alt="…", noise=[0, 0.1, 1])``.
 
-    render(**point): returns a Figure, or (Figure, text) with a short line of numbers to show below.
-    alt: what the figure shows, in a sentence; the position of the sliders is added to it.
+    Numbers are a slider; text, bool and two or three values are buttons in a row, or a list.
+    render(**point): returns a Figure, or (Figure, text), or (Figure, {name: value}) with numbers to
+    show below, the same names at each point.
+    alt: what the figure shows, in a sentence; the position of the controls is added to it.
+    caption: what to look at; it is numbered as ``show`` does.
+    dpi: dots for an inch; None takes 160 for few frames, else 100.
     colors: reduce the frames to so many, for hundreds of small figures (see ``webp_uri``).
     fmt: how a value is written, one function (text stays as it is) or one per axis.
-    labels: names for the sliders.
+    labels: names for the controls.
     start: index of the first position. static: None asks the environment variable BOOK_STATIC.
 
     With BOOK_STATIC=1 every frame is computed now and the result is self-contained HTML that needs
     neither kernel nor network. Otherwise it is an ipywidgets control (7.7 and 8).
-    Raises ValueError for no axes, an empty axis, an empty ``alt`` or more than 3 MB of frames;
+    Raises ValueError for no axes, an empty axis, an empty text or more than 3 MB of frames;
     TypeError where ``render`` does not return a Figure.
     """
     alt = described(alt)
     if not axes:
         raise ValueError("explore needs at least one axis; pass one as name=[values]")
     prepared = [_axis(key, values, fmt, labels or {}, start or {}) for key, values in axes.items()]
+    if caption is not None and not caption.strip():
+        raise ValueError("caption must say what to look at, got an empty text; leave it out")
     static = os.environ.get("BOOK_STATIC") == "1" if static is None else static
+    sharp = math.prod(len(axis.values) for axis in prepared) <= FEW and static
+    dots = dpi or (160 if sharp else 100)
 
     def frame(**point: Any) -> _Frame:
-        return _frame(render, point, dpi, colors)
+        return _frame(render, point, dots, colors)
 
-    return (_static if static else _live)(frame, prepared, alt)
+    return (_static if static else _live)(frame, prepared, alt, caption)
 
 
 def _axis(key: str, values: Any, fmt: Any, labels: Any, start: Any) -> _Axis:
@@ -92,8 +107,14 @@ def _axis(key: str, values: Any, fmt: Any, labels: Any, start: Any) -> _Axis:
     first = start.get(key, 0)
     if not 0 <= first < len(grid):
         raise ValueError(f"start[{key!r}] must lie in 0..{len(grid) - 1}, got {first}")
-    texts = tuple(v if isinstance(v, str) and not own else str(write(v)) for v in grid)
+    texts = tuple(
+        _text(v) if isinstance(v, (str, bool)) and not own else str(write(v)) for v in grid
+    )
     return _Axis(key, labels.get(key, key.replace("_", " ")), grid, texts, first)
+
+
+def _text(value: str | bool) -> str:
+    return value if isinstance(value, str) else ("yes" if value else "no")
 
 
 def _frame(
@@ -108,12 +129,14 @@ def _frame(
         kind = type(fig).__name__
         raise TypeError(f"render must return a matplotlib Figure (or Figure, text), got {kind}")
     uri = webp_uri(fig, dpi, colors)
-    width, height = (round(float(side) * dpi) for side in fig.get_size_inches())
+    width, height = (round(float(side) * CSS) for side in fig.get_size_inches())
     plt.close(fig)
-    return _Frame(uri, (width, height), str(note))
+    if isinstance(note, Mapping):
+        note = tuple((str(name), str(value)) for name, value in note.items())
+    return _Frame(uri, (width, height), note if isinstance(note, tuple) else str(note))
 
 
-def _static(frame: Callable[..., _Frame], axes: list[_Axis], alt: str) -> Any:
+def _static(frame: Callable[..., _Frame], axes: list[_Axis], alt: str, caption: str | None) -> Any:
     from IPython.display import HTML
 
     points = itertools.product(*(axis.values for axis in axes))
@@ -128,7 +151,8 @@ def _static(frame: Callable[..., _Frame], axes: list[_Axis], alt: str) -> Any:
     index = 0
     for axis in axes:
         index = index * len(axis.values) + axis.start
-    return HTML(_page(axes, frames, frames[index], alt))
+    text = _page(axes, frames, frames[index], alt)
+    return HTML(text if caption is None else captioned(text, caption.strip()))
 
 
 def _page(axes: list[_Axis], frames: list[_Frame], first: _Frame, alt: str) -> str:
@@ -136,66 +160,112 @@ def _page(axes: list[_Axis], frames: list[_Frame], first: _Frame, alt: str) -> s
         "alt": alt,
         "frames": [frame.uri for frame in frames],
         "notes": [frame.note for frame in frames],
-        "axes": [{"name": axis.name, "labels": axis.labels} for axis in axes],
+        "axes": [{"name": a.name, "labels": a.labels, "start": a.start} for a in axes],
     }
     blob = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     uid = hashlib.sha256(blob.encode()).hexdigest()[:12]  # of the content: builds are reproducible
-    rows = "".join(
-        f'<label class="fx-row"><span>{html.escape(axis.name)}</span>'
-        f'<input type="range" disabled min="0" max="{len(axis.values) - 1}" value="{axis.start}" '
-        f'aria-label="{html.escape(axis.name)}" '
-        f'aria-valuetext="{html.escape(axis.labels[axis.start])}">'
-        f"<output>{html.escape(axis.labels[axis.start])}</output></label>"
-        for axis in axes
-    )
+    rows = "".join(_row(axis, f"{uid}-{k}") for k, axis in enumerate(axes))
     width, height = first.size
-    kind = "fx fx-many" if len(axes) >= MANY else "fx"
+    kind = "fx fx-beside" if width <= BESIDE else "fx"
     return (
         f'<div class="{kind}" data-fx="{uid}"><img class="dark-light" width="{width}" '
         f'height="{height}" style="max-width:100%;height:auto;background:#fff" '
         f'src="{first.uri}" alt="{html.escape(alt)}">'
-        f'<p class="fx-note" aria-live="polite">{html.escape(first.note)}</p>'
-        f'<div class="fx-rows">{rows}</div><script type="application/json">{blob}</script>'
+        f'<div class="fx-side"><div class="fx-rows">{rows}'
+        f'<button type="button" class="fx-reset" disabled>Reset</button></div>{_told(first)}</div>'
+        f'<script type="application/json">{blob}</script>'
         f"<script>{_SCRIPT.replace('UID', uid)}</script></div>"
     )
 
 
-def _live(frame: Callable[..., _Frame], axes: list[_Axis], alt: str) -> Any:
+def _told(frame: _Frame) -> str:
+    """Below the controls: a line of text, or values that keep their places."""
+    if isinstance(frame.note, str):
+        return f'<p class="fx-note" aria-live="polite">{html.escape(frame.note)}</p>'
+    pairs = "".join(
+        f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd></div>"
+        for name, value in frame.note
+    )
+    return f'<dl class="fx-note" aria-live="polite">{pairs}</dl>'
+
+
+def _row(axis: _Axis, group: str) -> str:
+    name, texts = html.escape(axis.name), [html.escape(text) for text in axis.labels]
+    if axis.kind == "slider":
+        return (
+            f'<label class="fx-row"><span>{name}</span>'
+            f'<input type="range" disabled min="0" max="{len(texts) - 1}" value="{axis.start}" '
+            f'aria-label="{name}" aria-valuetext="{texts[axis.start]}">'
+            f"<output>{texts[axis.start]}</output></label>"
+        )
+    if axis.kind == "list":
+        options = "".join(
+            f'<option value="{k}"{" selected" if k == axis.start else ""}>{text}</option>'
+            for k, text in enumerate(texts)
+        )
+        return (
+            f'<label class="fx-row"><span>{name}</span><select disabled>{options}</select></label>'
+        )
+    buttons = "".join(
+        f'<label><input type="radio" disabled name="{group}" value="{k}"'
+        f"{' checked' if k == axis.start else ''}><span>{text}</span></label>"
+        for k, text in enumerate(texts)
+    )
+    return (
+        f'<fieldset class="fx-row"><legend>{name}</legend>'
+        f'<div class="fx-buttons">{buttons}</div></fieldset>'
+    )
+
+
+def _live(frame: Callable[..., _Frame], axes: list[_Axis], alt: str, caption: str | None) -> Any:
     """Only features that ipywidgets 7.7 has too."""
     import ipywidgets as widgets
 
-    sliders = {
-        axis.key: widgets.SelectionSlider(
-            options=list(zip(axis.labels, range(len(axis.values)), strict=True)),
-            value=axis.start,
-            description=axis.name,
-            continuous_update=False,
-            style={"description_width": "initial"},
-            layout=widgets.Layout(width="min(32em, 95%)"),
-        )
-        for axis in axes
-    }
+    controls = {axis.key: _control(axis) for axis in axes}
     picture = widgets.HTML()
     seen: dict[tuple[int, ...], _Frame] = {}
+    first = tuple(axis.start for axis in axes)
 
     def update(_: Any = None) -> None:
-        position = tuple(slider.value for slider in sliders.values())
+        position = tuple(control.value for control in controls.values())
         if position not in seen:
             point = {a.key: a.values[i] for a, i in zip(axes, position, strict=True)}
             picture.value = f'<div style="opacity:0.4">{picture.value}</div>'  # until it is there
             seen[position] = frame(**point)
         now = seen[position]
         state = ", ".join(f"{a.name} {a.labels[i]}" for a, i in zip(axes, position, strict=True))
-        text = html.escape(f"{alt} Shown: {state}. {now.note}")
-        picture.value = (
-            f'<img style="max-width:100%;background:#fff" alt="{text}" src="{now.uri}">'
-            f"<p>{html.escape(now.note)}</p>"
-        )
+        text = html.escape(f"{alt} Shown: {state}. {now.words}")
+        image = f'<img style="max-width:100%;background:#fff" alt="{text}" src="{now.uri}">'
+        image += f"<p>{html.escape(now.words)}</p>"
+        picture.value = image if caption is None else captioned(image, caption.strip())
+        reset.disabled = position == first
 
-    for slider in sliders.values():
-        slider.observe(update, names="value")
+    def back(_: Any) -> None:
+        for axis in axes:
+            controls[axis.key].value = axis.start
+
+    reset = widgets.Button(description="Reset")
+    reset.on_click(back)
+    for control in controls.values():
+        control.observe(update, names="value")
     update()
-    if len(axes) < MANY:
-        return widgets.VBox([*sliders.values(), picture])
     beside = widgets.Layout(display="flex", flex_flow="row wrap")
-    return widgets.Box([picture, widgets.VBox(list(sliders.values()))], layout=beside)
+    side = widgets.VBox([*controls.values(), reset])
+    return widgets.Box([picture, side], layout=beside)
+
+
+def _control(axis: _Axis) -> Any:
+    import ipywidgets as widgets
+
+    options = {
+        "options": list(zip(axis.labels, range(len(axis.values)), strict=True)),
+        "value": axis.start,
+        "description": axis.name,
+        "style": {"description_width": "initial"},
+    }
+    wide = widgets.Layout(width="min(32em, 95%)")
+    if axis.kind == "slider":
+        return widgets.SelectionSlider(**options, layout=wide, continuous_update=False)
+    if axis.kind == "list":
+        return widgets.Dropdown(**options, layout=wide)
+    return widgets.ToggleButtons(**options)

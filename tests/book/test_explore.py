@@ -31,25 +31,64 @@ def test_static_page_holds_every_frame_and_says_what_it_shows():
     assert len(set(data["frames"])) == 6
     assert data["notes"][2] == "noise is 0.5"
     assert 'alt="Two bars."' in page
-    assert page.count('type="range"') == 2
+    assert page.count('type="range"') == 0  # two and three values are buttons
+    assert page.count('type="radio"') == 5
     assert "http" not in page
 
 
 def test_static_page_is_reproducible_and_starts_where_told():
     assert static() == static()
-    assert 'value="2" aria-label="noise" aria-valuetext="1"' in static(start={"noise": 2})
+    four = static(noise=[0.0, 0.2, 0.5, 1.0], start={"noise": 3})
+    assert 'value="3" aria-label="noise" aria-valuetext="1"' in four
+
+
+def kinds(**axes):
+    shown = page.explore(lambda **point: bars(a=1), alt="Bars.", static=True, **axes).data
+    return {
+        kind: shown.count(mark)
+        for kind, mark in {
+            "slider": 'type="range"',
+            "list": "<select",
+            "buttons": "<fieldset",
+        }.items()
+    }
+
+
+def test_each_axis_has_the_control_of_its_kind():
+    assert kinds(a=[1, 2, 3, 4]) == {"slider": 1, "list": 0, "buttons": 0}
+    assert kinds(a=[1, 2, 3]) == {"slider": 0, "list": 0, "buttons": 1}
+    assert kinds(a=[True, False]) == {"slider": 0, "list": 0, "buttons": 1}
+    assert kinds(a=["relu", "gelu", "silu", "tanh"]) == {"slider": 0, "list": 0, "buttons": 1}
+    assert kinds(a=["a rather long name", "another long name", "and a third one"])["list"] == 1
+
+
+def test_numbers_below_a_picture_keep_their_places():
+    def render(a):
+        return bars(a=a), {"largest sine": f"{a / 10:.2f}", "rank": 3}
+
+    shown = page.explore(render, alt="Bars.", caption="What to see: $a$.", static=True, a=[1, 2])
+    assert "<dt>largest sine</dt><dd>0.10</dd>" in shown.data
+    assert '"notes":[[["largest sine","0.10"],["rank","3"]],' in shown.data
+    assert "\\(a\\)" in shown.data
+    live = page.explore(render, alt="Bars.", static=False, a=[1, 2]).children[0]
+    assert "largest sine 0.10, rank 3" in live.value
 
 
 def test_live_widget_changes_picture_and_text():
     box = page.explore(
         draw, alt="Two bars.", static=False, noise=[0.0, 0.5], labels={"noise": "s²"}
     )
-    slider, picture = box.children
+    picture, side = box.children
     before = picture.value
-    slider.value = 1
+    side.children[0].value = 1
     assert picture.value != before
     assert "Shown: s² 0.5" in picture.value
     assert "noise is 0.5" in picture.value
+    reset = side.children[-1]
+    assert not reset.disabled
+    reset.click()
+    assert picture.value == before
+    assert reset.disabled
 
 
 @pytest.mark.parametrize(
@@ -115,33 +154,28 @@ def test_a_writer_of_its_own_also_writes_text():
         ).data
         return json.loads(re.search(r'application/json">(.*?)</script>', shown)[1])["axes"]
 
-    assert named(fmt={"kind": str.upper}) == [{"name": "kind", "labels": ["A", "B"]}]
-    assert named(fmt=str.upper) == [{"name": "kind", "labels": ["a", "b"]}]
+    assert named(fmt={"kind": str.upper}) == [{"name": "kind", "labels": ["A", "B"], "start": 0}]
+    assert named(fmt=str.upper) == [{"name": "kind", "labels": ["a", "b"], "start": 0}]
 
 
-FOUR = {"a": [1, 2], "b": [1, 2], "c": [1, 2], "d": [1, 2]}
+def test_controls_stand_beside_a_picture_that_leaves_room():
+    def wide(a):
+        return plt.figure(figsize=(8, 3))
 
-
-def test_many_sliders_stand_beside_the_picture():
-    assert 'class="fx fx-many"' in page.explore(bars, alt="Bars.", static=True, **FOUR).data
-    assert 'class="fx"' in static()
-    picture, sliders = page.explore(bars, alt="Bars.", static=False, **FOUR).children
-    before = picture.value
-    sliders.children[3].value = 1
-    assert picture.value != before
-    assert "opacity" not in picture.value  # the new picture has replaced the dimmed one
+    assert 'class="fx fx-beside"' in static()
+    assert 'class="fx"' in page.explore(wide, alt="Wide.", static=True, a=[1]).data
 
 
 def test_the_old_picture_is_dimmed_while_the_new_one_is_made():
     seen = []
 
     def slow(a):
-        seen.extend(box.children[1].value for box in boxes)
+        seen.extend(box.children[0].value for box in boxes)
         return bars(a=a)
 
     boxes = []
     boxes.append(page.explore(slow, alt="Bars.", static=False, a=[1, 2]))
-    boxes[0].children[0].value = 1
+    boxes[0].children[1].children[0].value = 1
     assert len(seen) == 1
     assert "opacity" in seen[0]
 

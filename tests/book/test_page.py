@@ -52,7 +52,7 @@ def test_show_needs_alternative_text_and_closes_the_figure():
     with pytest.raises(ValueError, match="alt must say"):
         page.show(drawing(), alt="")
     html = page.show(drawing(), alt="a < b").data
-    assert 'alt="a &lt; b"' in html
+    assert 'aria-label="a &lt; b"' in html
     assert "<figure" not in html
     assert len(plt.get_fignums()) == 1  # the one that was refused
 
@@ -190,7 +190,7 @@ def test_an_example_may_draw_and_may_stand_alone(toy):
         1
     ].double.__doc__ = "A line.\n\n>>> import matplotlib.pyplot as plt\n>>> _ = plt.plot([1])\n"
     html = page.reference(toy[0], "double").data
-    assert 'src="data:image/webp' in html
+    assert "<svg role=" in html
     assert 'alt="A line."' in html
     assert "from toy.room" in re.sub("<.*?>", "", page.example(toy[0]).data)
 
@@ -214,3 +214,73 @@ def test_mode(monkeypatch):
     monkeypatch.setenv("BOOK_MODE", "huge")
     with pytest.raises(ValueError, match="'quick', 'full'"):
         page.book_mode()
+
+
+def test_lines_are_drawn_in_the_colours_of_the_page_and_maps_are_pictures():
+    def figure(colour=sl.figures.TRUTH):
+        fig, ax = plt.subplots(figsize=(3, 2))
+        ax.plot([0, 1], color=colour)
+        ax.plot([1, 0], "--", color="black")
+        ax.set_xlabel("time")
+        return fig
+
+    lines = page.show(figure(), alt="Lines.").data
+    assert "<svg role=" in lines
+    assert "currentColor" in lines
+    assert "var(--c-truth, #0072b2)" in lines
+    assert "#000000" not in lines
+    assert lines == page.show(figure(), alt="Lines.").data
+    names = [
+        set(re.findall(r'id="([^"]+)"', page.show(figure(c), alt="Lines.").data))
+        for c in ("#0072B2", "#D55E00")
+    ]
+    assert names[0].isdisjoint(names[1])  # two figures of a page share no id
+    fig, ax = plt.subplots(figsize=(3, 2))
+    ax.imshow([[0, 1]])
+    assert "image/webp" in page.show(fig, alt="A map.").data
+
+
+def test_several_figures_are_panels_of_one():
+    html = page.show((drawing(), drawing()), alt="Two.", caption="What to see: two.").data
+    assert html.count("<svg role=") == 2
+    assert html.count('<div class="panels">') == html.count("<figcaption") == 1
+    assert not plt.get_fignums()
+
+
+ROWS = [
+    {"layer": "relu", "loss": 1.5e-7, "kept": True},
+    {"layer": "$W$", "loss": -2.0, "kept": False},
+    {"layer": "silu", "loss": float("nan"), "kept": None},
+]
+
+
+def test_a_table_writes_numbers_and_marks_the_best():
+    html = page.table(ROWS, best={"loss": "min"}, caption="The loss $L$").data
+    assert "1.5·10<sup>−7</sup>" in html
+    assert '<td class="n best" data-value="-2">−2</td>' in html
+    assert html.count('<td class="n">–</td>') == 1
+    assert "<td>yes</td>" in html
+    assert "\\(W\\)" in html
+    assert "sortable" not in html
+    assert "sortable" in page.table(ROWS * 3).data
+    assert "rgba(0, 158, 115, 0.60)" in page.table(ROWS, heat=["loss"]).data
+    assert "n fail" in page.table(ROWS, marks={"loss": lambda v: "fail" if v < 0 else None}).data
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "message"),
+    [
+        ([], {}, "at least one row"),
+        ([{"a": 1}, {"b": 2}], {}, "same columns"),
+        ([{"a": 1}], {"best": {"c": "min"}}, "unknown column 'c'"),
+    ],
+)
+def test_a_table_refuses(rows, options, message):
+    with pytest.raises(ValueError, match=message):
+        page.table(rows, **options)
+
+
+def test_the_bars_of_the_sines_are_in_order():
+    ax = page.plot_sines([0.1, 0.9, 0.5], ax=plt.subplots()[1])
+    assert [bar.get_width() for bar in ax.patches[3:]] == [0.9, 0.5, 0.1]
+    plt.close("all")
