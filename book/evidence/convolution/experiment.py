@@ -1,8 +1,8 @@
-"""A convolutional network and a Transformer, with the controls that Figure 5 lacks: chapter 18.
+"""A convolutional network (chapter 18) and a Transformer (chapter 24), with controls.
 
-Points become 20×20 images or 20 tokens of 20 entries (a row of the image each). Beside them: fully
-connected ReLU networks with as many rows, one random layer for every number of rows that is
-observed, and the data themselves.
+Figure 5 of the paper lacks the controls. Points become 20×20 images or 20 tokens of 20 entries (a
+row of the image each). Beside them: fully connected ReLU networks with as many rows, one random
+layer for every number of rows that is observed, and the data themselves.
 """
 
 from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Attention."""
+
+from evidence.attention import claims, statements

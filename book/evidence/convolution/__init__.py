@@ -1,0 +1,4 @@
+"""Convolution and pooling."""
+
+from evidence.convolution import claims, experiment, statements
+from evidence.setting import paper_data
