@@ -9,6 +9,7 @@ import evidence
 import subspace_lib as sl
 from evidence.depth import claims as judges
 from evidence.depth import experiment as depth
+from evidence.depth.random_layers import DeepConfig
 from evidence.experiment import find, run
 from evidence.readings import NORM_NAMES
 from evidence.results import save
@@ -198,3 +199,36 @@ def test_stored_bounds_are_not_contradicted():
     bound, truth = (stored[k] for k in ("reference_bound_affine", "affine_to_post_spectral"))
     assert (truth <= bound * (1 + 2.0 ** (1 - depth.BITS)) + 1e-6).all()
     assert stored["share_r"].shape == (9, 7, 5, stored.config["trials"])
+
+
+RANDOM = DeepConfig(
+    trials=3,
+    absolute=(),
+    relative=(-20, -2),
+    m=20,
+    n_subspaces=2,
+    subspace_dim=2,
+    points_per_subspace=10,
+    width=12,
+    depth=2,
+)
+
+
+def test_a_trial_of_random_layers_alone_is_the_trial_of_a_longer_run():
+    experiment = find("theorem-depth")
+    point = experiment.settings(RANDOM)[-1]
+    long = experiment.compute(RANDOM, point, "cpu")
+    short = experiment.compute(replace(RANDOM, trials=1), point, "cpu")
+    for key, values in short.items():
+        np.testing.assert_array_equal(values, long[key][:1])
+
+
+def test_the_experiment_on_random_layers_is_the_library():
+    arrays = find("theorem-depth").compute(
+        RANDOM, {"activation": "identity", "log10_variance": -20}, "cpu"
+    )
+    assert arrays["gaps"].shape == arrays["errors"].shape == (3, 4)
+    assert arrays["distances"].shape == (3, 2, 2)
+    bound = (arrays["errors"] / arrays["gaps"]).sum(1)
+    assert (arrays["distances"][:, -1, 1] <= bound).all()
+    assert arrays["recovered"].all()

@@ -9,9 +9,10 @@ from torch import nn
 import subspace_lib as sl
 from evidence.experiment import experiments
 from evidence.random_relu import kernels
-from evidence.reference.one_step import one_step_bound
 from evidence.relations import measures
 from evidence.results import HALF
+from evidence.self_expression import methods
+from evidence.theorem.one_step import one_step_bound
 
 F64 = torch.float64
 NETWORKS = [
@@ -93,8 +94,7 @@ def test_training_and_every_diagnostic(net, objective):
 
 
 def calls(device):
-    """Public functions of matrices: name → result. (``veronese`` indexes by a Python list, which
-    PyTorch turns into a tensor of that device where the stand-in cannot see it.)"""
+    """Public functions of matrices: name → result."""
     data = union(device)
     g = np.random.default_rng(0)
     W = torch.from_numpy(g.normal(size=(3, 12, 36))).to(device)
@@ -128,8 +128,8 @@ def calls(device):
         "infinite": kernels.infinite_layer(X),
         "lost angle": kernels.lost_angle(data.clean, 4).angle,
         "profile": kernels.norm_profile_reference(data.clean, 4),
-        "ridge": measures.ridge_self_expression(X, 0.1),
-        "sparse": measures.sparse_self_expression(X[0]),
+        "ridge": methods.ridge_self_expression(X, 0.1),
+        "sparse": methods.sparse_self_expression(X[0]),
         "collapse": measures.neural_collapse(Y, y, W[:, :2] @ W.mT).scatter,
     }
 

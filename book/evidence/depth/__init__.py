@@ -1,4 +1,4 @@
 """Depth."""
 
-from evidence.depth import claims, experiment, statements
+from evidence.depth import chain, claims, experiment, random_layers, statements
 from evidence.setting import follow

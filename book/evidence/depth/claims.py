@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from evidence.claim import claim
-from evidence.readings import NORM_NAMES, as_good, ends_lower, falls, mostly
+from evidence.claim import CHECKED, CONDITIONAL, claim
+from evidence.readings import NORM_NAMES, as_good, ends_lower, falls, mostly, proved
 from evidence.results import Result
 from evidence.verdict import Reading, aside
 
@@ -100,6 +100,17 @@ def chain_trained(run: Result) -> list[Reading]:
     ]
 
 
+claim(
+    "depth-union-bound",
+    "A union bound with ε/L extends the theorem to L layers.",
+    proved(
+        CONDITIONAL,
+        "sum-of-links",
+        condition="a clean matrix is named at every layer and each of its links holds",
+        otherwise=("second-layer-unclean",),
+    ),
+    CHECKED,
+)
 claim(
     "depth-layerwise",
     "In a five-layer ReLU network the distances from a layer's input to its pre-activation and "

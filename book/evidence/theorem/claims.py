@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from evidence.claim import CHECKED, CONDITIONAL, HOLDS, claim
+from evidence.claim import CHECKED, HOLDS, claim
 from evidence.criteria import limits
 from evidence.readings import chosen, matching, proved
 from evidence.results import Result
@@ -69,15 +69,4 @@ claim(
     "δ > η holds frequently, and its frequency degrades gracefully with noise.",
     frequency,
     "theorem-frequency",
-)
-claim(
-    "depth-union-bound",
-    "A union bound with ε/L extends the theorem to L layers.",
-    proved(
-        CONDITIONAL,
-        "sum-of-links",
-        condition="a clean matrix is named at every layer and each of its links holds",
-        otherwise=("second-layer-unclean",),
-    ),
-    CHECKED,
 )

@@ -1,4 +1,4 @@
-"""How often the conditions of the theorem and of its depth corollary hold, against noise.
+"""How often the conditions of the theorem hold, against noise.
 
 The paper's Figure 2, left, with everything that decides it: gaps, errors, margins and the truth,
 trial by trial.
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from evidence.experiment import Setting, experiment
 from subspace_lib import _random as rnd
-from subspace_lib.bounds import CHAIN_FORMS, chain_verdict, depth_links
+from subspace_lib.bounds import CHAIN_FORMS, chain_verdict
 from subspace_lib.chain import link_terms
 from subspace_lib.clustering import accuracy, connectivity_margin, minimum_margin, single_linkage
 from subspace_lib.data import UnionOfSubspaces, add_noise, sample_union
@@ -85,7 +85,7 @@ class Clean(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _clean(config: Any, trial: int) -> Clean:
+def clean_parts(config: Any, trial: int) -> Clean:
     data = clean_data(config, trial)
     W = random_weights(config, (config.width, config.m), 1, trial)
     s = torch.linalg.svdvals
@@ -115,11 +115,11 @@ def frequency(config: Config, setting: Setting, device: str) -> dict[str, np.nda
     P(X*) to P(Y) (2: max, spectral), and whether single linkage on |P(Y)| finds the clusters.
     """
     rows = [_one_trial(config, setting, trial) for trial in range(config.trials)]
-    return _columns(("gaps", "errors", "margins", "holds", "distances", "recovered"), rows)
+    return columns(("gaps", "errors", "margins", "holds", "distances", "recovered"), rows)
 
 
 def _one_trial(config: Config, setting: Setting, trial: int) -> tuple[Any, ...]:
-    r, clean = config.rank, _clean(config, trial)
+    r, clean = config.rank, clean_parts(config, trial)
     where = (setting["convention"], setting["log10_variance"])
     data, X = noisy_data(config, *where, trial), _noisy(config, *where, trial)
     W = random_weights(config, (config.width, config.m), 1, trial)
@@ -138,62 +138,27 @@ def _one_trial(config: Config, setting: Setting, trial: int) -> tuple[Any, ...]:
         [bool(chain_verdict(gaps, errors, r, e, form).holds) for e in clean.margins]
         for form in CHAIN_FORMS
     ]
-    return gaps, errors, clean.margins, np.array(holds), *_truth(config, data, Y)
+    return gaps, errors, clean.margins, np.array(holds), *truth(config, data, Y)
 
 
 def _norm(A: Tensor) -> Tensor:
     return torch.linalg.matrix_norm(A, 2)
 
 
-def _truth(config: Config, data: UnionOfSubspaces, Y: Tensor) -> tuple[Tensor, bool]:
+def truth(config: Config, data: UnionOfSubspaces, Y: Tensor) -> tuple[Tensor, bool]:
     """Distances of P(X*) and P(Y), and whether the clusters come back."""
-    V = _clean(config, data.trials[0]).basis
+    V = clean_parts(config, data.trials[0]).basis
     distances = [projection_distance(V, Y, config.rank, norm) for norm in ("max", "spectral")]
     found = single_linkage(row_projector(Y, config.rank), config.n_subspaces)
     return torch.stack(distances), accuracy(data.labels, found) == 1
 
 
-def _columns(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> dict[str, np.ndarray]:
+def columns(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> dict[str, np.ndarray]:
     columns = zip(*rows, strict=True)
     return {
         name: np.stack([np.asarray(value) for value in column])
         for name, column in zip(names, columns, strict=True)
     }
-
-
-@dataclass(frozen=True)
-class DeepConfig(Config):
-    """The same data through ``depth`` layers of one width; only the relative convention."""
-
-    depth: int = 5
-
-
-def depth_settings(config: DeepConfig) -> list[Setting]:
-    """ReLU on a coarse grid: what it does hardly depends on the noise."""
-    grids = {"identity": config.relative, "relu": config.relative[::4]}
-    return [{"activation": name, "log10_variance": v} for name, grid in grids.items() for v in grid]
-
-
-def depth(config: DeepConfig, setting: Setting, device: str) -> dict[str, np.ndarray]:
-    """Per trial: gaps and errors of the 2L links, margins (2), and at every depth the distances
-    P(X*) to P(Y_l) (depth, 2) and whether single linkage finds the clusters (depth,).
-    """
-    rows = [_one_deep_trial(config, setting, trial) for trial in range(config.trials)]
-    return _columns(("gaps", "errors", "margins", "distances", "recovered"), rows)
-
-
-def _one_deep_trial(config: DeepConfig, setting: Setting, trial: int) -> tuple[Any, ...]:
-    r, data = config.rank, noisy_data(config, "relative", setting["log10_variance"], trial)
-    layers, Y = [], data.X
-    for layer in range(1, config.depth + 1):
-        W = random_weights(config, (config.width, Y.shape[0]), layer, trial)
-        Y = ACTIVATIONS[setting["activation"]](W @ Y)
-        layers.append((W, Y))
-    gaps, errors = depth_links(data.clean, data.noise, layers, r)
-    truths = [_truth(config, data, output) for _, output in layers]
-    distances = torch.stack([distance for distance, _ in truths])
-    recovered = np.array([right for _, right in truths])
-    return gaps, errors, _clean(config, trial).margins, distances, recovered
 
 
 ABSOLUTE = (-32, *range(-28, -5), -4, -2, 0)
@@ -206,15 +171,5 @@ experiment(
     full=Config(100, ABSOLUTE, RELATIVE),
     settings=frequency_settings,
     compute=frequency,
-    axes={"*": 1},
-)
-
-experiment(
-    "theorem-depth",
-    "The depth corollary on up to five random layers, with and without ReLU",
-    quick=DeepConfig(20, (), (-24, -16, -8)),
-    full=DeepConfig(100, (), (-24, -16, -12, -8, -4, -2)),
-    settings=depth_settings,
-    compute=depth,
     axes={"*": 1},
 )
