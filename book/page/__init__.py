@@ -21,6 +21,7 @@ __all__ = [
     "mode_note",
     "plot_chain",
     "plot_margins",
+    "plot_names",
     "plot_points_3d",
     "plot_projector_sines",
     "plot_sines",

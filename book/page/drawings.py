@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -110,3 +111,23 @@ def plot_projector_sines(
     plot_projector(P, labels, ax=axes[0], title=title, **options)
     plot_sines(sines, ax=axes[1])
     return axes
+
+
+def plot_names(*, ax: Axes, size: float = 10) -> Axes:
+    """The name of each labelled line at its right end and in its colour, instead of a legend."""
+    lines = [line for line in ax.lines if not str(line.get_label()).startswith("_")]
+    to_axes = ax.transData + ax.transAxes.inverted()
+    points = [np.column_stack([np.asarray(d, float) for d in line.get_data()]) for line in lines]
+    ends = [to_axes.transform(p[np.isfinite(p).all(1)][-1]) for p in points]
+    height = ax.figure.get_figheight() * ax.get_position().height * 72
+    gap = 1.2 * size / height
+    places = np.clip([y for _, y in ends], 0, 1)
+    order = np.argsort(places, kind="stable")
+    for below, above in pairwise(order):  # apart, from the lowest up …
+        places[above] = max(places[above], places[below] + gap)
+    places -= max(0.0, max(places) - 1)  # … and inside
+    for line, (x, _), y in zip(lines, ends, places, strict=True):
+        colour = line.get_color()
+        text: dict[str, Any] = {"color": colour, "fontsize": size, "va": "center"}
+        ax.text(x + 0.02, y, str(line.get_label()), transform=ax.transAxes, **text)
+    return ax
