@@ -116,6 +116,7 @@ def plot_projector_sines(
 def plot_names(*, ax: Axes, size: float = 10) -> Axes:
     """The name of each labelled line at its right end and in its colour, instead of a legend."""
     lines = [line for line in ax.lines if not str(line.get_label()).startswith("_")]
+    ax.get_xlim(), ax.get_ylim()  # limits are found when they are asked for
     to_axes = ax.transData + ax.transAxes.inverted()
     points = [np.column_stack([np.asarray(d, float) for d in line.get_data()]) for line in lines]
     ends = [to_axes.transform(p[np.isfinite(p).all(1)][-1]) for p in points]

@@ -48,7 +48,7 @@
       });
     });
     reset.addEventListener("click", function () { at = start.slice(); show(); keep(); });
-    var told = (new URLSearchParams(location.search).get(key) || "").split(".").map(Number);
+    var told = (new URLSearchParams(location.search).get(key) || "none").split(".").map(Number);
     if (told.length === at.length && told.every(function (v, a) {
       return Number.isInteger(v) && v >= 0 && v < D.axes[a].labels.length; })) at = told;
     show();
