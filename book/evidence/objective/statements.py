@@ -74,7 +74,7 @@ statement(
 
 def _linear(seed: int, count: int, relu: bool = False) -> Sides:
     """‖D W X − L‖_F² against ‖L(I − P_row(X))‖_F² from below; K hidden units attain it, with
-    D = I and W = LX⁺; it is 0 for X of rank n, and K − Σ s_k where P is the projector of X.
+    D = I and W = LX⁺; it is 0 for X of rank n, and K − Σ a_k where P is the projector of X.
     """
     m, p, K = make.shape(seed, m=(1, 5), p=(1, 5), K=(1, 3))
     counts = make.sizes(seed, "n", K, 2, 5)
@@ -354,7 +354,7 @@ def _labels_elsewhere() -> Sides:
 statement(
     "price-of-labels",
     "Theorem 19.6",
-    "Q ⊃ labels, rank r: ‖P − Q‖² ≥ 1 − min s_k, ‖P − Q‖_F² ≥ 2(K − Σs_k)",
+    "Q ⊃ labels, rank r: ‖P − Q‖² ≥ 1 − min a_k, ‖P − Q‖_F² ≥ 2(K − Σa_k)",
     _price_random,
     {"labels inside Q": _labels_elsewhere},
     _price_extremal,
