@@ -112,27 +112,22 @@ function turn(a, i, j, c, s) {
   a[j] = s * x + c * y;
 }
 
-// The q leading singular values of Y and right singular vectors, as the rows of V (q, n): from the
-// smaller Gram matrix, YYᵀ = Uᵀ diag(s²) U, so that V = diag(1/s) U Y, made orthonormal once more.
+// The q leading singular values of Y (p, n), p ≤ n, and right singular vectors as the rows of V
+// (q, n): YYᵀ = Uᵀ diag(s²) U by Jacobi, so that V = diag(1/s) U Y, made orthonormal once more.
 // Rows beyond the numerical rank are zero: VᵀV projects on what is there.
 export function rightVectors(Y, q) {
-  const wide = Y.rows <= Y.cols, n = Y.cols;
-  const { U } = eigenSymmetric(wide ? productNT(Y, Y) : productTN(Y, Y));
-  const kept = Math.min(q, U.rows), lead = matrix(kept, U.cols, U.data.slice(0, kept * U.cols));
-  const V = matrix(q, n), s = new Float64Array(q);
-  V.data.set((wide ? product(lead, Y) : lead).data);
+  const n = Y.cols, kept = Math.min(q, Y.rows);
+  if (Y.rows > n) throw new RangeError(`Y must not be taller than wide, got ${Y.rows} × ${n}`);
+  const { U } = eigenSymmetric(productNT(Y, Y));
+  const V = matrix(q, n), s = new Float64Array(q), v = V.data;
+  v.set(product(firstRows(U, kept), Y).data);
   for (let i = 0; i < kept; i++) {
     const at = i * n;
     for (let pass = 0; pass < 2; pass++)
-      for (let k = 0; k < i; k++) {
-        const along = dot(V.data, at, V.data, k * n, n);
-        addRow(-along, V.data, k * n, V.data, at, n);
-      }
-    const length = Math.sqrt(dot(V.data, at, V.data, at, n));
-    const image = wide ? null : product(Y, matrix(n, 1, V.data.slice(at, at + n)));
-    s[i] = wide ? length : Math.sqrt(squares(image));
-    const there = s[i] > Math.max(Y.rows, n) * EPS * s[0];
-    for (let j = 0; j < n; j++) V.data[at + j] = there ? V.data[at + j] / length : 0;
+      for (let k = 0; k < i; k++) addRow(-dot(v, at, v, k * n, n), v, k * n, v, at, n);
+    s[i] = Math.sqrt(dot(v, at, v, at, n));
+    const there = s[i] > n * EPS * s[0];
+    for (let j = 0; j < n; j++) v[at + j] = there ? v[at + j] / s[i] : 0;
   }
   return { s, V };
 }
@@ -152,12 +147,12 @@ export function share(Q, V) {
   return squares(productNT(Q, V)) / Q.rows;
 }
 
-// Sines of the principal angles from the rows of Q to the space of V's rows, smallest first: the
+// Sines of the principal angles from the rows of Q to the space of V's rows, largest first: the
 // singular values of Q − (QVᵀ)V. The rows of `directions` are those angles' vectors in Q's space.
 export function sines(Q, V) {
   const rest = product(productNT(Q, V), V);
   for (let i = 0; i < rest.data.length; i++) rest.data[i] = Q.data[i] - rest.data[i];
   const { values, U } = eigenSymmetric(productNT(rest, rest));
-  const sorted = Float64Array.from(values, (x) => Math.min(1, Math.sqrt(Math.max(0, x)))).reverse();
-  return { sines: sorted, directions: product(U, Q) }; // directions: largest angle first
+  const found = values.map((x) => Math.min(1, Math.sqrt(Math.max(0, x))));
+  return { sines: found, directions: product(U, Q) };
 }

@@ -4,7 +4,8 @@
 import { matrix, product, productNT, productTN, squares } from "./linear.js";
 
 // erf x = 2/√π e^{−x²} Σ_k 2^k x^{2k+1} / (1·3·…·(2k+1)), all terms of one sign, for |x| < 3;
-// beyond, 1 − erfc x by the continued fraction √π e^{x²} erfc x = 1/(x + ½/(x + 1/(x + 3⁄2/(x + …)))).
+// beyond, 1 − erfc x by the continued fraction
+// √π e^{x²} erfc x = 1/(x + ½/(x + 1/(x + 3⁄2/(x + …)))).
 export function erf(x) {
   const a = Math.abs(x);
   if (a > 6) return Math.sign(x);
@@ -25,7 +26,7 @@ const Phi = (z) => (1 + erf(z / Math.SQRT2)) / 2; // the normal distribution and
 const phi = (z) => Math.exp((-z * z) / 2) / Math.sqrt(2 * Math.PI);
 const logistic = (z) => 1 / (1 + Math.exp(-z));
 
-// name → [σ, σ′]. At a kink σ′ is what PyTorch takes: 0 for ReLU and |z|, the slope 0.01 for the leak.
+// name → [σ, σ′]. At a kink σ′ is PyTorch's: 0 for ReLU and |z|, 0.01 for the leaky ReLU.
 export const ACTIVATIONS = {
   identity: [(z) => z, () => 1],
   relu: [(z) => (z > 0 ? z : 0), (z) => (z > 0 ? 1 : 0)],
@@ -37,7 +38,8 @@ export const ACTIVATIONS = {
 };
 
 export class FeedForward {
-  // widths: [m, hidden …, m]. Parameters: {W1, b1, W2, …}; W_l is widths[l] × widths[l−1], b_l a column.
+  // widths: [m, hidden …, m]. Parameters: {W1, b1, W2, …}, W_l of size widths[l] × widths[l−1],
+  // b_l a column.
   constructor(widths, { activation = "relu", bias = false } = {}) {
     Object.assign(this, { widths, activation, bias, depth: widths.length - 2 });
     [this.sigma, this.slope] = ACTIVATIONS[activation];
