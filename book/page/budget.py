@@ -44,6 +44,8 @@ def _colour(eighths: float) -> str:
 
 
 def _words(eighths: float) -> str:
+    if eighths == 0:
+        return "nothing"
     if eighths >= 10_000:
         return "over $10^4$ eighths"
     if eighths >= 1:
