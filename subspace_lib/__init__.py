@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import Any
 
 from subspace_lib import (
+    affinity,
     bounds,
     certificate,
     certify,
@@ -48,6 +49,7 @@ __all__ = [
     "LayerProbe",
     "ProjectorClustering",
     "add_noise",
+    "affinity",
     "bounds",
     "certificate",
     "certify",

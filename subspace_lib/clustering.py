@@ -17,12 +17,13 @@ from scipy.sparse import csr_matrix, diags
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import LinearOperator, eigsh
 from sklearn.cluster import KMeans
+from sklearn.preprocessing import normalize
 from torch import Tensor
 
 from subspace_lib import _checks as check
+from subspace_lib.affinity import neighbour_graph
 
 NEIGHBORS = 20  # of a point in the graph of spectral clustering
-TILE_ENTRIES = 1 << 23  # similarities held at once: 32 MB in float32, whatever n is
 # A weak link between all points keeps the graph connected, so that its leading eigenvectors are
 # determined; at a thousandth of the mean degree no cluster notices.
 WEAK_LINK = 1e-3
@@ -162,48 +163,6 @@ def cluster_by_threshold(Q: Tensor, threshold: float) -> Any:
     return torch.from_numpy(found).to(A.device) if isinstance(Q, Tensor) else found
 
 
-def largest_similarities(
-    F: np.ndarray, G: np.ndarray, k: int, skip_self: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
-    """Values and column indices of the k largest entries in each row of |F Gᵀ|, in tiles.
-
-    skip_self leaves out the diagonal (F is G). Single precision: which of two neighbours that
-    agree to 1e-7 comes first does not matter here.
-    """
-    left, right = torch.from_numpy(F).float(), torch.from_numpy(G).float()
-    n, rows = len(F), min(len(F), max(1, TILE_ENTRIES // len(G)))
-    values, columns = np.empty((n, k)), np.empty((n, k), dtype=np.int64)
-    buffer = torch.empty(rows, len(G))  # one for all tiles: fresh ones fragment the heap to GBs
-    for start in range(0, n, rows):
-        part = left[start : start + rows]
-        tile = torch.mm(part, right.mT, out=buffer[: len(part)]).abs_()
-        if skip_self:
-            i = torch.arange(len(part))
-            tile[i, start + i] = -1
-        top = tile.topk(k, dim=1)
-        values[start : start + rows] = top.values.numpy()
-        columns[start : start + rows] = top.indices.numpy()
-    return values, columns
-
-
-def neighbour_graph(F: np.ndarray, n_neighbors: int) -> csr_matrix:
-    """Sparse symmetric graph of each row's n_neighbors largest |f_i · f_j|, j ≠ i; F: (n, rank).
-
-    An edge that both ends chose counts twice.
-    """
-    n = len(F)
-    k = min(n_neighbors, n - 1)
-    weights, columns = largest_similarities(F, F, k, skip_self=True)
-    graph = csr_matrix((weights.ravel(), columns.ravel(), np.arange(n + 1) * k), shape=(n, n))
-    return graph + graph.T
-
-
-def unit_rows(F: np.ndarray) -> np.ndarray:
-    """Rows of length one; a zero row, a dead point, stays zero."""
-    length = np.linalg.norm(F, axis=1, keepdims=True)
-    return np.divide(F, length, out=np.zeros_like(F), where=length > 0)
-
-
 def spectral_labels(graph: csr_matrix, n_clusters: int, random: np.random.RandomState) -> Any:
     """Normalised spectral clustering of a sparse graph of similarities: (n,) int64.
 
@@ -215,13 +174,18 @@ def spectral_labels(graph: csr_matrix, n_clusters: int, random: np.random.Random
     n_parts, parts = connected_components(graph, directed=False)
     if n_parts == n_clusters:  # clean data: the components are the answer, without rounding
         return parts.astype(np.int64)
-    rows = unit_rows(_leading_vectors(graph, n_clusters, random))
+    rows = normalize(leading_pairs(graph, n_clusters, random)[1])
     seed = random.randint(np.iinfo(np.int32).max)
     found = KMeans(n_clusters, n_init=10, random_state=seed).fit_predict(rows)
     return found.astype(np.int64)
 
 
-def _leading_vectors(graph: csr_matrix, count: int, random: np.random.RandomState) -> np.ndarray:
+def leading_pairs(
+    graph: csr_matrix, count: int, random: np.random.RandomState
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ``count`` largest eigenvalues, rising, and eigenvectors (n, count) of the normalised
+    graph with the weak link.
+    """
     n = graph.shape[0]
     degree = np.asarray(graph.sum(1)).ravel()
     link = WEAK_LINK * degree.mean()
@@ -234,21 +198,22 @@ def _leading_vectors(graph: csr_matrix, count: int, random: np.random.RandomStat
 
     if n <= max(3 * count, 50):  # too small for Lanczos
         dense = graph.toarray() + np.outer(shared, shared)
-        return np.linalg.eigh(dense)[1][:, -count:]
+        values, vectors = np.linalg.eigh(dense)
+        return values[-count:], vectors[:, -count:]
     operator = LinearOperator((n, n), matvec=multiply, dtype=np.float64)
     start = random.standard_normal(n)
     basis = min(n, max(2 * count + 1, LANCZOS))
     # newer SciPy restarts on a nearly disconnected graph at random, unless it is told from where
     told = {"rng": 0} if "rng" in signature(eigsh).parameters else {}
-    return eigsh(operator, k=count, ncv=basis, tol=1e-10, which="LA", v0=start, **told)[1]
+    return eigsh(operator, k=count, ncv=basis, tol=1e-10, which="LA", v0=start, **told)
 
 
 def spectral_clusters(V: Tensor, n_clusters: int) -> Tensor:
-    """Spectral clustering of |VᵀV|, as ``ProjectorClustering`` does it with random_state=0.
+    """Spectral clustering of |VᵀV|, as ``ProjectorClustering`` does it at one rank.
 
     V: (batch, q, n) → labels (batch, n).
     """
-    graphs = [neighbour_graph(unit_rows(F), NEIGHBORS) for F in V.mT.cpu().numpy()]
+    graphs = [neighbour_graph(F, F.shape[1:], k=NEIGHBORS) for F in V.mT]
     found = [spectral_labels(g, n_clusters, np.random.RandomState(0)) for g in graphs]
     return torch.from_numpy(np.stack(found)).to(V.device)
 

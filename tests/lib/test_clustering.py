@@ -169,16 +169,6 @@ def test_a_graph_without_edges_is_one_cluster():
     assert (sl.clustering.spectral_clusters(V, 4) == 0).all()
 
 
-def test_the_neighbour_graph_against_the_slow_way(monkeypatch):
-    monkeypatch.setattr(clustering, "TILE_ENTRIES", 7 * 50)  # several tiles
-    F = np.random.default_rng(1).normal(size=(50, 4))
-    graph = clustering.neighbour_graph(F, 5).toarray()
-    S = np.abs(F @ F.T)
-    np.fill_diagonal(S, -1)
-    chosen = np.sort(S, axis=1)[:, -5:-4] <= S
-    np.testing.assert_allclose(graph, S * chosen + (S * chosen).T, rtol=1e-5)
-
-
 def test_batches_and_kinds():
     data = sl.sample_union(
         ambient_dim=20, n_subspaces=2, subspace_dim=2, points_per_subspace=6, trials=3, seed=0

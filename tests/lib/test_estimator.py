@@ -1,8 +1,16 @@
+import os
+import pickle
 import subprocess
 import sys
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone
 from sklearn.cluster import SpectralClustering
 from sklearn.datasets import load_digits
 from sklearn.metrics import make_scorer
@@ -155,6 +163,153 @@ def test_no_square_matrix(assign, points, variance):
     assert megabytes < 600
 
 
+@st.composite
+def clean_unions(draw):
+    """Samples in rows, of 1 to 12 dimensions a cluster, unbalanced, some directions weak."""
+    K = draw(st.integers(2, 6))
+    g = np.random.default_rng(draw(st.integers(0, 10**6)))
+    dims = g.integers(1, 13, K)
+    counts = dims + 1 + g.integers(0, 40, K)
+    ambient = dims.sum() + g.integers(0, 30)
+    X = [
+        (10 ** g.uniform(-1.5, 1.5, (n, 1)) * g.normal(size=(n, d))) @ g.normal(size=(d, ambient))
+        for d, n in zip(dims, counts, strict=True)
+    ]
+    order = g.permutation(counts.sum())
+    return np.concatenate(X)[order], np.repeat(np.arange(K), counts)[order]
+
+
+@given(clean_unions())
+@settings(max_examples=30)
+def test_clean_unions_are_exact_without_a_rank(case):
+    X, y = case
+    model = sl.ProjectorClustering(y.max() + 1, random_state=0).fit(X)
+    assert sl.clustering.accuracy(y, model.labels_) == 1
+    assert sl.clustering.accuracy(y, model.predict(X)) == 1
+    assert model.rank_ == np.linalg.matrix_rank(X)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("assign", estimator.ASSIGN)
+def test_clean_unions_in_either_precision(kind, assign):
+    for seed in range(5):
+        X, y = union(seed=seed, dim=6)
+        model = sl.ProjectorClustering(4, assign=assign).fit(X.astype(kind))
+        assert sl.clustering.accuracy(y, model.labels_) == 1
+
+
+def test_noise_without_a_rank():
+    for seed in range(3):
+        X, y = union(variance=0.2, seed=seed)
+        model = sl.ProjectorClustering(4, random_state=0).fit(X)
+        assert sl.clustering.accuracy(y, model.labels_) > 0.95
+        assert (model.ranks_[0], model.ranks_[-1]) == (4, 30)  # K, and all that the data have
+        assert sl.clustering.accuracy(y, model.predict(X)) > 0.95
+
+
+@pytest.mark.parametrize("rank", [None, (6, 24), 12])
+def test_blank_samples_are_set_apart(rank):
+    X, y = union(variance=0.1)
+    blank = np.zeros((3, 30))
+    for rows in (np.concatenate([blank, X]), np.concatenate([X, blank])):
+        with pytest.warns(UserWarning, match="3 of 243 samples are zero"):
+            model = sl.ProjectorClustering(4, rank, random_state=0).fit(rows)
+        full = rows.any(1)
+        assert sl.clustering.accuracy(y, model.labels_[full]) > 0.95
+        assert (model.labels_[~full] == np.bincount(model.labels_).argmax()).all()
+        assert (model.predict(rows)[~full] == model.labels_[~full][0]).all()
+    model = sl.ProjectorClustering(4, rank, blank="noise", random_state=0).fit(rows)
+    assert np.array_equal(model.labels_ == -1, ~full)
+    assert np.array_equal(model.predict(rows) == -1, ~full)
+
+
+def test_copies_count_once():
+    """25 copies of one sample took part of the graph with them."""
+    X, _ = union(variance=0.2)
+    copies = np.concatenate([X, np.repeat(X[:1], 25, 0), -0.0 * X[:1] + X[5]])
+    one, many = (sl.ProjectorClustering(4, random_state=0).fit(A) for A in (X, copies))
+    assert np.array_equal(one.labels_, many.labels_[:240])
+    assert (many.labels_[240:265] == one.labels_[0]).all()
+    assert many.labels_[265] == one.labels_[5]
+    assert many.factor_.shape == (266, one.rank_)
+    assert len(many.distinct_) == 240
+
+
+def test_fewer_distinct_samples_than_clusters():
+    X = np.repeat(np.eye(3), 5, 0)
+    model = sl.ProjectorClustering(4).fit(X)
+    assert len(np.unique(model.labels_)) == 3
+
+
+@pytest.mark.parametrize("assign", estimator.ASSIGN)
+def test_as_many_dimensions_as_samples_warn(assign):
+    X = np.random.default_rng(0).normal(size=(20, 50))
+    with pytest.warns(UserWarning, match="P = I"):
+        sl.ProjectorClustering(3, 20, assign=assign).fit(X)
+
+
+def test_order_clone_and_pickle():
+    X, _ = union(variance=0.2)
+    model = sl.ProjectorClustering(4, power=4, affine=True, random_state=0).fit(X)
+    order = np.random.default_rng(3).permutation(len(X))
+    other = clone(model).fit(X[order])
+    assert sl.clustering.accuracy(model.labels_[order], other.labels_) > 0.99
+    back = pickle.loads(pickle.dumps(model))
+    assert np.array_equal(back.predict(X), model.predict(X))
+
+
+def test_tensors():
+    X, _ = union(variance=0.2)
+    one, other = (sl.ProjectorClustering(4, random_state=0) for _ in range(2))
+    assert np.array_equal(one.fit_predict(X), other.fit_predict(torch.from_numpy(X)))
+    assert np.array_equal(one.predict(X), other.predict(torch.from_numpy(X).requires_grad_()))
+    with pytest.raises(TypeError, match=r"X must be dense.*to_dense"):
+        one.fit(torch.from_numpy(X).to_sparse())
+
+
+def test_affine_subspaces():
+    """Parallel planes off the origin: without the constant feature they share two dimensions."""
+    g = np.random.default_rng(0)
+    plane, y = g.normal(size=(2, 20)), np.repeat([0, 1, 2], 60)
+    X = g.normal(size=(180, 2)) @ plane + g.normal(size=(3, 20))[y]
+    X += 0.05 * g.normal(size=X.shape)
+    model = sl.ProjectorClustering(3, affine=True, random_state=0).fit(X)
+    np.testing.assert_allclose(X @ model.mapping_ + model.offset_, model.factor_, atol=1e-10)
+    assert model.offset_.any()
+    assert not sl.ProjectorClustering(3).fit(X).offset_.any()
+
+
+def test_the_display():
+    X, _ = union(variance=0.1)
+    model = sl.ProjectorClustering(4, random_state=0).fit(X)
+    found = sl.figures.ClusteringDisplay.from_estimator(model)
+    assert len(found.eigenvalues) == 8
+    assert (np.diff(found.eigenvalues) <= 1e-9).all()
+    assert found.eigenvalues[3] - found.eigenvalues[4] > 0.1  # the gap after K
+    assert found.figure_ is found.axes_[0].figure
+    assert found.embedding.shape == (240, 2)
+
+
+DATA = Path(os.environ.get("SUBSPACE_DATA", "../shared/data")) / "hopkins155-two"
+TRACKS = DATA / "hopkins155-two.npz"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not TRACKS.exists(), reason=f"{TRACKS} is not there: set SUBSPACE_DATA")
+def test_two_motions_without_a_rank():
+    """Constants were chosen on the even half; the other half and all of them are reported."""
+    errors, odd = [], []
+    with np.load(TRACKS) as data:
+        for name in data["names"]:
+            X, y = data[f"tracks/{name}"].T, data[f"labels/{name}"]
+            found = sl.ProjectorClustering(2, random_state=0).fit_predict(X)
+            errors.append(100 * (1 - sl.clustering.accuracy(y, found)))
+            odd.append(zlib.crc32(str(name).encode()) % 2 == 1)
+    assert len(errors) == 120
+    assert np.mean(errors) <= 1.0
+    assert np.mean(np.array(errors)[odd]) <= 1.0
+
+
 def test_bad_input():
     X, _ = union(points=10)
     fit = sl.ProjectorClustering
@@ -162,7 +317,7 @@ def test_bad_input():
         fit(4, 13).fit(X)
     with pytest.raises(ValueError, match=r"1\.\.12, .* got 0"):
         fit(4, 0).fit(X)
-    with pytest.raises(TypeError, match="rank must be an integer or None"):
+    with pytest.raises(TypeError, match=r"rank must be an integer, \(low, high\) or None"):
         fit(4, 2.5).fit(X)
     with pytest.raises(ValueError, match="n_samples = 40, got 41"):
         fit(41, 12).fit(X)
