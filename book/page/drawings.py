@@ -113,7 +113,7 @@ def plot_projector_sines(
     return axes
 
 
-def plot_names(*, ax: Axes, size: float = 10) -> Axes:
+def plot_names(*, ax: Axes, size: float = 10.5) -> Axes:
     """The name of each labelled line at its right end and in its colour, instead of a legend."""
     lines = [line for line in ax.lines if not str(line.get_label()).startswith("_")]
     ax.get_xlim(), ax.get_ylim()  # limits are found when they are asked for
