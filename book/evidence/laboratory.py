@@ -157,10 +157,8 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarr
 
     The loss is relative to ‖X‖². NaN (and a picture of zeros): the trial has diverged.
     """
-    network, data = (
-        network_for(config, setting),
-        paper_data(config, setting["noise"], device=device),
-    )
+    network = network_for(config, setting)
+    data = paper_data(config, setting["noise"], device=device).scaled(setting.get("scale", 1.0))
     rate = config.rate(setting["optimizer"], setting["bias"])
     options = {"init": setting["init"], "optimizer": setting["optimizer"], "lr": rate}
     run = follow(network, data, config.marks, config.seed + 2, normalize="data", **options)
