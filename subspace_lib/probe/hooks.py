@@ -257,7 +257,7 @@ class LayerProbe:
         """Share, largest sine with its bound, containment and accuracy, layer by layer.
 
         Dashed black: the share that shuffled samples would have. Hollow markers: from a sketch. A
-        bound that says nothing is drawn at 1. Returns the axes.
+        bound that says nothing is left out. Returns the axes.
         """
         return plot_table(self.table(), self.rank, self.larger_ranks, ax)
 

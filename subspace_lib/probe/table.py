@@ -55,19 +55,22 @@ def plot_table(table: ProbeTable, rank: int, larger_ranks: Sequence[int], ax: An
     ax = plt.subplots(figsize=(7, 3.6))[1] if ax is None else ax
     contained = [(f"containment_{q}", f"containment {q}") for q in larger_ranks[:1]]
     curves = [
-        (f"share_{rank}", "share", palette.SIGNAL, "-"),
+        (f"share_{rank}", "share", palette.NETWORK, "-"),
         (f"shuffled_{rank}", "shuffled", palette.THEORY, "--"),
-        ("distance_spectral", "largest sine", palette.NETWORK, "-"),
-        *((key, label, palette.NETWORK, ":") for key, label in contained),
-        ("bound", "bound", palette.BOUND, "--"),
-        ("acc", "accuracy", palette.SECOND, "-"),
+        ("distance_spectral", "largest sine", palette.NOISE, "-"),
+        *((key, label, palette.NOISE, ":") for key, label in contained),
+        ("bound", "bound", palette.BOOK, "--"),
+        ("acc", "accuracy", palette.NETWORK, "--"),
     ]
     at = np.arange(len(table))
     sketched = np.array([row["method"] == "sketch" for row in table])
     for key, label, colour, style in curves:
         if key not in table[0]:
             continue  # no labels, no accuracy
-        values = np.minimum([row[key] for row in table], 1.0)
+        values = np.array([row[key] for row in table], dtype=float)
+        if key == "bound":  # one that says nothing is no point
+            values[values >= 1] = np.nan
+        values = np.minimum(values, 1.0)
         ax.plot(at, values, style, color=colour, label=label)
         hollow = sketched & (key != "bound")
         for where, fill in ((~hollow, colour), (hollow, "white")):

@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.sparse import csr_matrix
-from sklearn.cluster import KMeans
 from torch import Tensor
 
 from evidence.experiment import Setting, experiment
 from evidence.measures import accuracy, indicators, share_inside
-from evidence.relations.measures import neural_collapse, sharpness, sparse_self_expression
+from evidence.relations.measures import neural_collapse, sharpness
+from evidence.self_expression.methods import METHODS, find_clusters
 from evidence.setting import PaperConfig, follow, held_out, names, paper_data, single
-from subspace_lib import clustering, rowspace
+from subspace_lib import rowspace
 from subspace_lib.data import UnionOfSubspaces
 from subspace_lib.networks import FeedForward, Params
 from subspace_lib.projectors import row_basis
@@ -28,7 +27,6 @@ LAYERWISE = names(
 )
 # (settings, checkpoints, trials) each
 OVERALL = names("duality disagree sharpness weight_norm loss accuracy held_loss held_accuracy")
-METHODS = ("P_r", "P_K", "ridge", "sparse", "k-means", "linkage")
 ENERGY = 0.99  # of ‖Y‖_F², held by ``rank`` directions
 
 
@@ -154,30 +152,6 @@ def overall(
     return found
 
 
-def find_clusters(Y: Tensor, K: int, rank: int, penalty: float) -> dict[str, Tensor]:
-    """Labels (c, n) by each of METHODS from the points Y (c, p, n), none of which sees the labels.
-
-    Spectral clustering of |P_rank(Y)|, of |P_K(Y)|, of the ridge self-expression at the penalty of
-    Proposition 23.3 and of the sparse one; k-means of the points; single linkage of |P_rank(Y)|.
-    """
-    _, s, V = torch.linalg.svd(Y, full_matrices=False)
-    lam = (s[:, rank - 1] * s[:, rank])[:, None]
-    root = (s.square() / (s.square() + lam)).sqrt()  # rows of a factor of the ridge solution
-    sparse = [sparse_self_expression(A, penalty).abs().cpu().numpy() for A in Y]
-    graphs = [csr_matrix(C + C.T) for C in sparse]
-    near = [KMeans(K, n_init=10, random_state=0).fit_predict(A.mT.cpu().numpy()) for A in Y]
-    return {
-        "P_r": clustering.spectral_clusters(V[:, :rank], K),
-        "P_K": clustering.spectral_clusters(V[:, :K], K),
-        "ridge": clustering.spectral_clusters(root[..., None] * V, K),
-        "sparse": torch.from_numpy(
-            np.stack([clustering.spectral_labels(g, K, np.random.RandomState(0)) for g in graphs])
-        ).to(Y.device),
-        "k-means": torch.from_numpy(np.stack(near).astype(np.int64)).to(Y.device),
-        "linkage": clustering.linkage_clusters(V[:, :rank], K),
-    }
-
-
 def accuracies(config: Config, layers: list[Tensor], data: UnionOfSubspaces) -> np.ndarray:
     """ACC of every method on the data and on every layer: (methods, 1 + layers, trials)."""
     K = data.n_clusters
@@ -190,7 +164,7 @@ def accuracies(config: Config, layers: list[Tensor], data: UnionOfSubspaces) -> 
 
 def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarray]:
     """LAYERWISE (checkpoints, layers, trials), OVERALL (checkpoints, trials), acc (methods,
-    1 + layers, trials) at the end (NaN where not ``clustered``), label_share (trials,) = Σ s_k,
+    1 + layers, trials) at the end (NaN where not ``clustered``), label_share (trials,) = Σ a_k,
     steps, diverged (trials,).
     """
     data, test = unions(config, setting["noise"], device)

@@ -1,91 +1,16 @@
-"""What neighbouring theories measure: self-expression, vanishing polynomials, collapse, sharpness.
-
-Subspace clustering writes each point by the others, X = XC, and reads clusters off |C|. Among all
-such C the one of least nuclear and the one of least Frobenius norm are both P(X), the projector on
-the row space, known as the shape interaction matrix (Costeira and Kanade 1998,
-doi:10.1023/A:1008000628999): ``row_projector`` computes it.
-"""
+"""What neighbouring theories measure: neural collapse and sharpness."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.linear_model import lars_path_gram
 from torch import Tensor
 
 from subspace_lib import _checks as check
-
-
-@check.numpy_in_numpy_out
-def ridge_self_expression(X: Tensor, penalty: float | Tensor) -> Tensor:
-    """argmin_C ‖X − XC‖_F² + λ‖C‖_F² = V diag(s²/(s² + λ)) Vᵀ: a smoothed P(X).
-
-    X: (..., m, n). penalty: λ > 0, a number or one per matrix (...). Returns (..., n, n).
-    λ → 0 gives P(X); λ = s_r s_{r+1} comes closest to P_r(X), at distance s_{r+1}/(s_r + s_{r+1}).
-    Raises ValueError for a penalty that is not positive. Source: Lu et al. (2012),
-    doi:10.1007/978-3-642-33786-4_26 (least squares regression).
-    """
-    X = check.matrix(X, "X")
-    size = torch.as_tensor(penalty, dtype=X.dtype, device=X.device)
-    if not (torch.isfinite(size) & (size > 0)).all():
-        raise ValueError(
-            f"penalty must be positive and finite, got {penalty}; without a penalty the answer is "
-            f"row_projector(X, rank)"
-        )
-    _, s, Vh = torch.linalg.svd(X, full_matrices=False)
-    weights = s.square() / (s.square() + size[..., None])
-    return Vh.mT @ (weights[..., None] * Vh)
-
-
-@check.numpy_in_numpy_out
-def sparse_self_expression(X: Tensor, penalty: float = 0.1) -> Tensor:
-    """Each point by few others: column i minimises ‖x_i − Xc‖²/2 + α_i‖c‖_1 over c with c_i = 0.
-
-    X: (m, n); columns are scaled to length one first (zero columns stay). penalty: α_i as a share
-    of the smallest α for which c = 0 is the answer, in (0, 1). Returns C: (n, n), X ≈ XC.
-    The homotopy method (scikit-learn's LARS), exact up to rounding; n problems of size n.
-    Raises ValueError for a penalty outside (0, 1), fewer than two points or a batch. Source:
-    Elhamifar and Vidal (2013), doi:10.1109/TPAMI.2013.57 (sparse subspace clustering).
-    """
-    X = check.matrix(X, "X")
-    if X.ndim != 2 or X.shape[1] < 2:
-        raise ValueError(f"X must be one matrix (m, n) with n ≥ 2 points, got {tuple(X.shape)}")
-    if not 0 < penalty < 1:
-        raise ValueError(f"penalty must lie strictly between 0 and 1, got {penalty}; 0.1 is usual")
-    A = X.detach().cpu().double().numpy()
-    length = np.linalg.norm(A, axis=0)
-    A = np.divide(A, length, out=np.zeros_like(A), where=length > 0)
-    n = A.shape[1]
-    G, C = A.T @ A, np.zeros((n, n))
-    for i in range(n):
-        others = np.delete(np.arange(n), i)
-        aims = G[others, i]
-        if (most := np.abs(aims).max()) > 0:
-            options = {"alpha_min": penalty * most, "return_path": False, "max_iter": 10 * n}
-            among = G[np.ix_(others, others)]
-            _, _, C[others, i] = lars_path_gram(aims, among, n_samples=1, method="lasso", **options)
-    return torch.from_numpy(C).to(X)
-
-
-@check.numpy_in_numpy_out
-def veronese(X: Tensor, degree: int) -> Tensor:
-    """All monomials of one degree of the coordinates: (..., m, n) → (..., M, n).
-
-    M = C(m + degree − 1, degree).
-
-    A polynomial that vanishes on the points is a vector c with cᵀ veronese(X) = 0. On a union of K
-    proper subspaces there is one of degree K: a product of linear forms. Source: Vidal, Ma and
-    Sastry (2005), doi:10.1109/TPAMI.2005.244.
-    """
-    X = check.matrix(X, "X")
-    K = check.positive_int(degree, "degree")
-    chosen = combinations_with_replacement(range(X.shape[-2]), K)
-    return torch.stack([X[..., list(index), :].prod(-2) for index in chosen], -2)
 
 
 @dataclass(frozen=True)

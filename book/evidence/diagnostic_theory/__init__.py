@@ -1,0 +1,3 @@
+"""The theory of the diagnostic."""
+
+from evidence.diagnostic_theory import statements

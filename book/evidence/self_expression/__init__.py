@@ -1,0 +1,3 @@
+"""Self-expression."""
+
+from evidence.self_expression import methods, statements
