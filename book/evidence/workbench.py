@@ -124,6 +124,7 @@ def train(
 
     def measure(network: Network, now: Checkpoint) -> dict[str, np.ndarray]:
         layer = network.layers({k: p.double() for k, p in now.params.items()}, data.X)[-1]
+        assert layer.pre is not None  # only attention has none
         if np.isfinite(now.loss[0]):
             V = rowspace.factor(layer.post, r + 1).V
             weight = (clean @ V.mT).square().sum(-2)[0] / r
@@ -132,7 +133,7 @@ def train(
                     "step": now.step,
                     "V": V[0].numpy(),
                     "loss": float(now.loss[0]),
-                    "negative_share": float((layer.pre < 0).double().mean()),
+                    "negative_share": float((layer.pre < 0).to(V).mean()),
                     "share_r": float(weight[:r].sum()),
                     "share_r1": float(weight.sum()),
                 }

@@ -17,13 +17,8 @@ from subspace_lib.figures import NETWORK, NOISE, TRUTH
 
 Frame = Mapping[str, Any]  # step, V (r + 1, n) and the numbers of CURVES
 Train = Callable[[dict[str, Any], int, Callable[[Frame], None]], None]
-CURVES = {
-    "share_r1": "#009E73",
-    "share_r": "#009E73",
-    "loss": "#7F7F7F",
-    "negative_share": "#0072B2",
-}
-DARKEST, TRUTH = 0.16, np.array([0, 114, 178])
+CURVES = {"share_r1": NETWORK, "share_r": NETWORK, "loss": NOISE, "negative_share": TRUTH}
+DARKEST, FULL = 0.16, np.array([0, 114, 178])
 WIDTH, HEIGHT, RIGHT = 430, 250, 290
 
 
@@ -121,7 +116,11 @@ class Bench:
                 more["style"]["button_width"] = "auto"
             self.inputs[c.key] = kind(options=options, value=c.start, description=c.label, **more)
             self.inputs[c.key].observe(lambda _: self.start(), names="value")
-        acts = {"▶ Train": self.go, "⏸ Pause": self.pause, "Step": self.step}
+        acts: dict[str, Callable[[Any], None]] = {
+            "▶ Train": self.go,
+            "⏸ Pause": self.pause,
+            "Step": self.step,
+        }
         acts |= {"↺ Restart": lambda _: self.start(paused=True), "New seed": self._new_seed}
         self.buttons = {name: w.Button(description=name) for name in acts}
         for name, act in acts.items():
