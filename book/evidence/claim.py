@@ -50,7 +50,7 @@ class Judgement:
     condition: its first words. number, unit: of the reading that decides. readings: all that were
     tried, from the words as they stand to the most favourable, and what stands beside them.
     fragile: every threshold that, moved by a fifth, gives another verdict. sensitivity: how many
-    resamples agree, what was varied, what half the size says.
+    resamples agree, what was varied, what half the size says. agreed: that number of resamples.
     """
 
     verdict: str
@@ -61,6 +61,7 @@ class Judgement:
     fragile: tuple[str, ...] = ()
     sensitivity: str = ""
     why: str = ""
+    agreed: int | None = None
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:
@@ -215,7 +216,9 @@ def _sure(found: Judgement, said: Mapping[str, int], results: Mapping[str, Resul
     same, drawn = said.get(found.verdict, 0), trials_of(results)
     others = "; ".join(f"{v} in {c}" for v, c in sorted(said.items()) if v != found.verdict)
     text = f"the same verdict in {same} of {RESAMPLES} resamples of {drawn} trials"
-    found = replace(found, sensitivity=f"{text}{f' ({others})' if others else ''}; {varied}")
+    found = replace(
+        found, agreed=same, sensitivity=f"{text}{f' ({others})' if others else ''}; {varied}"
+    )
     other, allowed = RESAMPLES - same, limits.disagree * RESAMPLES
     crossed = [f for f in FIFTH if (other > f * allowed) != (other > allowed)]
     if other <= allowed:

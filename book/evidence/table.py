@@ -14,12 +14,8 @@ from typing import Any
 import numpy as np
 from IPython.display import HTML
 
+from evidence import cards, chapters
 from evidence.claim import (
-    FAILS,
-    HOLDS,
-    UNDECIDED,
-    UNTESTED,
-    VACUOUS,
     VERDICTS,
     Claim,
     Judgement,
@@ -28,25 +24,18 @@ from evidence.claim import (
     judge,
 )
 from evidence.criteria import THRESHOLDS
-from evidence.results import HALF, Result
+from evidence.formulas import plain
+from evidence.results import Result
 from evidence.statement import find_statement
 from evidence.verdict import Reading
-
-KIND = {
-    HOLDS: "holds",
-    FAILS: "fails",
-    VACUOUS: "vacuous",
-    UNDECIDED: "undecided",
-    UNTESTED: "untested",
-}
-COLUMNS = ("what is claimed", "chapter", "verdict", "readings", "how sure")
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """All claims with their verdicts; displays as a table."""
+    """All claims with their verdicts; displays as cards."""
 
     rows: tuple[tuple[Claim, Judgement], ...]
+    folder: Path | str | None = None
 
     def verdicts(self) -> dict[str, str]:
         return {claim.id: found.verdict for claim, found in self.rows}
@@ -62,20 +51,22 @@ class Ledger:
 
     def __repr__(self) -> str:
         return "\n".join(
-            f"{claim.id}: {found.verdict}. {claim.says} [chapter {claim.chapter}] {found.measured} "
-            f"[{_sure(found)}]"
+            f"{claim.id}: {found.verdict}. {plain(claim.says)} [chapter {claim.chapter}] "
+            f"{found.measured} [{_sure(found)}]"
             for claim, found in self.rows
         )
 
     def _repr_html_(self) -> str:
-        rows = []
-        for claim, found in self.rows:
-            where = "–" if found.verdict == UNTESTED else str(claim.chapter)
-            said = f"{found.verdict}: {found.condition}" if found.condition else found.verdict
-            lines = [reading.line for reading in found.readings] or [found.why or "–"]
-            cells = (claim.says, where, said, lines, _sure(found))
-            rows.append(_judged(claim.id, found.verdict, cells))
-        return _table("ledger", COLUMNS, rows, "Every claim, its verdict and what it was read from")
+        topics = dict.fromkeys(claim.topic for claim, _ in self.rows)
+        named = [(topic, f"{chapters.number(topic)}") for topic in topics]
+        body = "".join(
+            cards.card(claim, found, at_half(claim, self.folder)) for claim, found in self.rows
+        )
+        return (
+            f'<div class="ledger mathjax_process">{cards.filters(self.counts(), named)}'
+            f'<div class="cards">{body}</div>'
+            f'<script type="module" src="../_static/ledger.js"></script></div>'
+        )
 
 
 def _sure(found: Judgement) -> str:
@@ -92,7 +83,7 @@ def _record(claim: Claim, found: Judgement) -> dict[str, Any]:
     return {
         "id": claim.id,
         "chapter": claim.chapter,
-        "claim": claim.says,
+        "claim": plain(claim.says),
         "verdict": found.verdict,
         "condition": found.condition,
         "number": _number(found.number),
@@ -117,29 +108,6 @@ def _reading(reading: Reading) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class SizeComparison:
-    """Claims with the judgements at the paper's size and at half of it; displays as a table."""
-
-    rows: tuple[tuple[Claim, Judgement, Judgement], ...]
-
-    def __repr__(self) -> str:
-        return "\n".join(
-            f"{claim.id}: {whole.verdict} ({whole.measured}); at half the size: {half.verdict} "
-            f"({half.measured})"
-            for claim, whole, half in self.rows
-        )
-
-    def _repr_html_(self) -> str:
-        columns = ("what is claimed", "at full size", "verdict there", "at half the size")
-        rows = []
-        for claim, whole, half in self.rows:
-            cells = (claim.says, whole.measured, half.verdict, half.measured)
-            rows.append(_judged(claim.id + HALF, half.verdict, cells))
-        caption = "The same judges on smaller networks and data"
-        return _table("ledger sizes", columns, rows, caption)
-
-
 def threshold_table() -> HTML:
     """Every threshold of the judges, with what it means and its reason."""
     columns = ("name", "what a judge says by it", "tolerance", "why so much")
@@ -153,7 +121,9 @@ def statement_table(run: Result) -> HTML:
     columns = ("statement", "instances", "violations", "largest left/right", "extremal", "controls")
     places = [find_statement(setting["statement"]).place for setting in run.settings]
     rows = (_row(_checked(run, i)) for i in sorted(range(len(places)), key=places.__getitem__))
-    return HTML(f"{_table('statements', columns, rows)}<p>{html.escape(run.note())}</p>")
+    find = '<label>Find <input type="search" name="statement"></label>'
+    inside = f"{find}{_table('statements', columns, rows)}<p>{html.escape(run.note())}</p>"
+    return HTML(f'<details class="find"><summary>Every statement</summary>{inside}</details>')
 
 
 def _checked(run: Result, i: int) -> tuple[str, ...]:
@@ -170,13 +140,13 @@ def _checked(run: Result, i: int) -> tuple[str, ...]:
 
 def ledger(folder: Path | str | None = None) -> Ledger:
     """Judge every claim, in the order of the chapters."""
-    return Ledger(tuple((claim, judge(claim, folder)) for claim in claims()))
+    return Ledger(tuple((claim, judge(claim, folder)) for claim in claims()), folder)
 
 
-def compare_sizes(folder: Path | str | None = None) -> SizeComparison:
-    """Judge every claim whose results are also stored at half the size, there too."""
+def compare_sizes(folder: Path | str | None = None) -> list[tuple[Claim, Judgement, Judgement]]:
+    """Every claim whose results are also stored at half the size, with the judgement there too."""
     rows = ((claim, whole, at_half(claim, folder)) for claim, whole in ledger(folder).rows)
-    return SizeComparison(tuple((claim, whole, half) for claim, whole, half in rows if half))
+    return [(claim, whole, half) for claim, whole, half in rows if half]
 
 
 Cell = str | Sequence[str]  # a text, or a list of lines
@@ -190,10 +160,6 @@ def _cell(content: Cell) -> str:
 
 def _row(cells: Iterable[Cell], attributes: str = "") -> str:
     return f"<tr{attributes}>{''.join(map(_cell, cells))}</tr>"
-
-
-def _judged(anchor: str, verdict: str, cells: Iterable[Cell]) -> str:
-    return _row(cells, f" id='{anchor}' class='{KIND.get(verdict, 'conditional')}'")
 
 
 def _table(kind: str, columns: Iterable[str], rows: Iterable[str], caption: str = "") -> str:
@@ -215,12 +181,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(json.dumps(found.records(), ensure_ascii=False, indent=1))
         return 0
     for claim, judgement in found.rows:
-        said = f"{judgement.verdict}: {judgement.condition}".removesuffix(": ")
-        print(
-            textwrap.fill(f"{claim.chapter:>2}  {claim.id}: {said}", 100, subsequent_indent="    ")
-        )
-        lines = [reading.line for reading in judgement.readings] or [judgement.why or "–"]
-        for text in (claim.says, *(f"- {line}" for line in lines), _sure(judgement)):
-            print(textwrap.fill(text, 100, initial_indent="    ", subsequent_indent="    "))
+        first, *others = cards.in_terminal(claim, judgement)
+        print(textwrap.fill(first, 100, subsequent_indent="        "))
+        for text in (*others, _sure(judgement)):
+            print(textwrap.fill(text, 100, initial_indent="     ", subsequent_indent="     "))
     print("; ".join(f"{count} {verdict}" for verdict, count in found.counts().items() if count))
     return 0

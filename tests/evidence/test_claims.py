@@ -15,12 +15,13 @@ from chapters import CHAPTERS, text
 from environment import ROOT
 
 import evidence
-from evidence import chapters, sensitivity, table, words
+from evidence import cards, chapters, sensitivity, table, verdict, words
 from evidence import claim as module
 from evidence.__main__ import main
 from evidence.claim import CHECKED, VERDICTS, Claim, Judgement, claims, weigh
 from evidence.criteria import THRESHOLDS, limits
 from evidence.experiment import EXPERIMENTS, Experiment
+from evidence.formulas import plain
 from evidence.readings import mostly, proved
 from evidence.results import Result, load_result, save
 from evidence.verdict import SCALE, Reading, condition, decide
@@ -399,13 +400,13 @@ def test_settings_are_counted_by_their_values():
 def test_ledger_displays():
     found = ledger()
     page = found._repr_html_()
-    assert page.count("<tr id=") == len(claims())
+    assert page.count('<article class="card') == len(claims())
     assert sum(found.counts().values()) == len(claims())
     assert "denoising" in repr(found)
-    assert page.count("<th scope='col'>") == 5
-    assert page.count("<td>") == 5 * len(claims())
-    assert "how sure" in page
+    assert page.count('class="tile ') == sum(count > 0 for count in found.counts().values())
+    assert page.count("<summary>Readings") == len(claims())
     assert "resamples of 100 trials" in page
+    assert r"\(r&lt;n\)" in page
     assert table.threshold_table().data.count("<tr>") == len(THRESHOLDS) + 1
     with pytest.raises(ValueError, match="unknown claim"):
         evidence.judge("no-such-claim")
@@ -427,8 +428,10 @@ def test_the_command_prints_the_ledger(monkeypatch, capsys):
     monkeypatch.setattr(table, "ledger", ledger)
     assert main(["ledger"]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"^ 4  denoising: holds\n    The paper's Lemma 4.1", out, re.M)
-    assert re.search(r"^ 5  linear-rank: holds under conditions: rank WX\* = r", out, re.M)
+    assert re.search(r"^✓  4  denoising: holds\n     The paper's Lemma 4.1: δ₁ > √", out, re.M)
+    assert re.search(r"^◐  5  linear-rank: holds under conditions: rank WX\* = r", out, re.M)
+    assert "$" not in out
+    assert "again: python -m evidence run depth --full" in out
     counted = [f"{count} {verdict}" for verdict, count in ledger().counts().items() if count]
     assert out.endswith("; ".join(counted) + "\n")
     assert main(["ledger", "--json"]) == 0
@@ -462,3 +465,25 @@ def test_a_chapter_imports_no_later_one():
 def test_a_topic_that_is_no_chapter_is_refused():
     with pytest.raises(ValueError, match=r"a chapter, unions_of_subspaces, .* got 'ledger'"):
         chapters.number("ledger")
+
+
+def test_a_strip_shows_each_case_and_many_as_a_bar():
+    few = verdict.Reading("a", [True, False, True], met=[True, True, False])
+    assert cards.strip(few) == [("true", 1), ("false", 1), ("unmet", 1)]
+    many = verdict.Reading("a", [True, False] * 50)
+    assert cards.strip(many) == [("true", 50), ("false", 50)]
+    assert cards.strip(verdict.Reading("a", True, noun=verdict.SINGLE)) == []
+    assert cards.drawn(few).count("<i ") == 3
+
+
+@pytest.mark.parametrize(
+    ("formula", "shown"),
+    [
+        (r"$\delta_1>\sqrt{2^7r}\,\|Z\|/\varepsilon$ gives", "δ₁ > √(2⁷r) ‖Z‖/ε gives"),
+        (r"$P(WX^\ast)=P(X^\ast)$", "P(WX*)=P(X*)"),
+        (r"$\operatorname{rank}W\ge r$", "rank W ≥ r"),
+        (r"$\|Z\|_\mathrm{F}$ and 5 $", "‖Z‖_F and 5 $"),
+    ],
+)
+def test_formulas_in_a_terminal(formula, shown):
+    assert plain(formula) == shown

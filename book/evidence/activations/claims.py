@@ -5,14 +5,14 @@ from evidence.readings import proved
 
 claim(
     "activation-link",
-    "The paper's Lemma 4.3: δ₃ > √(2⁷r) ‖Y − WX‖/ε gives ‖P(Y) − P(WX)‖ < ε/8 "
-    "in the largest entry.",
+    r"The paper's Lemma 4.3: $\delta_3>\sqrt{2^7r}\,\|Y-WX\|/\varepsilon$"
+    r" gives $\|P(Y)-P(WX)\|<\varepsilon/8$ in the largest entry.",
     proved(HOLDS, "bend-link"),
     CHECKED,
 )
 claim(
     "activation-free",
-    "The paper's Lemma 4.3 is free for X ≥ 0 and W ≥ 0: ReLU then removes nothing.",
+    r"The paper's Lemma 4.3 is free for $X\ge0$ and $W\ge0$: ReLU then removes nothing.",
     proved(HOLDS, "idle-relu"),
     CHECKED,
 )

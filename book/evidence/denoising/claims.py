@@ -5,14 +5,15 @@ from evidence.readings import proved
 
 claim(
     "denoising",
-    "The paper's Lemma 4.1: δ₁ > √(2⁷r) ‖Z‖/ε gives ‖P(X) − P(X*)‖ < ε/8 in the largest entry.",
+    r"The paper's Lemma 4.1: $\delta_1>\sqrt{2^7r}\,\|Z\|/\varepsilon$"
+    r" gives $\|P(X)-P(X^\ast)\|<\varepsilon/8$ in the largest entry.",
     proved(HOLDS, "denoising-link"),
     CHECKED,
 )
 
 claim(
     "denoising-proof",
-    "Its proof: ‖Z‖_F ≤ √r ‖Z‖.",
+    r"Its proof: $\|Z\|_\mathrm{F}\le\sqrt{r}\,\|Z\|$.",
     proved(
         FAILS,
         "frobenius-slip",

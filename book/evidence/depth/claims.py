@@ -102,7 +102,7 @@ def chain_trained(run: Result) -> list[Reading]:
 
 claim(
     "depth-union-bound",
-    "A union bound with ε/L extends the theorem to L layers.",
+    r"A union bound with $\varepsilon/L$ extends the theorem to $L$ layers.",
     proved(
         CONDITIONAL,
         "sum-of-links",
@@ -126,7 +126,7 @@ claim(
 )
 claim(
     "depth-chain-trained",
-    "With ε/L the theorem covers the layers of a trained five-layer network.",
+    r"With $\varepsilon/L$ the theorem covers the layers of a trained five-layer network.",
     chain_trained,
     "depth",
 )

@@ -45,7 +45,7 @@ def reach(run: Result) -> list[Reading]:
 
 claim(
     "condition-reach",
-    "The condition δ > η covers realistic noise.",
+    r"The condition $\delta>\eta$ covers realistic noise.",
     reach,
     "headline",
 )

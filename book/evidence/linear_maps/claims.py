@@ -5,7 +5,7 @@ from evidence.readings import proved
 
 claim(
     "linear-rank",
-    "The paper's Lemma 4.2: rank W ≥ r is enough for P(WX*) = P(X*).",
+    r"The paper's Lemma 4.2: $\operatorname{rank}W\ge r$ is enough for $P(WX^\ast)=P(X^\ast)$.",
     proved(
         CONDITIONAL,
         *("rank-kept", "wide-layers-are-safe"),
@@ -17,7 +17,8 @@ claim(
 
 claim(
     "linear-link",
-    "With a gap δ₂ the linear map moves the projector by less than its share of ε.",
+    r"With a gap $\delta_2$ the linear map moves the projector"
+    r" by less than its share of $\varepsilon$.",
     proved(HOLDS, "rank-kept", "layer-link"),
     CHECKED,
 )

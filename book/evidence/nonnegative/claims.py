@@ -216,7 +216,7 @@ def faster(run: Result, nonnegative_race: Result | None = None) -> list[Reading]
 
 claim(
     "nonnegative-free",
-    "Non-negative W preserves the structure from the start: distance ≈ 0 at s² = 0.5.",
+    r"Non-negative $W$ preserves the structure from the start: distance $\approx0$ at $s^2=0.5$.",
     free,
     "nonnegative",
     optional=("nonnegative-link",),

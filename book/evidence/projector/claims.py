@@ -5,7 +5,7 @@ from evidence.readings import proved
 
 claim(
     "projector-encodes",
-    "Entry (i, j) of P(X*) is non-zero if and only if points i and j share a cluster.",
+    r"Entry $(i,j)$ of $P(X^\ast)$ is non-zero if and only if points $i$ and $j$ share a cluster.",
     proved(
         CONDITIONAL,
         *("encoding",),
@@ -17,7 +17,7 @@ claim(
 
 claim(
     "projector-determines",
-    "P(X*) determines the clusters.",
+    r"$P(X^\ast)$ determines the clusters.",
     proved(
         CONDITIONAL,
         *("encoding", "connected-is-indivisible", "margin-is-sharp"),

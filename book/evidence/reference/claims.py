@@ -44,7 +44,7 @@ def judge(run: Result, proofs: Result) -> list[Reading]:
 
 claim(
     "depth-needs-epsilon-over-L",
-    "Over L layers the distances add up, so the margin shrinks to ε/L.",
+    r"Over $L$ layers the distances add up, so the margin shrinks to $\varepsilon/L$.",
     judge,
     "reference-depth",
     CHECKED,

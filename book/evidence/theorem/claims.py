@@ -54,19 +54,20 @@ def _needed(run: Result) -> np.ndarray:
 
 claim(
     "theorem-3-1",
-    "The paper's Theorem 3.1: δ > η gives ‖P(X*) − P(Y)‖ < ε/2 in the largest entry.",
+    r"The paper's Theorem 3.1: $\delta>\eta$"
+    r" gives $\|P(X^\ast)-P(Y)\|<\varepsilon/2$ in the largest entry.",
     proved(HOLDS, "three-links", "printed-form"),
     CHECKED,
 )
 claim(
     "theorem-some-weights-violate",
-    "For every activation some W violates δ > η.",
+    r"For every activation some $W$ violates $\delta>\eta$.",
     proved(HOLDS, "rank-misses-signal"),
     CHECKED,
 )
 claim(
     "theorem-condition-frequency",
-    "δ > η holds frequently, and its frequency degrades gracefully with noise.",
+    r"$\delta>\eta$ holds frequently, and its frequency degrades gracefully with noise.",
     frequency,
     "theorem-frequency",
 )

@@ -250,7 +250,7 @@ claim(
 )
 claim(
     "training-condition-rises",
-    "The frequency of δ > η increases with the training epochs.",
+    r"The frequency of $\delta>\eta$ increases with the training epochs.",
     condition_rises,
     "autoencoder",
     "trained-certificates",
@@ -258,7 +258,7 @@ claim(
 )
 claim(
     "training-nonnegative-preactivations",
-    "Training makes WX tend to be non-negative, so that Y ≈ WX.",
+    r"Training makes $WX$ tend to be non-negative, so that $Y\approx WX$.",
     nonnegative,
     "autoencoder",
     optional=("gates",),
@@ -296,14 +296,14 @@ claim(
 )
 claim(
     "training-no-regulariser",
-    "No regulariser is needed: training alone finds a W that preserves the structure.",
+    r"No regulariser is needed: training alone finds a $W$ that preserves the structure.",
     no_regulariser,
     "autoencoder",
     optional=("gates", "training-readings"),
 )
 claim(
     "closed-form-clustering",
-    "Networks cluster by the closed-form projector: P(Y) clusters as P(X) does.",
+    r"Networks cluster by the closed-form projector: $P(Y)$ clusters as $P(X)$ does.",
     closed_form,
     "autoencoder",
     "data-clusters",

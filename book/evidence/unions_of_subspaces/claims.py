@@ -5,7 +5,7 @@ from evidence.readings import proved
 
 claim(
     "identifiability",
-    "r < n makes the clusters identifiable from the projector.",
+    r"$r<n$ makes the clusters identifiable from the projector.",
     proved(
         CONDITIONAL,
         *("independence-is-a-rank", "encoding"),
