@@ -1,0 +1,3 @@
+"""Clustering without a rank."""
+
+from evidence.clustering import contrast, statements
