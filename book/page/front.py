@@ -121,12 +121,12 @@ def hero(
     )
     return _html(
         f"<style>{STYLE.read_text('utf-8')}</style>"
-        '<div class="hero" role="region" aria-label="Live figure">'
+        '<div class="hero" role="region" aria-label="Live figure"><div>'
         f'<div class="hero-picture"><img src="{opening(P)}" alt="{alt}" width="{len(P)}" '
         f'height="{len(P)}"><canvas class="hero-canvas" role="img" width="{len(P)}" '
         f'height="{len(P)}"></canvas></div>'
-        '<p class="hero-key">A dot for each pair of points, sorted by cluster. '
-        "Dark: what comes out of the layer holds the two together.</p>"
+        '<p class="hero-key">A dot for each pair of points, sorted by cluster: the stronger its '
+        "colour, the more the layer holds the two together.</p></div><div>"
         '<div class="hero-controls">'
         '<div class="hero-row"><span id="hero-layer">The layer</span>'
         f'<div class="hero-choice" role="group" aria-labelledby="hero-layer">{buttons}</div></div>'
@@ -139,12 +139,12 @@ def hero(
         '<button type="button" data-rank="more" aria-pressed="false">one more</button></div></div>'
         "</div>"
         '<dl class="hero-numbers">'
-        f'<div><dd class="hero-kept">{numbers[0]}</dd><dt>of the clean structure kept</dt></div>'
-        f'<div><dd class="hero-found">{numbers[1]}</dd><dt>of the points in the right cluster</dt>'
-        '</div><div><dd class="hero-steps">–</dd><dt>training steps, made here</dt></div></dl>'
+        f'<div><dd class="hero-kept">{numbers[0]}</dd><dt>of the structure kept</dt></div>'
+        f'<div><dd class="hero-found">{numbers[1]}</dd><dt>of points rightly grouped</dt>'
+        '</div><div><dd class="hero-steps">–</dd><dt>training steps, here</dt></div></dl>'
         f'<p class="hero-say" aria-live="polite">{said}</p>'
         '<noscript><p class="hero-key">With JavaScript this figure is alive: choose the layer, '
-        "turn up the noise, train it.</p></noscript>"
+        "turn up the noise, train it.</p></noscript></div>"
         f'<script type="application/json">{json.dumps(given)}</script></section>'
         f"<script>{script}</script>"
     )
@@ -176,7 +176,7 @@ def tiles(counts: Mapping[str, int]) -> HTML:
     total = sum(counts.values())
     return _html(
         f'<div class="tiles" role="region" aria-label="Verdicts"><p>{total} claims of the paper, '
-        f"judged by one rule from stored runs:</p>{inside}</div>"
+        f"judged by one rule:</p>{inside}</div>"
     )
 
 
@@ -253,7 +253,7 @@ def small_grid(alt: str, filled: Sequence[bool], colour: str) -> str:
 
 def small_chain(alt: str, links: Sequence[bool]) -> str:
     """Links of a chain; what is False was broken and is mended."""
-    step, parts = WIDE / len(links), []
+    step, parts = (WIDE - 4) / len(links), []
     for i, whole in enumerate(links):
         colour, dash = ("truth", "") if whole else ("paper", ' stroke-dasharray="5 3"')
         parts.append(
@@ -271,7 +271,10 @@ def colours() -> HTML:
         f'<li><span aria-hidden="true" style="color:{colour}">■</span> {html.escape(name)}</li>'
         for name, colour in MEANINGS.items()
     )
-    return _html(f"<ul>{inside}<li>grey: noise; a second network is drawn dashed</li></ul>")
+    style = "max-width:var(--prose);margin-inline:auto"
+    return _html(
+        f'<ul style="{style}">{inside}<li>grey: noise; a second network is drawn dashed</li></ul>'
+    )
 
 
 def colophon() -> HTML:

@@ -1,83 +1,12 @@
 """The built pages in a real browser."""
 
-import functools
-import http.server
-import os
-import shutil
-import threading
-from pathlib import Path
-
 import pytest
+from pages import NAMES, PAGES
 
 from evidence import number
 
-PAGES = Path(__file__).parents[2] / "_build" / "html"
-CHROMIUM = next(
-    (p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))),
-    None,
-)
-QUIET = ("gpu", "quic", "sync", "background-networking", "component-update")
-FLAGS = ["--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in QUIET)]
-NAMES = sorted(str(p.relative_to(PAGES)) for p in PAGES.glob("book/*.html"))
 pytestmark = [pytest.mark.browser]
 each = pytest.mark.parametrize("name", NAMES or ["not built"])
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        """No line per request."""
-
-
-@pytest.fixture(scope="module")
-def address():
-    assert NAMES, "the book is not built: run `make book`"
-    handler = functools.partial(Quiet, directory=str(PAGES))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        if os.environ.get("CI"):
-            pytest.fail("Chromium is missing, and in CI the pages must be tested")
-        pytest.skip("no Chromium on this machine: the pages are not tested")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        running = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def visit(browser, address):
-    """Open a page; its console errors and foreign requests are checked at the end."""
-    contexts, troubles = [], []
-
-    def open_page(name, width=1200, scheme="light"):
-        context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda m: troubles.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda e: troubles.append(str(e)))
-        page.on(
-            "request",
-            lambda r: None if r.url.startswith((address, "data:")) else troubles.append(r.url),
-        )
-        page.goto(f"{address}/{name}", wait_until="load")
-        page.wait_for_function("window.MathJax === undefined || !!MathJax.startup.promise")
-        page.evaluate("window.MathJax && MathJax.startup.promise")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert troubles == []
 
 
 @each
