@@ -75,7 +75,7 @@ class Certificate:
         ax = plt.subplots(figsize=(6, 2.6))[1] if ax is None else ax
         named = {**self.terms, "threshold": self.threshold, "gap": self.gap}
         values = [float(_median(v)) for v in named.values()]
-        colours = [palette.NOISE] * len(self.terms) + [palette.BOUND, palette.NETWORK]
+        colours = [palette.NOISE] * len(self.terms) + [palette.MARGIN, palette.NETWORK]
         ax.barh(list(named), values, color=colours)
         ax.axvline(float(_median(self.gap)), color=palette.THEORY, linestyle="--")
         ax.set_xscale("symlog", linthresh=1e-3)

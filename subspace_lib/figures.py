@@ -15,15 +15,12 @@ from sklearn.preprocessing import normalize
 
 from subspace_lib._palette import (  # noqa: F401
     BOOK,
-    BOUND,
     CLUSTERS,
     MARGIN,
     MEANINGS,
     NETWORK,
     NOISE,
     PAPER,
-    SECOND,
-    SIGNAL,
     THEORY,
     TRUTH,
 )
@@ -72,7 +69,7 @@ def plot_spectrum(
 ) -> Axes:
     """Singular values against their index; ``rank`` is marked by a dashed line."""
     ax = _axes(ax)
-    colours = {"signal": SIGNAL, "noise": NOISE, "noisy": NETWORK}
+    colours = {"signal": TRUTH, "noise": NOISE, "noisy": NETWORK}
     for name, values in spectra.items():
         s = _numpy(values)
         looks: dict[str, Any] = {"markersize": 4, "linewidth": 1, "color": colours.get(name)}

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import furniture
 import nbformat
 import pytest
 from chapters import CHAPTERS, NOTEBOOKS, ROOT, exercises, tagged, text
@@ -216,3 +217,33 @@ def test_a_write_that_fails_leaves_the_notebook_as_it_was(tmp_path, monkeypatch)
         main("tidy", tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     assert path.read_bytes() == NOTEBOOKS[1].read_bytes()
+
+
+PLAIN = r"black|white|none|auto|\w*grey|0?\.\d+"
+COLOURS = re.compile(rf"""\b(?:edge|face)?colors?=\s*(["'])(?!{PLAIN})[^"']*\1|\bC\d\b""")
+FIGURES = re.compile(r"page\.(?:show|explore)\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)")
+
+
+def code_of(path):
+    cells = nbformat.read(path, 4).cells
+    return "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+
+
+@each
+def test_colours_are_named_by_their_meaning_and_figures_have_captions(path):
+    code = code_of(path)
+    assert [found[0] for found in COLOURS.finditer(code)] == []
+    bare = [found[0] for found in FIGURES.finditer(code) if "caption=" not in found[0]]
+    assert bare == []
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
+def test_a_chapter_answers_at_its_head_and_says_at_its_end_what_one_can_do(path):
+    if path.stem[:2].isdigit():
+        words = text(path)
+        assert 0 <= words.find("**Answer in brief.**") < words.index("**Goals.**")
+        assert words.index("What you can do now") > words.index("## Exercises")
+
+
+def test_every_chapter_is_on_the_map():
+    assert set(furniture.LIT) == {p.stem[3:] for p in NOTEBOOKS if p.stem[:2].isdigit()}
