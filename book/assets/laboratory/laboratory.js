@@ -122,6 +122,7 @@ export function start(root, source) {
   function show() {
     const now = good(frames).at(-1), last = frames.at(-1), before = ghost && good(ghost.frames).at(-1);
     root.dataset.step = last?.step ?? 0;
+    root.dataset.drawn = Number(root.dataset.drawn ?? 0) + 1;
     if (now) {
       map($(".wb-map-r"), now.V, n, D.rank, D.sizes.subspaces);
       map($(".wb-map-r1"), now.V, n, D.rank + 1, D.sizes.subspaces);
