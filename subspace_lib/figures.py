@@ -64,23 +64,6 @@ def plot_projector(
     return ax
 
 
-def plot_spectrum(
-    spectra: dict[str, Any], *, rank: int | None = None, ax: Axes | None = None
-) -> Axes:
-    """Singular values against their index; ``rank`` is marked by a dashed line."""
-    ax = _axes(ax)
-    colours = {"signal": TRUTH, "noise": NOISE, "noisy": NETWORK}
-    for name, values in spectra.items():
-        s = _numpy(values)
-        looks: dict[str, Any] = {"markersize": 4, "linewidth": 1, "color": colours.get(name)}
-        ax.plot(np.arange(1, len(s) + 1), s, ".-", label=name, **looks)
-    if rank is not None:
-        ax.axvline(rank + 0.5, color=THEORY, linestyle="--", linewidth=1)
-    ax.set(xlabel="index $j$", ylabel="singular value $s_j$", yscale="log")
-    ax.legend()
-    return ax
-
-
 def plot_bands(
     x: Any,
     values: Any,
