@@ -120,7 +120,7 @@ def plot_names(*, ax: Axes, size: float = 10.5) -> Axes:
     to_axes = ax.transData + ax.transAxes.inverted()
     points = [np.column_stack([np.asarray(d, float) for d in line.get_data()]) for line in lines]
     ends = [to_axes.transform(p[np.isfinite(p).all(1)][-1]) for p in points]
-    height = ax.figure.get_figheight() * ax.get_position().height * 72
+    height = ax.get_window_extent().height / ax.figure.dpi * 72
     gap = 1.2 * size / height
     places = np.clip([y for _, y in ends], 0, 1)
     order = np.argsort(places, kind="stable")

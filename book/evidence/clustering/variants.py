@@ -53,12 +53,12 @@ def cluster(X: Tensor, K: int, rule: Rule) -> np.ndarray:
         ranks = geometric_ranks(low, min(high, n // 2, *X.shape), RANKS)
     V = row_basis(X, max(ranks))
     W = weights(torch.stack([at_rank(V, r, rule.unit) for r in ranks]), rule)
-    W = W.fill_diagonal_(-1).numpy()
+    weight = W.fill_diagonal_(-1).numpy()
     q = min(rule.neighbors or min(max(FEW, n // K), MANY), n - 1)
-    nearest = np.argsort(-W, axis=1)[:, :q]
+    nearest = np.argsort(-weight, axis=1)[:, :q]
     graph = np.zeros((n, n))
     for scale in rule.scales:
         some = nearest[:, : max(1, q // scale)]
         np.put_along_axis(graph, some, np.take_along_axis(graph, some, 1) + 1, 1)
-    graph *= W
+    graph *= weight
     return spectral_labels(csr_matrix(graph + graph.T), K, np.random.RandomState(0))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from evidence.experiment import Setting, experiment
 from evidence.setting import HALF_DATA, paper_data
@@ -40,7 +41,8 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, Any]:
     found: dict[str, list[float]] = {"spectral_acc": [], "acc": []}
     for X in data.X.cpu().numpy():
         model = ProjectorClustering(K, r, random_state=0).fit(X.T)
-        linked = single_linkage(model.factor_ @ model.factor_.T, K)
+        V = torch.as_tensor(model.factor_)
+        linked = single_linkage(V @ V.T, K).numpy()
         found["spectral_acc"].append(accuracy(data.labels, model.labels_))
         found["acc"].append(accuracy(data.labels, linked))
     return {name: np.array(values) for name, values in found.items()}
