@@ -46,7 +46,7 @@ def setup_cell(topic: str, address: str = "") -> str:
 
 
 def topic_of(path: Path) -> str:
-    """The notebook's word, without the number: 16_depth.ipynb is about "depth"."""
+    """The notebook's word, without the number: 17_depth.ipynb is about "depth"."""
     return re.sub(r"^\d+[a-z]?_", "", path.stem)  # 12a_ is about to be numbered
 
 

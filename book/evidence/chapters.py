@@ -14,7 +14,7 @@ SHARED = ("laboratory", "checked")  # modules of the floor that register an expe
 
 @cache
 def pages() -> list[tuple[str, str]]:
-    """("13_", "depth") for the page book/16_depth, ("", "ledger") for book/ledger."""
+    """("13_", "depth") for the page book/17_depth, ("", "ledger") for book/ledger."""
     toc = HERE.parents[1] / "_toc.yml"
     if not toc.exists():
         raise ValueError(f"{toc} gives the chapters their order, and it is not there; restore it")

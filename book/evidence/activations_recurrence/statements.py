@@ -1,4 +1,4 @@
-"""Chapter 17, Other activations and recurrent layers."""
+"""Chapter 18, Other activations and recurrent layers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _tail(a: float) -> float:
     return float(torch.special.ndtr(torch.tensor(-a, dtype=torch.float64)))
 
 
-# The largest |σ(a) − relu(a)|: see Lemma 17.3.
+# The largest |σ(a) − relu(a)|: see Lemma 18.3.
 GELU_AT = _root(lambda a: _tail(a) - a * _density(a), 0.0, 2.0)
 SILU_AT = _root(lambda a: 1 + exp(a) - a * exp(a), 0.0, 3.0)
 FAR: tuple[tuple[Activation, float], ...] = (
@@ -72,7 +72,7 @@ def _near_zero() -> Sides:
 
 statement(
     "near-zero",
-    "Lemma 17.1",
+    "Lemma 18.1",
     "|gelu(a) − a/2| ≤ a²/√(2π), |silu(a) − a/2| ≤ a²/4, |tanh(a) − a| ≤ |a|³/3",
     _near,
     {"a derivative at zero (not ReLU)": _relu_near},
@@ -144,7 +144,7 @@ def _not_small() -> Sides:
 
 statement(
     "small-preactivations",
-    "Theorem 17.2",
+    "Theorem 18.2",
     "e = 2c‖A∘A‖_F < δ = s_r(A) − s_{r+1}(A): ‖P_r(A) − P_r(σ(A))‖ ≤ e/(δ − e)",
     _small,
     {"|σ(a) − a/2| ≤ ca²": _relu_small, "e < δ": _not_small},
@@ -171,7 +171,7 @@ def _tanh_far() -> Sides:
 
 statement(
     "far-from-zero",
-    "Lemma 17.3",
+    "Lemma 18.3",
     "|gelu(a) − relu(a)| ≤ 0.1700, |silu(a) − relu(a)| ≤ 0.2785 (the maxima)",
     _far,
     {"GELU or SiLU (not tanh)": _tanh_far},
@@ -203,7 +203,7 @@ def _not_large() -> Sides:
 
 statement(
     "large-preactivations",
-    "Theorem 17.4",
+    "Theorem 18.4",
     "e = k√(pn)/t < δ = s_r(relu A) − s_{r+1}(relu A): ‖P_r(relu A) − P_r(σ(tA))‖ ≤ e/(δ − e)",
     _large,
     {"|σ − relu| ≤ k": _tanh_large, "e < δ": _not_large},
@@ -230,7 +230,7 @@ def _scaled_loss(seed: int, count: int, act: Activation = torch.relu, bias: floa
 
 statement(
     "relu-ignores-scale",
-    "Proposition 17.5",
+    "Proposition 18.5",
     "‖D relu(WX) − X‖²/‖X‖² and its gradients do not change when X becomes tX, t > 0",
     _scaled_loss,
     {
@@ -252,7 +252,7 @@ def _merged(seed: int, count: int, even: bool = True) -> Sides:
 
 statement(
     "even-activation",
-    "Counterexample 17.6",
+    "Counterexample 18.6",
     "W = I and an even activation: two independent lines become one point's line",
     _merged,
     {"even activation": lambda: _merged(0, 10, even=False)},
@@ -284,7 +284,7 @@ def _tight_step() -> Sides:
 
 statement(
     "lstm-first-step",
-    "Proposition 17.7",
+    "Proposition 18.7",
     "|h − relu(g)/4| ≤ (|i|/4 + |o|/8) relu(g) in the first step of an LSTM with ReLU",
     _first_step,
     {"empty memory": _full_memory},

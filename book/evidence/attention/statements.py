@@ -1,4 +1,4 @@
-"""Chapter 24, Attention."""
+"""Chapter 20, Attention."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _varying(**forget: float) -> Sides:
 
 statement(
     "steady-attention",
-    "Theorem 24.2",
+    "Theorem 20.2",
     "Y = [T_1x_1 … T_nx_n], T_j = C + A_j ⊗ W: ‖P(X*) − P_r(Y)‖ ≤ e/(s_r(T̄X*) − e)",
     lambda seed, count: _softmax_spread(seed, count) if seed % 4 == 3 else _attention(seed, count),
     {
@@ -157,7 +157,7 @@ def _fixed_weights() -> Sides:
 
 statement(
     "attention-moves-clean-data",
-    "Counterexample 24.1",
+    "Counterexample 20.1",
     "two lines under softmax attention: ‖P(X*) − P_2(Y)‖ = max(sin∠(p, t), sin∠(q, t))",
     _lines,
     {"weights that depend on the point": _fixed_weights},

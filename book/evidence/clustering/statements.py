@@ -1,4 +1,4 @@
-"""Chapter 27, Clustering without a rank."""
+"""Chapter 23, Clustering without a rank."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _uniform(seed: int, count: int, turned: bool = True, more: int = 0) -> Sides
 
 statement(
     "uniform-projector",
-    "Lemma 27.1",
+    "Lemma 23.1",
     "E (xᵀQy)² = α(x·y)² + β(‖x‖²‖y‖² + (x·y)²), β = r(R−r)/((R−1)R(R+2))",
     _uniform,
     {
@@ -110,7 +110,7 @@ def _entries(seed: int, count: int, turned: bool = True, random: bool = True) ->
 
 statement(
     "entries-at-any-rank",
-    "Theorem 27.2",
+    "Theorem 23.2",
     "E (P_r)_ij²: α, β mix P_ij² with P_iiP_jj below R, with (1 − P_ii)(1 − P_jj) above",
     _entries,
     {
@@ -149,7 +149,7 @@ def _contrast(seed: int, count: int, equal: bool = True, turned: bool = True) ->
 
 
 def bounds(rho: Tensor, r: Tensor, R: int, K: int, d: int, points: int) -> Sides:
-    """Both conclusions of Theorem 27.3, as left ≤ right."""
+    """Both conclusions of Theorem 23.3, as left ≤ right."""
     n = K * points
     F = torch.from_numpy(formula(r.numpy(), R, K)) - 1
     s, m, below = r - R, n - R, r < R
@@ -170,7 +170,7 @@ def _contrast_extremal() -> Sides:
 
 statement(
     "contrast",
-    "Theorem 27.3",
+    "Theorem 23.3",
     "within/across = 1 + K/(max(r,R)/min(r,R) − 1), up to (d−1)/(n₁−1), 1/R, (r−R)/(n−R)",
     _contrast,
     {
@@ -213,7 +213,7 @@ def _window(seed: int, count: int, inside: bool = True, even: bool = False) -> S
 
 statement(
     "log-average",
-    "Proposition 27.4",
+    "Proposition 23.4",
     "the mean of log(F − 1) over log r in [R/a, Rb] is log K + a constant of a and b",
     _window,
     {
@@ -244,7 +244,7 @@ def _soft_and(seed: int, count: int, independent: bool = True, geometric: bool =
 
 statement(
     "soft-and",
-    "Proposition 27.5",
+    "Proposition 23.5",
     "E Π|Z_t|^{p/T} = M(p/T)^T falls in T, from M(p) to exp(−p(γ + log 2)/2)",
     _soft_and,
     {
@@ -281,7 +281,7 @@ def _cut(seed: int, count: int, dependent: bool = False, short: int = 0) -> Side
 
 statement(
     "cut",
-    "Proposition 27.6",
+    "Proposition 23.6",
     "S is a union of clusters ⇔ V_S V_Sᵀ is a projector ⇔ P has no entry from S to its outside",
     _cut,
     {
@@ -318,7 +318,7 @@ def _affine(seed: int, count: int, dependent: bool = False, inside: bool = False
 
 statement(
     "affine-row",
-    "Proposition 27.7",
+    "Proposition 23.7",
     "P_{R+1}([X; τ1ᵀ])_ij = u_iu_j across clusters, u the direction of (I − P)1",
     _affine,
     {

@@ -1,4 +1,4 @@
-"""A convolutional network (chapter 18) and a Transformer (chapter 24), with controls.
+"""A convolutional network (chapter 19) and a Transformer (chapter 20), with controls.
 
 Figure 5 of the paper lacks the controls. Points become 20×20 images or 20 tokens of 20 entries (a
 row of the image each). Beside them: fully connected ReLU networks with as many rows, one random

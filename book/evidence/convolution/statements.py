@@ -1,4 +1,4 @@
-"""Chapter 18, Convolution."""
+"""Chapter 19, Convolution."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _few_channels() -> Sides:
 
 statement(
     "convolution-is-linear",
-    "Proposition 18.1",
+    "Proposition 19.1",
     "conv = TX; s_κ(K)√a‖x‖ ≤ ‖Tx‖ ≤ ‖K‖√h‖x‖; then P_r(TX*) = P_r(X*)",
     _convolution,
     {"every entry in some window": _gaps, "K of rank κ": _few_channels},
@@ -159,7 +159,7 @@ def _activation_first() -> Sides:
 
 statement(
     "pooling",
-    "Proposition 18.2",
+    "Proposition 19.2",
     "pooled: tr P(X*)P(A·TX) ≤ min(c, κ), tr P(X*)P(A·σ(TX)) ≤ c",
     _pooling,
     {

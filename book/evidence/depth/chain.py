@@ -27,7 +27,7 @@ def _two_ranks(seed: int, count: int) -> Sides:
 
 statement(
     "second-layer-unclean",
-    "Counterexample 7.7",
+    "Counterexample 17.3",
     "X* = xᵀ, W = w, both with entries of both signs: rank relu(WX*) = 2 > 1",
     _two_ranks,
     {
@@ -40,7 +40,7 @@ statement(
 
 
 def _depth(seed: int, count: int) -> Sides:
-    """Up to three layers, where all gaps are positive: (7.5), and the least ε of (7.6)."""
+    """Up to three layers, where all gaps are positive: (17.4), and the least ε of (17.5)."""
     S, Z, W, Y, r = make.chain(seed, count)
     (L,) = make.shape(seed, depth=(1, 3))
     layers = [(W, Y)]
@@ -54,7 +54,7 @@ def _depth(seed: int, count: int) -> Sides:
 def _both_forms(S: Tensor, Z: Tensor, layers: Layers, r: int, share: float = 4.0) -> Sides:
     """The spectral distance against the sum, the largest entry against ε/2; the tighter one.
 
-    ε = share · L · max error/gap is the least that (7.6) allows, whose share is 4.
+    ε = share · L · max error/gap is the least that (17.5) allows, whose share is 4.
     """
     gaps, errors = depth_links(S, Z, layers, r)
     keep = (gaps > 0).all(0)
@@ -114,7 +114,7 @@ def _fewer_shares(share: float) -> Callable[[], Sides]:
 
 statement(
     "sum-of-links",
-    "Corollary 7.8",
+    "Corollary 17.4",
     "‖P(X*) − P(Y_L)‖ ≤ Σ error/gap over 2L links; < ε/2 where each gap > (4L/ε) · its error",
     _depth,
     {
@@ -159,7 +159,7 @@ def _one_link_only() -> Sides:
 
 statement(
     "equal-shares",
-    "Proposition 7.9",
+    "Proposition 17.5",
     "ε_sum ≤ ε_share ≤ 2L ε_sum, with ε_sum = 2Σρ and ε_share = 4L max ρ",
     _sharing,
     {"positive gaps": lambda: _both_ends(make.matrix([[1], [-1]]))},

@@ -39,7 +39,7 @@ def rises(run: Result) -> np.ndarray:
 
 
 def chain(run: Result) -> np.ndarray:
-    """The sum of links (7.5) from X* to each layer at the end, (settings, layers, trials)."""
+    """The sum of links (17.4) from X* to each layer at the end, (settings, layers, trials)."""
     return np.cumsum(run["two_links_bound"][:, -1], axis=1)
 
 

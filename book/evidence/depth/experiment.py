@@ -1,4 +1,4 @@
-"""Five ReLU layers along training, layer by layer: the paper's Figure 3, chapter 16."""
+"""Five ReLU layers along training, layer by layer: the paper's Figure 3, chapter 17."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chapter 16, Depth."""
+"""Chapter 17, Depth."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _with_relu() -> Sides:
 
 statement(
     "ceiling",
-    "Theorem 16.1",
+    "Theorem 17.1",
     "share of P in P_q(WY) ≤ share of P in row(Y), attained",
     _ceiling_random,
     {"a linear map": _with_relu},
@@ -87,7 +87,7 @@ def _nonlinear_output() -> Sides:
 
 statement(
     "loss-binds-last-layer",
-    "Theorem 16.2",
+    "Theorem 17.2",
     "X̂ = DY ⇒ r(1 − share of P(X*) in row(Y)) ≤ ‖X̂ − X*‖_F²/s_r(X*)²",
     _forced_random,
     {"a linear output layer": _nonlinear_output},
@@ -139,7 +139,7 @@ def _unequal_ranks() -> Sides:
 
 statement(
     "two-angles",
-    "Proposition 16.3",
+    "Proposition 17.6",
     "‖P_k(Y) − P_k(Y')‖ ≤ sin(θ + θ'), angles to one reference",
     _two_angles_random,
     {"equal ranks": _unequal_ranks},

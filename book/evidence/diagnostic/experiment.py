@@ -1,4 +1,4 @@
-"""Two small classifiers of handwritten digits, probed along training: chapter 22."""
+"""Two small classifiers of handwritten digits, probed along training: chapter 24."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarr
 
 experiment(
     "probe-digits",
-    "Two classifiers of digits, probed along training (chapter 22)",
+    "Two classifiers of digits, probed along training (chapter 24)",
     quick=Config(trials=2, held_out=300, marks=(0, 1, 2)),
     full=Config(),
     settings=settings,

@@ -1,4 +1,4 @@
-"""Chapter 22, The diagnostic on your own model."""
+"""Chapter 24, The diagnostic on your own model."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _activated() -> Sides:
 
 statement(
     "share-says",
-    "Proposition 22.1",
+    "Proposition 24.1",
     "min_D ‖R − DV‖_F² = k(1 − share), γ²/k ≤ 1 − share ≤ γ², share(WY) ≤ share(Y)",
     _readings,
     {"orthonormal rows": _long_rows, "a linear layer": _activated},

@@ -82,7 +82,7 @@ def _only_cycles() -> Sides:
 
 statement(
     "chance",
-    "Proposition 22.2",
+    "Proposition 25.1",
     "E tr(P OQOᵀ) = kq/n over rotations, ab + (k − a)(q − b)/(n − 1) over orders",
     _chances,
     {"all rotations": _only_orders, "all orders": _only_cycles},
@@ -145,7 +145,7 @@ def _gap_of_the_sketch() -> Sides:
 
 statement(
     "sketch",
-    "Theorem 22.3",
+    "Theorem 25.2",
     "Π a projector, as onto row(SY): ‖P_k(Y) − P_k(YΠ)‖ ≤ ‖U₁ᵀY(I − Π)‖/(s_k(YΠ) − s_{k+1}(Y))",
     _sketches,
     {"the gap to Y's own spectrum": _gap_of_the_sketch},

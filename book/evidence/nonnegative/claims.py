@@ -176,7 +176,7 @@ def raced(run: Result | None) -> tuple[list[Reading], list[Reading], list[Readin
 
 
 def faster(run: Result, nonnegative_race: Result | None = None) -> list[Reading]:
-    """Both halves of the claim, at each loss that is raced for; then the halves alone. Chapter 21's
+    """Both halves of the claim, at each loss that is raced for; then the halves alone. Chapter 22's
     gentlest weights come after the paper's and its relatives.
     """
     both, more, sooner = raced(nonnegative_race)

@@ -1,4 +1,4 @@
-"""Non-negative features in practice: how a network on real measurements should start (chapter 21).
+"""Non-negative features in practice: how a network on real measurements should start (chapter 22).
 
 Every trial has its own stratified split and its own weights; all starts of a trial are made from
 the same uniform numbers, so that they can be compared pair by pair.
@@ -353,7 +353,7 @@ def _start_clusters(
 
 experiment(
     "nonnegative-features",
-    "Non-negative features: starts of networks on real measurements (chapter 21)",
+    "Non-negative features: starts of networks on real measurements (chapter 22)",
     quick=Config(3, 16, 20, marks=(0, 5, 20), datasets=("wine",), adam=(0.01,), gd=(0.1,)),
     full=Config(),
     half={"width": 16},

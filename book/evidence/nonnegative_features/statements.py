@@ -1,4 +1,4 @@
-"""Chapter 21, Non-negative features."""
+"""Chapter 22, Non-negative features."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _second_moment(rows: Tensor, chances: Tensor, X: Tensor) -> Tensor:
 def _one_direction(
     M: Tensor, X: Tensor, mu: Tensor, tau: Tensor, positive: bool, only: int | None = None
 ) -> Sides:
-    """M against its formula; its eigenvalues against (21.2), (21.3), and (21.4) where X ≥ 0.
+    """M against its formula; its eigenvalues against (22.2), (22.3), and (22.4) where X ≥ 0.
 
     only: the one of these that is looked at.
     """
@@ -77,7 +77,7 @@ def _plane(mu: float, tau: float, X: Tensor) -> Tensor:
 
 
 def _identity_features() -> Sides:
-    """X = I: λ_1 = τ² + 2μ² and λ_2 = τ² attain (21.2) and (21.3), and (21.4) up to τ²/2μ²."""
+    """X = I: λ_1 = τ² + 2μ² and λ_2 = τ² attain (22.2) and (22.3), and (22.4) up to τ²/2μ²."""
     eye = make.eye(2)
     M = _plane(1, 0.5, eye)
     both = (_one_direction(M, eye[None], ONE, HALF, True, only=k) for k in (1, 2))
@@ -108,14 +108,14 @@ def _constant_row_sums() -> Sides:
 
 
 def _features_of_both_signs() -> Sides:
-    """Features that nearly cancel: Xᵀ1 is small, and (21.4) fails."""
+    """Features that nearly cancel: Xᵀ1 is small, and (22.4) fails."""
     X = make.matrix([[1, 0.1], [-1, 0.1]])
     return _one_direction(_plane(7, 1, X), X[None], 7 * ONE, ONE, True)
 
 
 statement(
     "price-of-a-mean",
-    "Proposition 21.1",
+    "Proposition 22.1",
     "E[(WX)ᵀWX] = p(τ²XᵀX + μ²aaᵀ), a = Xᵀ1; λ_1 ≥ p(μ²‖a‖² + …), λ_j ≤ pτ²s_{j−1}(X)²; "
     "X ≥ 0, τ > 0 ⇒ λ_1 ≥ (2μ²/τ²) λ_2",
     _one_direction_random,
@@ -166,7 +166,7 @@ def _two_directions(rate: float) -> Sides:
 
 statement(
     "pace-of-readout",
-    "Proposition 21.2",
+    "Proposition 22.2",
     "descent on the readout at a stable rate: ‖E_t v_j‖ ≥ (1 − 2λ_j/λ_1)^t ‖E_0 v_j‖",
     _descent_random,
     {"a stable rate": lambda: _two_directions(10.0)},
@@ -217,7 +217,7 @@ def _one_unit(w: float, x: float) -> Sides:
 
 statement(
     "positive-network-is-linear",
-    "Proposition 21.3",
+    "Proposition 22.3",
     "X ≥ 0, hidden weights and biases ≥ 0: the network is affine, and so is its training step",
     lambda seed, count: _linear_network(*_positive_network(seed, count)),
     {

@@ -1,4 +1,4 @@
-"""The same networks trained to reconstruct and to classify: chapter 19."""
+"""The same networks trained to reconstruct and to classify: chapter 16."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarr
 
 experiment(
     "objective",
-    "The same networks trained to reconstruct and to classify (chapter 19)",
+    "The same networks trained to reconstruct and to classify (chapter 16)",
     quick=Config(trials=3, hidden=16, steps=60, checkpoints=3, marks=(0, 10, 60), **SMALL),
     full=Config(),
     half=HALF_LAYER,

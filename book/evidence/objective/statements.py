@@ -1,4 +1,4 @@
-"""Chapter 19, Reconstruct or classify?"""
+"""Chapter 16, Reconstruct or classify?"""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _no_coefficients() -> Sides:
 
 statement(
     "labels-outside-signal",
-    "Proposition 19.1",
+    "Proposition 16.1",
     "Gaussian coefficients: E‖P(X*)1_k‖²/n_k = r_k/n_k",
     _gaussian_share,
     {"directions without preference": _positive_share, "a positive variance": _no_coefficients},
@@ -116,7 +116,7 @@ def _with_relu() -> Sides:
 
 statement(
     "linear-classifier",
-    "Theorem 19.2",
+    "Theorem 16.2",
     "linear layers: ‖DWX − L‖_F² ≥ ‖L(I − P_row(X))‖_F², the minimum over D and W",
     _linear,
     {"linear activation": _with_relu},
@@ -179,7 +179,7 @@ def _one_sided() -> Sides:
 
 statement(
     "pairs-cap-linear-logits",
-    "Proposition 19.3",
+    "Proposition 16.3",
     "linear logits, classes of equal size made of pairs ±x: accuracy ≤ 1/2 + 1/(2K)",
     _opposite,
     {"linear logits": _opposite_nonlinear, "opposite pairs": _one_sided},
@@ -226,7 +226,7 @@ def _unreadable() -> Sides:
 
 statement(
     "readable-labels",
-    "Theorem 19.4",
+    "Theorem 16.4",
     "‖L(I − P_q(Y))‖ ≤ ‖DY − L‖ + ‖D‖ s_{q+1}(Y)",
     _readable_random,
     {"the readout's error counted": _unreadable},
@@ -273,7 +273,7 @@ def _equal_means() -> Sides:
 
 statement(
     "collapsed-means",
-    "Corollary 19.5",
+    "Corollary 16.5",
     "Y = ML + Δ, ‖Δ‖ < s_K(M) ⇒ ‖P_K(Y) − LᵀL‖ ≤ ‖Δ‖/(s_K(M) − ‖Δ‖)",
     _collapse_random,
     {"class means independent": _equal_means},
@@ -353,7 +353,7 @@ def _labels_elsewhere() -> Sides:
 
 statement(
     "price-of-labels",
-    "Theorem 19.6",
+    "Theorem 16.6",
     "Q ⊃ labels, rank r: ‖P − Q‖² ≥ 1 − min a_k, ‖P − Q‖_F² ≥ 2(K − Σa_k)",
     _price_random,
     {"labels inside Q": _labels_elsewhere},

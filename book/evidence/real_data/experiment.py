@@ -1,4 +1,4 @@
-"""The paper's five-layer network on real data, training and held-out samples apart: chapter 20."""
+"""The paper's five-layer network on real data, training and held-out samples apart: chapter 21."""
 
 from __future__ import annotations
 
@@ -450,7 +450,7 @@ AXES: dict[str, int | None] = {
 
 experiment(
     "real-data",
-    "The paper's five-layer network on digits, wine and breast cancer (chapter 20)",
+    "The paper's five-layer network on digits, wine and breast cancer (chapter 21)",
     quick=Config(trials=2, hidden=12, depth=2, marks=(0, 10, 40), limit=90),
     full=Config(),
     half={"hidden": 40},
@@ -460,7 +460,7 @@ experiment(
 )
 experiment(
     "real-data-hub",
-    "The same on the paper's thirteen image sets, those that can be had (chapter 20)",
+    "The same on the paper's thirteen image sets, those that can be had (chapter 21)",
     quick=HubConfig(hidden=12, depth=2, marks=(0, 10, 40), trials=2, limit=200),
     full=HubConfig(),
     half={"hidden": 40, "trials": 10, "limit": 2000},

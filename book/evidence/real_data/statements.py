@@ -1,4 +1,4 @@
-"""Chapter 20, Real data."""
+"""Chapter 21, Real data."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _linkage_extremal() -> Sides:
 
 statement(
     "same-linkage",
-    "Proposition 20.1",
+    "Proposition 21.2",
     "single linkage on |P| and |Q| differs only if ‖P − Q‖_max ≥ half the cut of |P|",
     _linkage,
     {"same number of clusters": lambda: _moved(LINE[None], LINE[None], 2, 1)},
@@ -118,7 +118,7 @@ def _other_classes() -> Sides:
 
 statement(
     "preserved-or-block-diagonal",
-    "Theorem 20.2",
+    "Theorem 21.1",
     "tr(PQ) ≤ √(rq) cos(φ_P − φ_Q), sin²φ the cross-class energy",
     _energy,
     {"projectors": _no_projector, "the same classes": _other_classes},

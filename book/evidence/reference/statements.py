@@ -153,7 +153,7 @@ def _other_space() -> Sides:
 
 statement(
     "reference",
-    "Theorem 8.5",
+    "Theorem 8.1",
     "s > t ⇒ ‖tan Θ‖∗ ≤ ‖F₀‖∗/(1 − t²/s²); σ_i > t ⇒ tan θ_i ≤ τ_i; τ ≤ s‖UᵀE‖/(s² − t²)",
     _theorem,
     {
@@ -191,7 +191,7 @@ def _two_columns_no_gap() -> Sides:
 
 statement(
     "reference-in-the-plane",
-    "Proposition 8.6",
+    "Proposition 8.2",
     "n = 2, k = q = 1, s > t ⇒ tan θ = ‖F₀‖/(1 − t²/s²)",
     _two_columns,
     {"two columns": _three_columns, "s > t": _two_columns_no_gap},
@@ -214,7 +214,7 @@ def _with_gap() -> Sides:
 
 statement(
     "reference-needs-gap",
-    "Counterexample 8.7",
+    "Counterexample 8.3",
     "for Y = diag(a, 1), a < 1, R = e₁: s = t, F₀ = 0 and ‖(I − Q)Rᵀ‖ = 1",
     _no_gap,
     {"a < 1": _with_gap},
@@ -249,7 +249,7 @@ def _stretched_value() -> Sides:
 
 statement(
     "more-directions",
-    "Proposition 8.8",
+    "Proposition 8.4",
     "σ_k(YRᵀ) ≤ s_k(Y), so s > t forces q ≥ k; bound and sine do not grow with q",
     _growing_q,
     {"orthonormal rows of R": _stretched_value},
@@ -300,7 +300,7 @@ def _bias_inside() -> Sides:
 
 statement(
     "bias-adds-a-dimension",
-    "Proposition 8.9",
+    "Proposition 8.5",
     "Y = [CU b][V; 1ᵀ] ⇒ ‖P_r(X*) − P_{r+1}(Y)‖ = 1 and row(Y) = span(row(X*), 1ᵀ)",
     _affine,
     {"1ᵀ outside row(X*)": _ones_inside, "[CU b] of rank r + 1": _bias_inside},
@@ -351,7 +351,7 @@ def _tilt_right_angle() -> Sides:
 
 statement(
     "bias-inside-the-range",
-    "Proposition 8.10",
+    "Proposition 8.6",
     "b = CUβ: one non-zero angle, tan θ = τ = ‖h‖‖β‖/|1 + βᵀv|",
     _tilt,
     {"b in the range of CU": _tilt_outside, "1 + βᵀv ≠ 0": _tilt_right_angle},
@@ -392,7 +392,7 @@ def _not_orthonormal() -> Sides:
 
 statement(
     "orthogonal-layer",
-    "Proposition 8.11",
+    "Proposition 8.7",
     "GᵀG = I, c ≠ 0 ⇒ cGY has the τ, the angles and the Q of Y",
     _invariance,
     {"GᵀG = I": _not_orthonormal},
@@ -444,7 +444,7 @@ def _too_small_rank() -> Sides:
 
 statement(
     "label-reference",
-    "Proposition 8.12",
+    "Proposition 8.8",
     "labels alone give a block diagonal P, the true one for clean independent classes; a bound "
     "below ε_conn(P)/2 returns the classes",
     _labels,

@@ -1,4 +1,4 @@
-"""What neighbouring theories say of the same training runs: chapter 23."""
+"""What neighbouring theories say of the same training runs: chapter 27."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def loss_of(network: FeedForward, params: Params, data: UnionOfSubspaces) -> Ten
 def describe(Y: Tensor, V: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """LAYERWISE of one layer Y (c, p, n); (c,) each. V: (c, r, n), orthonormal rows of row(X*).
 
-    allowed_K, heard: the right side of Theorem 23.5 (b) at q = K, and left by right of (a); so
+    allowed_K, heard: the right side of Theorem 27.1 (b) at q = K, and left by right of (a); so
     share_K ≤ allowed_K and heard ≤ 1.
     """
     L, K, r = indicators(labels).to(Y), int(labels.max()) + 1, V.shape[-2]
@@ -207,7 +207,7 @@ def _without(values: Tensor, gone: Tensor) -> np.ndarray:
 
 experiment(
     "relations",
-    "Subspace clustering, neural collapse and sharpness of the same networks (chapter 23)",
+    "Subspace clustering, neural collapse and sharpness of the same networks (chapter 27)",
     quick=Config(
         trials=3,
         ambient_dim=24,

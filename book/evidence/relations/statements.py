@@ -1,4 +1,4 @@
-"""Chapter 23, Relations."""
+"""Chapter 27, Relations."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _not_collapsed() -> Sides:
 
 statement(
     "collapse-keeps",
-    "Theorem 23.5",
+    "Theorem 27.1",
     "σ_{K+1}(YVᵀ) ≤ ‖E‖, √tr(P P_q(Y)) ≤ √Σa_k + ‖E‖_F/s_q(Y); E = 0 ⇒ tr(PQ) ≤ Σa_k",
     _kept_random,
     {"deviations counted": _not_collapsed, "E = 0 in (c)": _not_exact},
@@ -109,7 +109,7 @@ def _blind(seed: int, count: int, mix: bool = False) -> Sides:
 
 statement(
     "collapse-overlooks",
-    "Counterexample 23.6",
+    "Counterexample 27.2",
     "NC1 = 0 and row(X*) ⊂ row(Y)",
     _blind,
     {"deviations orthogonal to the class means": lambda: _blind(0, 4, mix=True)},
@@ -185,7 +185,7 @@ def _one_side_only() -> Sides:
 
 statement(
     "sharpness-moves",
-    "Proposition 23.7",
+    "Proposition 27.3",
     "(W, b, D) → (cW, cb, D/c): same loss, Y → cY, sharpness ≥ max(c² λ_D, λ_W/c²)",
     _rescaled_random,
     {"both sides rescaled": _one_side_only},

@@ -75,7 +75,7 @@ def find_clusters(Y: Tensor, K: int, rank: int, penalty: float) -> dict[str, Ten
     """Labels (c, n) by each of METHODS from the points Y (c, p, n), none of which sees the labels.
 
     Spectral clustering of |P_rank(Y)|, of |P_K(Y)|, of the ridge self-expression at the penalty of
-    Proposition 23.3 and of the sparse one; k-means of the points; single linkage of |P_rank(Y)|.
+    Proposition 26.3 and of the sparse one; k-means of the points; single linkage of |P_rank(Y)|.
     """
     _, s, V = torch.linalg.svd(Y, full_matrices=False)
     lam = (s[:, rank - 1] * s[:, rank])[:, None]

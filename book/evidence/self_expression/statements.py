@@ -64,7 +64,7 @@ def _kills_a_direction() -> Sides:
 
 statement(
     "self-expression",
-    "Proposition 23.1",
+    "Proposition 26.1",
     "X = XC ⇔ PC = P: the same C for X and for GX, G injective on the span",
     _injective,
     {"G injective": _kills_a_direction},
@@ -102,7 +102,7 @@ def _half_of_it() -> Sides:
 
 statement(
     "smallest-self-expression",
-    "Theorem 23.2",
+    "Theorem 26.2",
     "X = XC ⇒ ‖C‖_* ≥ ‖P‖_* = r, ‖C‖_F² = r + ‖C − P‖_F²",
     _least_random,
     {"X = XC": _half_of_it},
@@ -138,7 +138,7 @@ def _ridge(seed: int, count: int, wrong: int = 0) -> Sides:
 
 statement(
     "ridge",
-    "Proposition 23.3",
+    "Proposition 26.3",
     "‖C_λ − P_r(X)‖ = max(λ/(s_r² + λ), s_{r+1}²/(s_{r+1}² + λ))",
     _ridge,
     {"the rank of the gap": lambda: _ridge(0, 4, wrong=1)},
@@ -178,7 +178,7 @@ def _small_penalty() -> Sides:
 
 statement(
     "lasso-is-not-the-projector",
-    "Counterexample 23.4",
+    "Counterexample 26.4",
     "X and GX with one row space: the Lasso takes the first neighbour, then the second",
     _one_neighbour_random,
     {"penalty above tan φ": _small_penalty},

@@ -70,7 +70,7 @@ def _tight_sum() -> Sides:
 
 statement(
     "spectral-links",
-    "Theorem 8.1",
+    "Theorem 7.5",
     "δ_i > 8 · its own error/ε (i = 1, 2, 3) ⇒ ‖P(X*) − P(Y)‖ < ε/2",
     lambda seed, count: _shares(make.chain(seed, count), [0, 1, 2], 8),
     {
@@ -78,11 +78,11 @@ statement(
         "the second link": lambda: _shares(AMPLIFIED, [0, 2], 8),
         "the third link": lambda: _shares(BENT, [0, 1], 8),
     },
-    loose="the first link is walked twice without need: half of ε is lost (Theorem 8.2)",
+    loose="the first link is walked twice without need: half of ε is lost (Theorem 7.6)",
 )
 statement(
     "skipped-link",
-    "Theorem 8.2",
+    "Theorem 7.6",
     "‖P(X*) − P(Y)‖ ≤ ‖WZ‖/δ₂ + ‖Y − WX‖/δ₃, below ε/2 if δ_i > 4 · its own error/ε",
     lambda seed, count: _sum(make.chain(seed, count)),
     {
@@ -95,7 +95,7 @@ statement(
 
 
 def _quotient_at(A: Tensor, Y: Tensor, r: int, c: Tensor, beyond: Tensor) -> Tensor:
-    """(8.2) for A = WX*, with what A has ``beyond`` the WX*_r that is meant."""
+    """(7.5) for A = WX*, with what A has ``beyond`` the WX*_r that is meant."""
     error = make.norm(Y - c[:, None, None] * A) + c * beyond
     gap = c * (singular_value(A, r) - beyond) - singular_value(Y, r + 1)
     return quotient(error, gap) * NEARLY + 1e-13
@@ -137,7 +137,7 @@ def _one_step_rank() -> Sides:
 
 statement(
     "one-step",
-    "Theorem 8.3",
+    "Theorem 7.7",
     "‖P(X*) − P(Y)‖ ≤ ‖Y − cWX*‖/(c s_r(WX*) − s_{r+1}(Y)) for every c > 0",
     _one_step,
     {"rank X* = r": _one_step_rank, "the gap, with Y's value in it": _own_gap(BENT, 2)},
@@ -145,7 +145,7 @@ statement(
 )
 statement(
     "one-step-any-rank",
-    "Corollary 8.4",
+    "Corollary 7.8",
     "X* of any rank: d = ‖W‖ s_{r+1}(X*) is added to ‖Y − cWX*‖/c and taken from s_r(WX*)",
     lambda seed, count: _one_step(seed, count, 0.1),
     {"what X* has beyond its rank": _one_step_rank},

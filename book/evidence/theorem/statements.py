@@ -219,7 +219,7 @@ def printed_holds(gaps: Tensor, errors: Tensor, kappa: Tensor) -> Tensor:
 
 
 def window(gaps: Tensor, errors: Tensor, kappa: Tensor) -> tuple[Tensor, Tensor]:
-    """The ends of (7.4), from gaps and errors at c = 1."""
+    """The ends of (7.3), from gaps and errors at c = 1."""
     return kappa * errors[0] / gaps[1], gaps[0] / (kappa * errors[1])
 
 
@@ -305,7 +305,7 @@ def _harmless(seed: int, count: int, low: float = 1.0) -> Sides:
 
 statement(
     "harmless-noise",
-    "Counterexample 7.5",
+    "Counterexample 7.9",
     "Z = tX*, t ≥ ε/√(2⁷r): P(Y) = P(X*), and the first link fails",
     _harmless,
     {"t ≥ ε/√(2⁷r)": lambda: _harmless(0, 20, 1e-9)},
@@ -335,7 +335,7 @@ def _absolute_value() -> Sides:
 
 statement(
     "little-bend",
-    "Proposition 7.6",
+    "Proposition 7.10",
     "the third link ⇒ ‖Y − WX‖ < ε s_r(Y)/√(2⁷r)",
     _little_bend,
     {"the third link": _absolute_value},
