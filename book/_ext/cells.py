@@ -12,7 +12,7 @@ from typing import Any
 from docutils import nodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
-FIGURE = re.compile(r"\bpage\.(show|explore)\(")
+FIGURE = re.compile(r"\bpage\.(show|explore|table)\(")
 WIDEST = 100  # a longer line is a sentence
 FOLD = '<details class="code"><summary>{}</summary>'
 

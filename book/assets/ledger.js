@@ -73,3 +73,8 @@ search?.addEventListener("input", () => {
     row.hidden = !row.textContent.toLowerCase().includes(word);
   }
 });
+
+// On paper nothing can be opened.
+addEventListener("beforeprint", () => {
+  for (const fold of document.querySelectorAll("details.kept")) fold.open = true;
+});

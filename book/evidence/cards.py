@@ -107,7 +107,6 @@ def card(claim: Claim, found: Judgement, half: Judgement | None) -> str:
     differs = half is not None and half.verdict != found.verdict
     chapter = f'<a href="{page_of(claim.topic)}">chapter {claim.chapter}</a>'
     settled = page_of(claim.topic) + "#what-the-paper-claims-and-what-we-measured"
-    short = html.escape(found.condition)
     parts = [
         f'<a class="experiment" href="{settled}">what was measured</a>',
         '<span class="differs">differs at half size</span>' if differs else "",
@@ -120,8 +119,8 @@ def card(claim: Claim, found: Judgement, half: Judgement | None) -> str:
         f'<p class="says">{pill(found.verdict)} {typeset(claim.says)}</p>'
         f'<p class="decides"><b>{html.escape(number(found))}</b> {drawn(deciding(found))}'
         f'<span class="links">{chapter}{"".join(parts)}</span></p>'
-        + (f'<p class="under" title="{short}">{short}</p>' if short else "")
-        + f"<details><summary>Readings, how sure, criterion, command</summary>"
+        f'<details><summary title="readings, how sure, criterion, command">'
+        f"{html.escape(found.condition) or 'readings, how sure'}</summary>"
         f"{_folded(claim, found, half)}</details></article>"
     )
 

@@ -113,7 +113,9 @@ def threshold_table() -> HTML:
     columns = ("name", "what a judge says by it", "tolerance", "why so much")
     found = THRESHOLDS.items()
     rows = (_row((name, t.means, f"{t.value:g}", t.reason)) for name, t in found)
-    return HTML(_table("thresholds", columns, rows, "Every threshold of the judges"))
+    inside = _table("thresholds", columns, rows)
+    said = f"The {len(THRESHOLDS)} thresholds"
+    return HTML(f'<details class="kept"><summary>{said}</summary>{inside}</details>')
 
 
 def statement_table(run: Result) -> HTML:

@@ -6,7 +6,7 @@ import os
 import threading
 
 import pytest
-from pages import CHROMIUM, FLAGS, NAMES, PAGES, Quiet
+from pages import CHROMIUM, FLAGS, NAMES, PAGES, Quiet, opening
 
 
 @pytest.fixture(scope="module")
@@ -36,33 +36,5 @@ def browser():
 @pytest.fixture
 def visit(browser, address):
     """Open a page; its console errors and foreign requests are checked at the end."""
-    contexts, troubles = [], []
-
-    def open_page(name, width=1200, scheme="light", height=900, motion="reduce", scripts=True):
-        context = browser.new_context(
-            viewport={"width": width, "height": height},
-            color_scheme=scheme,
-            reduced_motion=motion,
-            java_script_enabled=scripts,
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda m: troubles.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda e: troubles.append(str(e)))
-        page.on(
-            "request",
-            lambda r: (
-                None if r.url.startswith((address, "data:", "blob:")) else troubles.append(r.url)
-            ),
-        )
-        page.goto(f"{address}/{name}", wait_until="load")
-        if not scripts:
-            return page
-        page.wait_for_function("window.MathJax === undefined || !!MathJax.startup.promise")
-        page.evaluate("window.MathJax && MathJax.startup.promise")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert troubles == []
+    with opening(browser, address) as open_page:
+        yield open_page

@@ -1,17 +1,36 @@
 """The built pages in a real browser."""
 
+from urllib.parse import urlsplit
+
 import pytest
-from pages import NAMES, PAGES
+from pages import NAMES, PAGES, opening
 
 from evidence import number
 
 pytestmark = [pytest.mark.browser]
-each = pytest.mark.parametrize("name", NAMES or ["not built"])
 
 
-@each
-def test_page_is_whole(visit, name):
-    page = visit(name)
+@pytest.fixture(scope="module", params=NAMES or ["not built"])
+def name(request):
+    """All tests of a page come together: it is opened once."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def opened(browser, address, name):
+    with opening(browser, address) as open_page:
+        yield open_page(name, width=WIDTHS[0])
+
+
+@pytest.fixture
+def page(opened):
+    """As it is on a screen, wide and light, whatever the test before left."""
+    opened.emulate_media(media="screen", color_scheme="light")
+    opened.set_viewport_size({"width": WIDTHS[0], "height": 900})
+    return opened
+
+
+def test_page_is_whole(page, name):
     text = page.inner_text("article")
     assert "$$" not in text
     assert "{ref}" not in text
@@ -37,9 +56,7 @@ WIDTHS = (1440, 1280, 1024, 768, 390, 320)
 PAPER = 658  # CSS pixels between the margins of A4
 
 
-@each
-def test_nothing_is_cut_on_any_width_or_paper(visit, name):
-    page = visit(name, width=WIDTHS[0])
+def test_nothing_is_cut_on_any_width_or_paper(page, name):
     found = {}
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
@@ -66,9 +83,7 @@ OUTSIDE = """() => { const walker = document.createTreeWalker(
   return out; }"""
 
 
-@each
-def test_every_mention_is_a_link_that_shows_its_target(visit, name):
-    page = visit(name)
+def test_every_mention_is_a_link_that_shows_its_target(page, name):
     plain = [text for text in page.evaluate(OUTSIDE) if any(number.mentions(text))]
     assert plain == []
     links = page.locator("article a.mention")
@@ -85,9 +100,7 @@ def test_every_mention_is_a_link_that_shows_its_target(visit, name):
         assert box.count() == 0
 
 
-@each
-def test_the_text_is_in_front_and_code_out_of_the_way(visit, name):
-    page = visit(name, width=1440)
+def test_the_text_is_in_front_and_code_out_of_the_way(page):
     prose = "all => all.filter(e => e.checkVisibility()).map(e => e.clientWidth)"
     assert max(page.eval_on_selector_all("article section > p", prose), default=0) <= 661
     assert page.locator("article :is(mjx-container, mjx-container *)[tabindex]").count() == 0
@@ -96,49 +109,72 @@ def test_the_text_is_in_front_and_code_out_of_the_way(visit, name):
     assert page.locator(f"{neighbours} + {neighbours}").count() == 0, "two folds in a row"
 
 
-@each
-def test_every_slider_position_changes_picture_and_text(visit, name):
-    page = visit(name)
-    for i in range(page.locator(".fx").count()):
-        box = page.locator(".fx").nth(i)
-        picture = box.locator("img")
-        for j in range(box.locator("input").count()):
-            slider = box.locator("input").nth(j)
-            slider.focus()
-            slider.press("Home")
-            seen = {picture.get_attribute("src")}
-            for position in range(1, int(slider.get_attribute("max")) + 1):
-                before = slider.get_attribute("aria-valuetext")
-                slider.press("ArrowRight")
-                assert slider.input_value() == str(position)
-                assert slider.get_attribute("aria-valuetext") != before
-                assert slider.get_attribute("aria-valuetext") in picture.get_attribute("alt")
+# Each control of a picture: how to set it to each of its positions, and the words for them.
+CONTROLS = """root => [...root.querySelectorAll(".fx-row")].map((row) => {
+  const range = row.querySelector("input[type=range]"), list = row.querySelector("select");
+  return range ? +range.max + 1 : list ? list.options.length
+    : row.querySelectorAll("input").length; })"""
+
+
+def test_every_position_of_a_control_changes_picture_and_text(page):
+    for box in page.locator(".fx").all():
+        picture = box.locator("> img")
+        for row, count in zip(box.locator(".fx-row").all(), box.evaluate(CONTROLS), strict=True):
+            seen = set()
+            for position in range(count):
+                words = put(row, position)
+                assert words in picture.get_attribute("alt")
                 seen.add(picture.get_attribute("src"))
-            assert len(seen) == int(slider.get_attribute("max")) + 1, "a position without effect"
+            assert len(seen) == count, "a position without effect"
+        reset = box.locator(".fx-reset")
+        reset.click()
+        assert reset.is_disabled()
 
 
-@each
+def put(row, position):
+    """A control moved by the keyboard, and what it says then."""
+    if (slider := row.locator("input[type=range]")).count():
+        slider.press("Home" if position == 0 else "ArrowRight")
+        assert slider.input_value() == str(position)
+        return slider.get_attribute("aria-valuetext")
+    if (choice := row.locator("select")).count():
+        choice.select_option(str(position))
+        return choice.locator("option").nth(position).inner_text()
+    button = row.locator("input").nth(position)
+    button.press("Space")
+    assert button.is_checked()
+    return row.locator("span").nth(position).inner_text()
+
+
+def test_links_between_pages_resolve(page):
+    links = page.eval_on_selector_all("article a[href], nav a[href]", "all => all.map(a => a.href)")
+    local = {urlsplit(link).path for link in links if "127.0.0.1" in link}
+    assert [path for path in local if not (PAGES / path.lstrip("/")).exists()] == []
+
+
+# Drawings are images to axe, and all code has the same colours: looked at once, on the first page.
+THIN = """document.querySelectorAll("svg[role=img]").forEach((e) => e.replaceChildren());
+  document.querySelectorAll(".highlight pre").forEach((e) => { e.textContent = "code"; });"""
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_serious_accessibility_violation(visit, name, scheme):
+def test_no_serious_accessibility_violation(page, name, scheme):
+    """Last of a page's tests: it takes away what would be looked at on every page."""
     from axe_playwright_python.sync_playwright import Axe
 
-    page = visit(name, scheme=scheme)
-    found = Axe().run(page, options={"preload": False}).response["violations"]
+    page.emulate_media(color_scheme=scheme)
+    page.wait_for_function("theme => document.documentElement.dataset.theme === theme", arg=scheme)
+    options = {"preload": False, "resultTypes": ["violations"]}
+    if name != NAMES[0]:
+        page.evaluate(THIN)
+        options |= {"runOnly": ["color-contrast"]} if scheme == "dark" else {}
+    found = Axe().run(page, options=options).response["violations"]
     serious = [
         (v["id"], [node["html"][:120] for node in v["nodes"][:3]])
         for v in found
         if v["impact"] in ("serious", "critical")
     ]
     assert serious == []
-
-
-@each
-def test_links_between_pages_resolve(visit, name):
-    page = visit(name)
-    links = page.eval_on_selector_all("article a[href], nav a[href]", "all => all.map(a => a.href)")
-    local = {link.split("#")[0] for link in links if "127.0.0.1" in link}
-    for link in local:
-        assert page.request.get(link).ok, link
 
 
 def test_the_search_finds_a_statement_where_it_stands(visit):

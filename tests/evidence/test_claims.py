@@ -404,7 +404,7 @@ def test_ledger_displays():
     assert sum(found.counts().values()) == len(claims())
     assert "denoising" in repr(found)
     assert page.count('class="tile ') == sum(count > 0 for count in found.counts().values())
-    assert page.count("<summary>Readings") == len(claims())
+    assert page.count("<summary title=") == len(claims())
     assert "resamples of 100 trials" in page
     assert r"\(r&lt;n\)" in page
     assert table.threshold_table().data.count("<tr>") == len(THRESHOLDS) + 1
