@@ -45,7 +45,7 @@ check: style
 test: BOOK_FLAGS = --all -W -n --keep-going
 test: style book
 	@echo "Every test ..."
-	@$(BIN)/python -m pytest -q -n 2
+	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup
 	@echo "Everything passed."
 
 # Its own environment: python3.11, the lower bounds of pyproject.toml and nothing newer.

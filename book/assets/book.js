@@ -84,7 +84,7 @@ addEventListener("load", async () => {
     const inner = box.firstElementChild.getBoundingClientRect().width / size;
     box.style.setProperty("--ems", (parseFloat(box.style.minWidth) || inner).toFixed(2));
   }
-  for (const box of document.querySelectorAll("article :is(div.math, table, .columns pre)")) {
+  for (const box of document.querySelectorAll("article :is(div.math, div.table, table, .columns pre)")) {
     if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0; // the keyboard can scroll it
   }
 });

@@ -118,6 +118,7 @@ def captioned(image: str, caption: str) -> str:
     label, anchor = _captions.place(caption)
     # formulas as the book's MathJax knows them; it skips raw HTML that does not ask for it
     text = re.sub(r"\$(.+?)\$", r"\\(\1\\)", html.escape(caption))
+    text = re.sub(r"`(.+?)`", r"<code>\1</code>", text)
     return (
         f'<figure id="{anchor}" style="margin:0">{image}'
         f'<figcaption class="mathjax_process"><b>{label}.</b> {text}</figcaption></figure>'

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from IPython.display import HTML
 
 LONG = 8  # rows from which on the heads sort
+WIDE = 7  # columns from which on letters are smaller
 HEAT = "0, 158, 115"  # the ground of the largest value, the network's green
 
 
@@ -69,10 +70,11 @@ def table(
         f'<th scope="col"{" class=n" if h in numeric else ""}>{_formulas(h)}</th>' for h in heads
     )
     kind = "data sortable" if len(rows) > LONG else "data"
-    said = f"<caption>{_formulas(caption)}</caption>" if caption else ""
+    kind += " wide" if len(heads) > WIDE else ""
+    said = f"<caption><span>{_formulas(caption)}</span></caption>" if caption else ""
     return HTML(
-        f'<table class="{kind} mathjax_process">{said}<thead><tr>{top}</tr></thead>'
-        f"<tbody>{body}</tbody></table>"
+        f'<div class="table"><table class="{kind} mathjax_process">{said}<thead><tr>{top}</tr>'
+        f"</thead><tbody>{body}</tbody></table></div>"
     )
 
 

@@ -38,3 +38,11 @@ def visit(browser, address):
     """Open a page; its console errors and foreign requests are checked at the end."""
     with opening(browser, address) as open_page:
         yield open_page
+
+
+def pytest_collection_modifyitems(items):
+    """What looks at one page runs in one process, which opens the page once."""
+    for item in items:
+        name = getattr(item, "callspec", None) and item.callspec.params.get("name")
+        if name in NAMES:
+            item.add_marker(pytest.mark.xdist_group(name))
