@@ -158,7 +158,8 @@ def test_links_between_pages_resolve(page):
 
 
 # Drawings are images to axe, and all code has the same colours: looked at once, on the first page.
-THIN = """document.querySelectorAll("article svg[role=img][aria-label]").forEach((e) => e.replaceChildren());
+THIN = """document.querySelectorAll("article svg[role=img][aria-label]")
+    .forEach((e) => e.replaceChildren());
   document.querySelectorAll(".highlight pre").forEach((e) => { e.textContent = "code"; });"""
 
 

@@ -191,7 +191,7 @@ def test_an_example_may_draw_and_may_stand_alone(toy):
     ].double.__doc__ = "A line.\n\n>>> import matplotlib.pyplot as plt\n>>> _ = plt.plot([1])\n"
     html = page.reference(toy[0], "double").data
     assert "<svg role=" in html
-    assert 'alt="A line."' in html
+    assert 'aria-label="A line."' in html
     assert "from toy.room" in re.sub("<.*?>", "", page.example(toy[0]).data)
 
 
