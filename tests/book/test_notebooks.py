@@ -66,7 +66,7 @@ def test_markdown_is_plain(path):
         assert "$" not in block
         # Sphinx wraps lines broken by \\\\ in an environment in which MathJax allows no tag
         assert not ("\\\\" in block and "\\tag" in block), block
-    assert body.count("<details>") == body.count("</details>")
+    assert body.count("<details") == body.count("</details>")
 
 
 @each
@@ -201,9 +201,9 @@ def test_a_notebook_without_a_setup_cell_gets_one():
 
 
 def test_tidy_writes_the_same_bytes_in_any_locale(tmp_path):
-    before = NOTEBOOKS[1].read_bytes()
-    assert any(byte > 127 for byte in before)
-    (tmp_path / NOTEBOOKS[1].name).write_bytes(before)
+    path = next(p for p in NOTEBOOKS if not p.read_bytes().isascii())
+    before = path.read_bytes()
+    (tmp_path / path.name).write_bytes(before)
     program = [sys.executable, "-X", "utf8=0", ROOT / "book/_ext/notebooks.py", "tidy", tmp_path]
     subprocess.run(program, check=True, env={**os.environ, "LC_ALL": "C"})
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
