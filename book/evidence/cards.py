@@ -112,8 +112,9 @@ def card(claim: Claim, found: Judgement, half: Judgement | None) -> str:
         '<span class="differs">differs at half size</span>' if differs else "",
         sure(found),
     ]
+    bare = "" if found.condition else " bare"
     return (
-        f'<article class="card {look(found.verdict)[0]}" id="{claim.id}" '
+        f'<article class="card {look(found.verdict)[0]}{bare}" id="{claim.id}" '
         f'data-verdict="{look(found.verdict)[0]}" data-chapter="{claim.topic}"'
         f"{' data-half' if differs else ''}>"
         f'<p class="says">{pill(found.verdict)} {typeset(claim.says)}</p>'

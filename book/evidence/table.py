@@ -115,7 +115,9 @@ def threshold_table() -> HTML:
     rows = (_row((name, t.means, f"{t.value:g}", t.reason)) for name, t in found)
     inside = _table("thresholds", columns, rows)
     said = f"The {len(THRESHOLDS)} thresholds"
-    return HTML(f'<details class="kept"><summary>{said}</summary>{inside}</details>')
+    return HTML(
+        f'<details class="kept" id="thresholds"><summary>{said}</summary>{inside}</details>'
+    )
 
 
 def statement_table(run: Result) -> HTML:
