@@ -85,7 +85,7 @@ def test_training_ends_where_the_stored_trial_does(bench):
         assert abs(eight - np.median(run[name][-1])) < 0.006
     said = page.inner_text(".wb-said")
     assert said.startswith(f"Trained. In the top 7: {numbers(page, 'share_r1')[0]:.2f}")
-    names = page.locator(".wb-curves .name").all_inner_texts()
+    names = page.locator(".wb-curves .name").all_text_contents()
     assert sorted(n.split(" 0")[0] for n in names) == ["loss", "negative", "top 6", "top 7"]
     boxes = [page.locator(".wb-curves .name").nth(k).bounding_box() for k in range(4)]
     boxes.sort(key=lambda box: box["y"])
