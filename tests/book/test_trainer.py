@@ -100,10 +100,9 @@ MARKS = [0, 1, 2, 5, 10, 30, 60, 100, 150, 200, 250, STEPS]
 
 def library(net, data, params, optimizer, rate):
     """The same run by ``sl.train`` in double precision: loss and last layer at MARKS."""
-    found = sl.train(
-        net, data, init=params, optimizer=optimizer, lr=rate, normalize="data", keep=True,
-        steps=STEPS, checkpoints=MARKS, dtype=torch.float64, progress=False,
-    )  # fmt: skip
+    how = {"optimizer": optimizer, "lr": rate, "normalize": "data", "steps": STEPS}
+    seen = {"checkpoints": MARKS, "keep": True, "dtype": torch.float64, "progress": False}
+    found = sl.train(net, data, init=params, **how, **seen)
     layers = [net.layers(now.params, data.X)[-1] for now in found.checkpoints]
     return found.loss[:, 0], layers
 
