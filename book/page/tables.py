@@ -60,7 +60,7 @@ def table(
         look = f' class="{" ".join(kinds)}"' if kinds else ""
         if head in warm and _number(value) and high > low:
             share = (float(value) - low) / (high - low)
-            look += f' style="background:rgba({HEAT}, {0.6 * share:.2f})"'
+            look += f' style="background:rgba({HEAT}, {0.45 * share:.2f})"'
         if _number(value):
             look += f' data-value="{float(value):.12g}"'
         return f"<td{look}>{_written(value, formats[head])}</td>"

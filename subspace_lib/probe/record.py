@@ -139,7 +139,7 @@ def shuffled_share(R: Tensor, V: Tensor) -> float:
     """Mean of ‖R Π Vᵀ‖_F²/k over all n! orders Π of the samples; R (k, n), V (q, n) orthonormal.
 
     The constant vector stays where it is under every order; the rest is spread evenly:
-    (ab + (k − a)(q − b)/(n − 1))/k with a = ‖R1‖²/n, b = ‖V1‖²/n. Chapter 24 has the proof.
+    (ab + (k − a)(q − b)/(n − 1))/k with a = ‖R1‖²/n, b = ‖V1‖²/n. Chapter 25 has the proof.
     """
     k, n = R.shape
     a, b = (float(A.sum(1).square().sum()) / n for A in (R, V))

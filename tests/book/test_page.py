@@ -263,7 +263,7 @@ def test_a_table_writes_numbers_and_marks_the_best():
     assert "\\(W\\)" in html
     assert "sortable" not in html
     assert "sortable" in page.table(ROWS * 3).data
-    assert "rgba(0, 158, 115, 0.60)" in page.table(ROWS, heat=["loss"]).data
+    assert "rgba(0, 158, 115, 0.45)" in page.table(ROWS, heat=["loss"]).data
     assert "n fail" in page.table(ROWS, marks={"loss": lambda v: "fail" if v < 0 else None}).data
 
 
