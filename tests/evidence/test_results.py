@@ -334,7 +334,10 @@ print(sorted(name for name in sys.modules if name.endswith(".claims")))
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=COMMITTED.parent
     )
-    assert done.stdout.splitlines() == ["3", "['evidence.depth.claims']"], done.stderr
+    assert done.stdout.splitlines() == [
+        "3",
+        "['evidence.depth.claims', 'evidence.theorem.claims']",
+    ], done.stderr
     assert known("benchmarks") is None
     with pytest.raises(ValueError, match="unknown experiment 'nothing'"):
         find("nothing")

@@ -103,9 +103,8 @@ def _entries(seed: int, count: int, turned: bool = True, random: bool = True) ->
     expected = squares_at(V.mT @ V, r, n)
     across = make.across(counts)
     within = ~across & ~torch.eye(n, dtype=torch.bool)
-    return make.join(
-        *(averages(found[..., m].sum(-1), expected[..., m].sum(-1)) for m in (across, within))
-    )
+    sides = [averages(found[..., m].sum(-1), expected[..., m].sum(-1)) for m in (across, within)]
+    return make.ratios(*(s.left / s.right for s in sides))
 
 
 statement(
@@ -238,8 +237,8 @@ def _soft_and(seed: int, count: int, independent: bool = True, geometric: bool =
     chain = [absolute_moment(values / t) ** t for t in (1, T, T + 1)]
     chain.append(np.exp(-values * (EULER + np.log(2)) / 2))
     steps = [torch.from_numpy(b / a) for a, b in pairwise(chain)]
-    falls = make.ratios(*steps, slack=1e-12)
-    return make.join(averages(product, torch.from_numpy(chain[1])), falls)
+    mean = averages(product, torch.from_numpy(chain[1]))
+    return make.ratios(mean.left / mean.right, *(step - 1e-12 for step in steps))
 
 
 statement(
