@@ -263,20 +263,6 @@ def small_chain(alt: str, links: Sequence[bool]) -> str:
     return _box(alt, "".join(parts))
 
 
-def colours() -> HTML:
-    """The five colours with their meanings."""
-    from subspace_lib.figures import MEANINGS
-
-    inside = "".join(
-        f'<li><span aria-hidden="true" style="color:{colour}">■</span> {html.escape(name)}</li>'
-        for name, colour in MEANINGS.items()
-    )
-    style = "max-width:var(--prose);margin-inline:auto"
-    return _html(
-        f'<ul style="{style}">{inside}<li>grey: noise; a second network is drawn dashed</li></ul>'
-    )
-
-
 def colophon() -> HTML:
     """Version, date, licences and how to cite, from CITATION.cff."""
     text = (BOOK.parent / "CITATION.cff").read_text("utf-8")
