@@ -190,7 +190,10 @@ def _box(soup: BeautifulSoup, target: Any) -> str | None:
     section = soup.find(id=target.anchor)
     if section is None:
         return None
-    body = section.find("blockquote") if target.kind != "Exercise" else section.find("p")
+    if target.kind == "Exercise":  # its first paragraph is level, minutes and kind
+        body = next((p for p in section("p") if not p.get_text().startswith("★")), None)
+    else:
+        body = section.find("blockquote")
     title = section.find(["h3", "h4"])
     inner = "" if body is None else _plain(body)
     return f"<b>{_plain(title).strip()}</b>{inner}"

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import Any
 
 from page.docstrings import example, reference
-from page.exercises import check, close
+from page.exercises import check, close, expect, scores
 from page.figures import begin, show, use_style
 from page.mode import book_mode, by_mode, mode_note
 from page.sliders import explore
@@ -17,6 +17,7 @@ __all__ = [
     "check",
     "close",
     "example",
+    "expect",
     "explore",
     "mode_note",
     "plot_chain",
@@ -28,6 +29,7 @@ __all__ = [
     "plot_sorted",
     "plot_threshold_graph",
     "reference",
+    "scores",
     "show",
     "table",
     "use_style",

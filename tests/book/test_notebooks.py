@@ -13,6 +13,8 @@ import pytest
 from chapters import CHAPTERS, NOTEBOOKS, ROOT, exercises, tagged, text
 from notebooks import KERNEL, main, set_up, setup_cell, tidy, topic_of
 
+from page.course import HOURS, KINDS, TIME, chapters
+
 BOXES = "Definition|Lemma|Theorem|Proposition|Corollary|Counterexample"
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 
@@ -168,13 +170,28 @@ def test_three_exercises_with_hints(path):
     assert all("<summary>Hint</summary>" in e.statement for e in found)
 
 
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
+def test_exercises_of_every_kind_have_level_and_minutes(path):
+    found = exercises(path)
+    assert {e.kind for e in found} == set(KINDS)
+    assert all(1 <= e.level <= 3 and 3 <= e.minutes <= 20 for e in found)
+    assert len(tagged(path, "solution")) == len(found)
+    assert all(e.solution in tagged(path, "solution") for e in found)
+
+
+@pytest.mark.parametrize("chapter", chapters().values(), ids=lambda c: c.path.stem)
+def test_the_time_at_the_head_is_that_of_the_exercises(chapter):
+    _, said = TIME.findall(chapter.said("Time"))[:2]
+    assert abs(HOURS[said] - chapter.practice) <= 8  # minutes; the head speaks in quarters
+
+
 @pytest.mark.parametrize("exercise", ALL, ids=lambda e: e.number)
 def test_the_stub_fails_and_the_solution_passes(exercise):
     imports = tagged(exercise.path, "imports")[0]
     stub = run(imports, exercise.stub, exercise.check)
     assert not stub
     assert "not answered yet" in stub.message
-    solved = run(imports, exercise.solution, exercise.check)
+    solved = run(imports, exercise.code, exercise.check)
     assert solved, solved.message
     assert solved.exercise == exercise.number
 
