@@ -209,12 +209,16 @@ def grown(function: Callable[..., Any], arguments: tuple[Any, ...]) -> float:
         return float("nan")
 
     def read(name: str) -> int:
-        line = next(line for line in status.read_text().splitlines() if line.startswith(name))
+        line = next(
+            line for line in status.read_text("utf-8").splitlines() if line.startswith(name)
+        )
         return int(line.split()[1]) * 1024
 
     tiled_distance(50)
     trained(1)  # what is loaded lazily does not count
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins again from what is used now
+    Path("/proc/self/clear_refs").write_text(
+        "5", "utf-8"
+    )  # the peak begins again from what is used now
     before = read("VmRSS")
     function(*arguments)
     return read("VmHWM") - before

@@ -12,6 +12,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 import cells
+import editions
 import furniture
 import links
 import statements
@@ -83,8 +84,9 @@ def drop_old_pages(app: Any, error: Exception | None) -> None:
     """A chapter that left the table of contents takes its page with it."""
     if error or app.builder.format != "html":
         return
-    for page in Path(app.outdir, "book").glob("*.html"):
-        if f"book/{page.stem}" not in app.env.found_docs:
+    out = Path(app.outdir)
+    for page in (*out.glob("book/*.html"), *out.glob("_sources/book/*")):
+        if f"book/{page.name.partition('.')[0]}" not in app.env.found_docs:
             page.unlink()
 
 
@@ -93,7 +95,7 @@ def setup(app: Any) -> dict[str, Any]:
     app.connect("config-inited", configure, priority=900)
     app.connect("source-read", number_chapter)
     app.connect("html-page-context", drop_thebe, priority=900)
-    for room in (statements, furniture, links, cells):
+    for room in (editions, statements, furniture, links, cells):
         room.connect(app)
     app.connect("build-finished", copy_mathjax)
     app.connect("build-finished", drop_old_pages)

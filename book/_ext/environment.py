@@ -12,7 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ("subspace_lib", "book/evidence", "book/page", "book/_ext")
+SOURCES = ("subspace_lib", "book/evidence", "book/page", "book/_ext", "book/assets")
+FILES = ("CITATION.cff",)  # which pages quote
 LIBRARIES = (
     "numpy",
     "scipy",
@@ -23,16 +24,19 @@ LIBRARIES = (
     "ipywidgets",
     "ipython",
     "ipykernel",
+    "pygments",
 )
-VARIABLES = ("BOOK_MODE", "BOOK_STATIC", "BOOK_RESULTS", "SUBSPACE_DATA")  # what cells read
+# what cells read
+VARIABLES = ("BOOK_MODE", "BOOK_STATIC", "BOOK_RESULTS", "SUBSPACE_DATA", "BOOK_SCORES")
 SETTINGS = ("MPLCONFIGDIR", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR")  # else in the home, if writable
 
 
 def prepare(root: Path = ROOT) -> None:
     """What every kernel of the build inherits: frames instead of widgets, folders of its own."""
     os.environ.setdefault("BOOK_STATIC", "1")
-    if given := os.environ.get("BOOK_RESULTS"):  # kernels start in another folder
-        os.environ["BOOK_RESULTS"] = str(Path(given).expanduser().resolve())
+    for name in ("BOOK_RESULTS", "SUBSPACE_DATA"):  # kernels start in another folder
+        if given := os.environ.get(name):
+            os.environ[name] = str(Path(given).expanduser().resolve())
     for name in SETTINGS:
         folder = root / "_build" / ".settings" / name.lower()
         folder.mkdir(parents=True, exist_ok=True)
@@ -62,6 +66,7 @@ def cache_key(root: Path = ROOT) -> str:
     facts += [f"{name} {version(name)}" for name in LIBRARIES]
     facts += [f"{name}={os.environ.get(name, '')}" for name in VARIABLES]
     facts += [path.stem for path in chapters(root)]
+    facts += [(root / name).read_text("utf-8") for name in FILES if (root / name).exists()]
     for folder in (*(root / name for name in SOURCES), results_folder(root)):
         for path in _files(folder):
             content = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from evidence.experiment import Setting, experiment
-from evidence.statement import find_statement, statements
+from evidence.statement import LOOSE, ROUNDING, find_statement, statements
 from evidence.statement import run as run_checker
+
+ARRAYS = ("instances", "violations", "tightest", "extremal", "controls", "broken", "passed")
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,15 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, Any]:
 
 
 def check(arrays: Mapping[str, np.ndarray]) -> None:
-    if (arrays["passed"] & (arrays["violations"] > 0)).any():
-        raise ValueError("a statement has violations and counts as passed")
+    sharp = arrays["extremal"]  # NaN: there is none
+    reasons = {
+        "violations": arrays["violations"] > 0,
+        "a loose extremal instance": (sharp < LOOSE) | (sharp > 1 + ROUNDING),
+        "a control that holds": arrays["broken"] != arrays["controls"],
+    }
+    for reason, found in reasons.items():
+        if (arrays["passed"] & found).any():
+            raise ValueError(f"a statement has {reason} and counts as passed")
 
 
 experiment(
@@ -49,6 +58,6 @@ experiment(
     full=Config(instances=10_000),
     settings=settings,
     compute=compute,
-    axes={},
+    axes=dict.fromkeys(ARRAYS),
     check=check,
 )

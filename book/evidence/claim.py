@@ -285,10 +285,18 @@ def _weighed(claim: Claim, folder: Path | str | None, size: str, stamps: Stamps)
     except FileNotFoundError as missing:
         return Judgement(UNTESTED, why=f"needs a result: {missing}")
     extra = _extra(claim, folder, size)
-    if folder is not None or results_folder() != COMMITTED or claim.needs == (CHECKED,):
-        return weigh(claim.judge, results, extra)
     names = [name + size for name in (*results, *extra)]
-    return weigh(claim.judge, results, extra, lambda compute: remembered(claim.id, names, compute))
+    ours = folder is None and results_folder() == COMMITTED and claim.needs != (CHECKED,)
+    try:
+        if not ours:
+            return weigh(claim.judge, results, extra)
+        return weigh(claim.judge, results, extra, lambda f: remembered(claim.id, names, f))
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{claim.id} cannot be judged from {', '.join(f'{name}.npz' for name in names)} in "
+            f"{folder or results_folder()} ({type(error).__name__}: {error}); make them again with "
+            f"`python -m evidence run {' '.join(names)} --full`"
+        ) from error
 
 
 __all__ = [

@@ -319,11 +319,14 @@ def read(root: Path = ROOT) -> Files:
 
 
 def write(before: Files, after: Files, root: Path = ROOT) -> None:
-    for path in before.keys() - after.keys():
-        (root / path).unlink()
+    """Each beside and then in its place; what has another name now goes last."""
     for path, text in after.items():
         if before.get(path) != text:
-            (root / path).write_bytes(text.encode("utf-8"))
+            part = (root / path).with_suffix(".part")
+            part.write_bytes(text.encode("utf-8"))
+            os.replace(part, root / path)
+    for path in before.keys() - after.keys():
+        (root / path).unlink()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -333,10 +336,13 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--check", action="store_true", help="write nothing; 1 if it would")
-    parser.add_argument("--toc", type=Path, help="a file with the order that _toc.yml shall have")
+    parser.add_argument("--toc", help="a file with the order that _toc.yml shall have")
     options = parser.parse_args(arguments)
     before = read(ROOT)
-    files = before | ({TOC: options.toc.read_text("utf-8")} if options.toc else {})
+    given = Path(options.toc or TOC).expanduser()
+    if options.toc and not given.is_file():
+        parser.error(f"--toc must be a file with the new order, got {options.toc!r}")
+    files = before | ({TOC: given.read_text("utf-8")} if options.toc else {})
     try:
         after, torn = renumber(files)
     except ValueError as error:

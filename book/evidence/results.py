@@ -11,8 +11,10 @@ import json
 import os
 import platform
 import struct
+import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +26,8 @@ import numpy as np
 HALF = "-half"  # NAME-half: the experiment NAME at half the size
 COMMITTED = Path(__file__).resolve().parents[1] / "results"
 SUMS = "SHA256SUMS"
+START = Path.cwd()  # where a relative $BOOK_RESULTS counts from, wherever a cell goes later
+PATIENCE = 10.0  # seconds that one save waits for another
 VERSIONS = ("numpy", "scipy", "torch", "scikit-learn")
 LOGITS = "accuracy"  # of a network's own answer: NaN throughout where none classifies
 PLAIN = "fiubU"  # kinds of dtype: numbers, truth values, text
@@ -117,7 +121,8 @@ def device_name(device: str) -> str:
 def save(result: Result, folder: Path | str) -> Path:
     """folder/NAME.npz, and among the committed results its line of SHA256SUMS.
 
-    Both are written beside and moved into place: an interrupted save loses nothing.
+    Both are written beside and moved into place: an interrupted save loses nothing, and of two at
+    the same time each enters its line.
     Raises TypeError for arrays of Python objects, which only a pickle could hold, OSError where
     the disk is full.
     """
@@ -132,12 +137,34 @@ def save(result: Result, folder: Path | str) -> Path:
     }
     arrays: dict[str, Any] = {**result.arrays, "__meta__": np.array(json.dumps(meta))}
     path = Path(folder).expanduser() / f"{result.name}.npz"
-    _replace(path, lambda file: np.savez_compressed(file, **arrays))
-    if path.parent.resolve() == COMMITTED:
+    if path.parent.resolve() != COMMITTED:
+        _replace(path, lambda file: np.savez_compressed(file, **arrays))
+        return path
+    with _alone(COMMITTED / ".saving"):
+        _replace(path, lambda file: np.savez_compressed(file, **arrays))
         sums = checksums() | {path.name: _digest(path)}
         lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
         _replace(COMMITTED / SUMS, lambda file: file.write(lines.encode()))
     return path
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """One process at a time; a lock that stays was left by one that is dead."""
+    begin = time.monotonic()
+    while True:
+        try:
+            lock.mkdir(parents=True)
+            break
+        except FileExistsError:
+            if time.monotonic() - begin > PATIENCE:
+                break
+            time.sleep(0.02)
+    try:
+        yield
+    finally:
+        with suppress(FileNotFoundError):
+            lock.rmdir()
 
 
 def _replace(path: Path, write: Callable[[Any], Any]) -> None:
@@ -195,7 +222,7 @@ def _command(path: Path) -> str:
 def results_folder() -> Path:
     """$BOOK_RESULTS, or ``results`` beside this package."""
     given = os.environ.get("BOOK_RESULTS")
-    return Path(given).expanduser() if given else COMMITTED
+    return START / Path(given).expanduser() if given else COMMITTED
 
 
 def load_result(name: str, folder: Path | str | None = None) -> Result:
@@ -217,7 +244,7 @@ def load_result(name: str, folder: Path | str | None = None) -> Result:
     result = load(path)
     try:
         result = _fitted(result, name, committed or folder is None)
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
         raise ValueError(f"{path}: {error}; make it again with {_command(path)}") from error
     if committed:
         return result
@@ -231,6 +258,9 @@ def _fitted(result: Result, name: str, whole: bool) -> Result:
 
     if result.name != name:
         raise ValueError(f"it holds the result {result.name!r}")
+    missing = {"versions", "device", "wall_seconds"} - result.provenance.keys()
+    if whole and missing:
+        raise ValueError(f"it does not say how it was made: {', '.join(sorted(missing))}")
     made_by = experiment.known(name)
     if made_by is None:  # the benchmarks are none
         return result

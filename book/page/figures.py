@@ -7,6 +7,7 @@ import hashlib
 import html
 import io
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,6 +79,9 @@ def begin(topic: str) -> None:
     """Count figures from 1, as the chapter ``topic``'s; the set-up cell says this once."""
     global _captions
     _captions = _Captions(topic)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal: a sign it lacks becomes "?"
+            stream.reconfigure(errors="replace")
 
 
 def described(alt: Any) -> str:

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -33,7 +34,8 @@ def book(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     contents = "root: book/intro\nparts:\n- file: book/01_a\n- file: book/02_b\n"
     files = ["subspace_lib/a.py", "subspace_lib/probe/a.py", "book/evidence/a/claims.py"]
-    files += ["book/page/a.py", "book/_ext/a.py", "book/results/r.npz", "other/r.npz"]
+    files += ["book/page/a.py", "book/_ext/a.py", "book/assets/a/a.css", "CITATION.cff"]
+    files += ["book/results/r.npz", "other/r.npz"]
     files += ["book/intro.ipynb", "book/01_a.ipynb", "book/02_b.ipynb"]
     for name in files:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -50,11 +52,13 @@ def test_the_cache_key_sees_every_file_a_page_depends_on(book):
             keys.append(environment.cache_key(book))
             path.rename(path.with_name("renamed.py"))
             keys.append(environment.cache_key(book))
+    (book / "CITATION.cff").write_text("another version")
+    keys.append(environment.cache_key(book))
     contents = (book / "_toc.yml").read_text()
     swapped = contents.replace("01_a", "xx").replace("02_b", "01_a").replace("xx", "02_b")
     (book / "_toc.yml").write_text(swapped)
     keys.append(environment.cache_key(book))
-    assert len(set(keys)) == len(keys) == 14
+    assert len(set(keys)) == len(keys) == 17
 
 
 def test_the_cache_key_does_not_see_what_no_page_shows(book):
@@ -95,15 +99,25 @@ def test_the_cache_key_knows_every_variable_that_the_book_reads():
     assert read - {"BOOK_BRANCH"} <= set(environment.VARIABLES)  # a button's address, in no cell
 
 
+def test_the_cache_key_knows_every_package_that_pages_need():
+    needed = set()
+    for name in ("pyproject.toml", "book/pyproject.toml"):
+        project = tomllib.loads((environment.ROOT / name).read_text("utf-8"))["project"]
+        needed |= {re.match(r"[\w-]+", said)[0] for said in project["dependencies"]}
+    assert needed - {"subspace-lib"} <= set(environment.LIBRARIES)
+
+
 def test_kernels_inherit_folders_of_the_build(tmp_path, monkeypatch):
     for name in (*environment.VARIABLES, *environment.SETTINGS):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BOOK_RESULTS", "mine")
+    monkeypatch.setenv("SUBSPACE_DATA", "data")
     environment.prepare(tmp_path)
     assert os.environ["BOOK_STATIC"] == "1"
     assert os.environ["BOOK_RESULTS"] == str(tmp_path / "mine")
+    assert os.environ["SUBSPACE_DATA"] == str(tmp_path / "data")
     for name in environment.SETTINGS:
         assert Path(os.environ[name]).is_relative_to(tmp_path / "_build")
         assert Path(os.environ[name]).is_dir()
@@ -124,15 +138,18 @@ def test_pages_say_when_the_results_are_not_the_books_own(book, monkeypatch):
 
 
 def test_a_page_goes_with_its_chapter(tmp_path):
-    (tmp_path / "book").mkdir()
+    for folder in ("book", "_sources/book"):
+        (tmp_path / folder).mkdir(parents=True)
     for name in ("01_a", "09_gone"):
         (tmp_path / f"book/{name}.html").write_text("page")
+        (tmp_path / f"_sources/book/{name}.ipynb.txt").write_text("its source")
     env, builder = SimpleNamespace(found_docs={"book/01_a"}), SimpleNamespace(format="html")
     app = SimpleNamespace(env=env, builder=builder, outdir=str(tmp_path))
     bookenv.drop_old_pages(app, RuntimeError("half a build"))
     assert len(list((tmp_path / "book").iterdir())) == 2
     bookenv.drop_old_pages(app, None)
     assert [path.name for path in (tmp_path / "book").iterdir()] == ["01_a.html"]
+    assert [path.name for path in (tmp_path / "_sources/book").iterdir()] == ["01_a.ipynb.txt"]
 
 
 def test_chapters_that_fail_name_their_cell_and_the_others_are_kept(tmp_path, monkeypatch):

@@ -75,6 +75,8 @@ def test_a_failed_check_takes_the_verdict_away(tmp_path, passed):
     arrays = {
         "instances": np.array([10]),
         "violations": np.array([0 if passed else 3]),
+        "tightest": np.array([0.5]),
+        "extremal": np.array([0.995]),
         "controls": np.array([2]),
         "broken": np.array([2]),
         "passed": np.array([passed]),

@@ -243,9 +243,9 @@ def test_the_half_sizes_are_half_and_otherwise_the_same():
 def test_list_names_every_experiment(toy, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("BOOK_RESULTS", str(tmp_path))
     monkeypatch.setitem(EXPERIMENTS, "older", replace(toy, name="older"))
-    made = {"device": "CPU (x)", "wall_seconds": 900.0, "cpu_seconds": 600.0}
+    made = {"versions": {}, "device": "CPU (x)", "wall_seconds": 900.0, "cpu_seconds": 600.0}
     save(replace(run(toy, toy.full), provenance=made), tmp_path)
-    older = {"device": "CPU (x)", "wall_seconds": 300.0}
+    older = {"versions": {}, "device": "CPU (x)", "wall_seconds": 300.0}
     save(replace(run("older", toy.full), provenance=older), tmp_path)
     (tmp_path / "depth.npz").write_bytes(b"")
     assert command.main(["list"]) == 0

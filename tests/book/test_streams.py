@@ -1,0 +1,78 @@
+"""Whatever the locale and the terminal: text is UTF-8, files are whole, no sign stops a print."""
+
+import ast
+import io
+import sys
+
+import pytest
+from environment import ROOT
+
+import page
+from evidence import number
+
+FOLDERS = ("subspace_lib", "book/evidence", "book/page", "book/_ext", "benchmarks")
+WRITES = {"read_text": 0, "write_text": 1}  # method → place of the encoding among its arguments
+
+
+def careless(text):
+    """Lines that read or write text in the encoding of the machine."""
+    for call in (n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Call)):
+        name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+        named = {word.arg: word.value for word in call.keywords}
+        if name in WRITES and "encoding" not in named and len(call.args) <= WRITES[name]:
+            yield call.lineno
+        if name == "open" and "encoding" not in named:
+            modes = [a.value for a in [*call.args, *named.values()] if isinstance(a, ast.Constant)]
+            method = isinstance(call.func, ast.Attribute)
+            if not method and not any("b" in str(mode) for mode in modes):
+                yield call.lineno
+            if method and not call.args and not named:
+                yield call.lineno
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_file_of_text_is_read_and_written_as_utf8(folder):
+    paths = list((ROOT / folder).rglob("*.py"))
+    found = {path.name: list(careless(path.read_text("utf-8"))) for path in paths}
+    assert paths
+    assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+def test_a_careless_line_is_seen():
+    code = "p.read_text()\np.write_text(t)\nopen(p)\np.open()\nopen(p, 'w')\n"
+    good = "p.read_text('utf-8')\np.write_text(t, 'utf-8')\nopen(p, 'rb')\np.open('wb')\n"
+    assert list(careless(code)) == [1, 2, 3, 4, 5]
+    assert list(careless(good + "p.read_text(encoding='utf-8')\n")) == []
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_an_outcome_is_printed_on_any_terminal(encoding, monkeypatch):
+    """The set-up cell of every notebook begins a page, also where it runs as a script."""
+    outcome = page.check("99.1", lambda: page.close([1.0], [2.0], name="‖Z‖"))
+    assert not outcome
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    with pytest.raises(UnicodeEncodeError):
+        print(outcome, file=terminal)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    page.begin("depth")
+    print(outcome)
+    terminal.flush()
+    assert terminal.buffer.getvalue().startswith(b"? Exercise 99.1: ?Z? is ")
+
+
+def test_a_renumbering_that_fails_loses_no_file(tmp_path):
+    """The second file cannot be written: the first is whole, and what moves is still there."""
+    before = {"a.md": "Lemma 1.1 é", "b.md": "é", "old.md": "moves"}
+    number.write({}, before, tmp_path)
+    after = {"a.md": "Lemma 1.2 é", "b.md": "\ud800", "new.md": "moves"}
+    with pytest.raises(UnicodeEncodeError):
+        number.write(before, after, tmp_path)
+    found = {path.name: path.read_text("utf-8") for path in tmp_path.iterdir()}
+    assert found == before | {"a.md": "Lemma 1.2 é"}
+
+
+def test_an_order_that_is_not_there_is_one_sentence(capsys, monkeypatch):
+    monkeypatch.setattr(number, "read", lambda root: {})
+    with pytest.raises(SystemExit):
+        number.main(["--toc", "~/no such order.yml"])
+    assert "--toc must be a file with the new order, got '~/no such" in capsys.readouterr().err
