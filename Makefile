@@ -1,4 +1,4 @@
-.PHONY: help book pdf style check test bounds lab clean tidy stamp
+.PHONY: help book instructor students pdf style check test bounds lab clean tidy stamp
 PYTHON ?= python3
 BIN := .venv/bin
 LOWEST := .venv-bounds/bin
@@ -10,6 +10,8 @@ help:
 	@echo "make test    build the book with warnings as errors, then run every check and every test"
 	@echo "make bounds  the library's tests at the lowest versions it promises (not part of make test)"
 	@echo "make pdf     print the built book: one PDF, and one for each page (needs Chromium)"
+	@echo "make instructor  the book with all solutions, into _build/instructor"
+	@echo "make students    the notebooks without solutions, into _build/students"
 	@echo "make lab     open the chapters in JupyterLab"
 	@echo "make tidy    strip outputs from the notebooks"
 	@echo "make stamp   write the repository's address into the chapters (for Colab)"
@@ -28,6 +30,15 @@ book: .venv/ready
 	@echo "Building the pages ..."
 	@$(BIN)/jupyter-book build . --quiet $(BOOK_FLAGS)
 	@echo "The book: $(CURDIR)/_build/html/index.html"
+
+instructor: export BOOK_EDITION = instructor
+instructor: .venv/ready
+	@$(BIN)/python book/_ext/execute_book.py
+	@$(BIN)/jupyter-book build . --quiet --path-output _build/instructor
+	@echo "With solutions: $(CURDIR)/_build/instructor/_build/html/index.html"
+
+students: .venv/ready
+	@$(BIN)/python book/_ext/editions.py
 
 pdf: book
 	@echo "Printing the pages ..."

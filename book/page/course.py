@@ -164,10 +164,11 @@ def plan(heading: str, notebook: str = "teaching") -> list[dict[str, Any]]:
     """
     text = Chapter(0, ROOT / f"book/{notebook}.ipynb").text
     section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for line in re.findall(r"^\| *(\d[^|]*)\|(.*)$", section, re.M):
         named = list(_named(line[1].split("|")[0]))
-        row = {"session": line[0].strip(), "chapters": ", ".join(str(k) for k, _ in named)}
+        numbers = dict.fromkeys(str(k) for k, _ in named)
+        row = {"session": line[0].strip(), "chapters": ", ".join(numbers)}
         row["text"] = round(sum(share * chapters()[k].reading for k, share in named))
         row["exercises"] = round(sum(share * chapters()[k].practice for k, share in named))
         rows.append(row)
