@@ -90,6 +90,12 @@ def drop_old_pages(app: Any, error: Exception | None) -> None:
             page.unlink()
 
 
+def pages_depend_on() -> dict[str, Any]:
+    """What changes other pages than its own: where it differs, Sphinx reads them all again."""
+    targets = sorted(f"{key} {t.title} {t.path}" for key, t in links.known().items())
+    return {"edition": editions.edition(), "targets": targets}
+
+
 def setup(app: Any) -> dict[str, Any]:
     prepare(Path(app.srcdir))
     app.connect("config-inited", configure, priority=900)
@@ -99,4 +105,6 @@ def setup(app: Any) -> dict[str, Any]:
         room.connect(app)
     app.connect("build-finished", copy_mathjax)
     app.connect("build-finished", drop_old_pages)
+    for name, value in pages_depend_on().items():
+        app.add_config_value(f"book_{name}", value, "env")
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -4,8 +4,10 @@ import os
 import re
 import subprocess
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import bookenv
 import environment
@@ -96,7 +98,8 @@ def test_the_cache_key_knows_every_variable_that_the_book_reads():
     code += [path.read_text(encoding="utf-8") for path in environment.chapters()]
     read = {name for text in code for name in re.findall(r'"((?:BOOK|SUBSPACE)_[A-Z_]+)\\?"', text)}
     assert "BOOK_MODE" in read
-    assert read - {"BOOK_BRANCH"} <= set(environment.VARIABLES)  # a button's address, in no cell
+    pages = {"BOOK_BRANCH", "BOOK_EDITION"}  # a button's address, what is left out: in no cell
+    assert read - pages <= set(environment.VARIABLES)
 
 
 def test_the_cache_key_knows_every_package_that_pages_need():
@@ -135,6 +138,24 @@ def test_pages_say_when_the_results_are_not_the_books_own(book, monkeypatch):
     monkeypatch.setenv("BOOK_RESULTS", str(book / "other"))
     assert "“other”" in announced()
     assert str(book) not in announced()
+
+
+def test_pages_are_read_again_for_another_edition_and_after_a_heading_has_changed(monkeypatch):
+    monkeypatch.setattr(bookenv, "prepare", lambda root: None)
+    found = []
+    for edition in ("reader", "instructor"):
+        monkeypatch.setenv("BOOK_EDITION", edition)
+        bookenv.setup(app := MagicMock(srcdir=environment.ROOT))
+        found.append({call.args[0]: call.args[1:] for call in app.add_config_value.mock_calls})
+    first, second = found
+    assert first["book_targets"] == second["book_targets"]
+    assert first["book_edition"] == ("reader", "env")
+    assert second["book_edition"] == ("instructor", "env")
+    known = bookenv.links.known()
+    key = next(key for key, target in known.items() if target.kind == "Theorem")
+    other = known | {key: replace(known[key], title="Another title")}
+    monkeypatch.setattr(bookenv.links, "known", lambda: other)
+    assert bookenv.pages_depend_on()["targets"] != first["book_targets"][0]
 
 
 def test_a_page_goes_with_its_chapter(tmp_path):
