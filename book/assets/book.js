@@ -122,8 +122,7 @@ document.addEventListener("DOMContentLoaded", () => {
     heads.forEach((head, column) => {
       const button = document.createElement("button");
       button.type = "button";
-      const name = head.textContent.replace(/\\(?:[()]|(?=[a-z]))|[{}$]/g, "");
-      if (name !== head.textContent) button.setAttribute("aria-label", name); // a formula has none
+      if (head.dataset.name) button.setAttribute("aria-label", head.dataset.name);
       button.append(...head.childNodes);
       head.append(button);
       button.addEventListener("click", () => {

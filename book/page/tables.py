@@ -67,7 +67,8 @@ def table(
 
     body = "".join(f"<tr>{''.join(cell(h, row[h]) for h in heads)}</tr>" for row in rows)
     top = "".join(
-        f'<th scope="col"{" class=n" if h in numeric else ""}>{_formulas(h)}</th>' for h in heads
+        f'<th scope="col"{" class=n" if h in numeric else ""}{_name(h)}>{_formulas(h)}</th>'
+        for h in heads
     )
     kind = "data sortable" if len(rows) > LONG else "data"
     kind += " wide" if len(heads) > WIDE else ""
@@ -93,6 +94,12 @@ def _written(value: Any, fmt: str) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return _formulas(str(value))
+
+
+def _name(head: str) -> str:
+    """What is read aloud for a head that is a formula: it sorts, and a drawn formula has no name."""
+    said = re.sub(r"[\\${}]", "", head)
+    return f' data-name="{html.escape(said)}"' if said != head else ""
 
 
 def _formulas(text: str) -> str:
