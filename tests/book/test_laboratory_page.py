@@ -184,7 +184,7 @@ def test_a_prediction_is_held_and_compared(bench, q):
     assert card.locator("input").nth(0).is_checked()
     assert go.is_enabled()
     go.click()
-    until(page)
+    card.locator(".wb-outcome", has_text="You predicted").wait_for(timeout=120_000)
     question = workbench.QUESTIONS[q]
     text = card.locator(".wb-outcome").inner_text()
     assert "This run: 0.9" in text
@@ -195,8 +195,7 @@ def test_a_prediction_is_held_and_compared(bench, q):
     assert card.locator("details").get_attribute("open") is not None
     card.locator("input").nth(2).check()
     go.click()
-    until(page)
-    assert "As you predicted." in card.locator(".wb-outcome").inner_text()
+    card.locator(".wb-outcome", has_text="As you predicted.").wait_for(timeout=120_000)
 
 
 def test_by_keyboard_alone(bench):
