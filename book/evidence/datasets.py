@@ -35,6 +35,13 @@ class Card:
     classes: int
     preprocessing: str
     unverified: str = ""  # what could not be checked against the source when this was written
+    part: str = ""  # "10 of 47 classes", where it is not the whole
+    lossy: str = ""  # what was lost on the way, where the original lost nothing
+
+    @property
+    def caveat(self) -> str:
+        """What must be said beside the name: "10 of 47 classes", "a lossy copy (JPEG)"."""
+        return ", ".join(filter(None, (self.part, self.lossy)))
 
     def rows(self) -> list[tuple[str, str]]:
         return [(key, str(value)) for key, value in vars(self).items() if value != ""]
@@ -65,6 +72,7 @@ class Spec:
     mode: str  # of the image: "L" grey, "RGB"
     side: int
     licence: str = "none stated"
+    jpeg: bool = False  # the authors' own files are JPEG
     config: str | None = None
     image: str = "image"
     label: str = "label"
@@ -104,13 +112,15 @@ SPECS = {
     ),
     "kmnist": Spec("Kuzushiji-MNIST", "tanganke/kmnist", 10, "L", 28, KMNIST),
     "fashionmnist": Spec("Fashion-MNIST", "zalando-datasets/fashion_mnist", 10, "L", 28, "MIT"),
-    "flowers102": Spec("Flowers-102", "dpdl-benchmark/oxford_flowers102", 102, "RGB", 64),
-    "food101": Spec("Food-101", "ethz/food101", 101, "RGB", 64),
+    "flowers102": Spec(
+        "Flowers-102", "dpdl-benchmark/oxford_flowers102", 102, "RGB", 64, jpeg=True
+    ),
+    "food101": Spec("Food-101", "ethz/food101", 101, "RGB", 64, jpeg=True),
     "usps": Spec("USPS", "flwrlabs/usps", 10, "L", 16),
     "stl10": Spec("STL-10", "tanganke/stl10", 10, "RGB", 96),
-    "dtd": Spec("DTD", "tanganke/dtd", 47, "RGB", 64, "for research"),
-    "oxfordiiitpet": Spec("Oxford-IIIT Pet", "timm/oxford-iiit-pet", 37, "RGB", 64, PET),
-    "eurosat": Spec("EuroSAT", "timm/eurosat-rgb", 10, "RGB", 64, "MIT"),
+    "dtd": Spec("DTD", "tanganke/dtd", 47, "RGB", 64, "for research", True),
+    "oxfordiiitpet": Spec("Oxford-IIIT Pet", "timm/oxford-iiit-pet", 37, "RGB", 64, PET, True),
+    "eurosat": Spec("EuroSAT", "timm/eurosat-rgb", 10, "RGB", 64, "MIT", True),
 }
 UNVERIFIED = {
     "cifar10": "column names",
@@ -160,7 +170,8 @@ def load_dataset(
     proportions, drawn with the seed, in the original order.
     directory: read from there, without network and (IDX files and image folders) without the
     extra. cache: where the hub's files are kept (default: the hub library's own place).
-    check_counts=False accepts a part of a data set.
+    check_counts=False accepts a part of a data set, which the card then names, as it names a copy
+    in JPEG of images that were not.
     Raises ValueError for an unknown name or split (lists the known ones), counts, labels or shapes
     that do not match, and damaged files (names them); ImportError without the extra;
     FileNotFoundError for an empty directory; ConnectionError without network.
@@ -177,15 +188,22 @@ def load_dataset(
     else:
         rows, where = _from_directory(spec, split, Path(directory).expanduser(), cache)
         source = f"{where} in a local directory"
-    _check_labels(spec, split, rows.labels, check_counts)
+    part = _part_of(spec, split, rows.labels)
+    if part and check_counts:
+        raise ValueError(
+            f"{spec.title}, split {split!r}, must have {spec.counts[split]} samples in "
+            f"{spec.classes} classes, got {part}; fetch it again, or pass check_counts=False, "
+            f"which accepts a part and names it so"
+        )
     chosen = stratified(rows.labels, limit, seed)
     show = progress and len(chosen) >= PROGRESS_FROM
-    X = _matrix(rows, chosen, spec, side, show)
+    X, seen = _matrix(rows, chosen, spec, side, show)
     labels = check.label_vector(rows.labels, len(rows.labels))[chosen]
     done = f"{spec.mode} images at {side}×{side}, flattened, divided by 255"
-    done += _part(limit, rows.labels, seed)
+    done += _drawn(limit, rows.labels, seed)
     about = (spec.title, source, spec.licence, split)
-    return _dataset(X, labels, about, done, spec.unverified)
+    lossy = "a lossy copy (JPEG)" if "JPEG" in seen and not spec.jpeg else ""
+    return _dataset(X, labels, about, done, unverified=spec.unverified, part=part, lossy=lossy)
 
 
 def _key(name: Any) -> str:
@@ -204,14 +222,14 @@ def _key(name: Any) -> str:
 
 
 def _dataset(
-    X: np.ndarray, labels: np.ndarray, about: tuple[str, ...], done: str, unverified: str = ""
+    X: np.ndarray, labels: np.ndarray, about: tuple[str, ...], done: str, **more: str
 ) -> Dataset:
-    """about: name, source, licence and split, as ``Card`` has them; done: the preprocessing."""
+    """about: name, source, licence and split, as ``Card`` has them, done: the preprocessing."""
     name, source, licence, split = about
     if not np.isfinite(X).all() or X.min() < 0:
         raise ValueError(f"{name} must be finite and non-negative; the files are not what they say")
     sizes = (X.shape[0], X.shape[1], int(labels.max()) + 1)
-    card = Card(name, source, licence, split, *sizes, done, unverified)
+    card = Card(name, source, licence, split, *sizes, done, **more)
     return Dataset(X, labels.astype(np.int64), card)
 
 
@@ -224,12 +242,12 @@ def _embedded(key: str, split: str | None, limit: int | None, seed: int) -> Data
     chosen = stratified(bunch.target, limit, seed)
     X = np.ascontiguousarray(bunch.data[chosen].T, dtype=np.float64)
     done = "pixel counts 0..16" if key == "digits" else "measurements in their own units"
-    done += _part(limit, bunch.target, seed)
+    done += _drawn(limit, bunch.target, seed)
     about = (key, f"scikit-learn, load_{key} (UCI repository)", "CC BY 4.0", "all")
     return _dataset(X, bunch.target[chosen], about, done)
 
 
-def _part(limit: int | None, labels: np.ndarray, seed: int) -> str:
+def _drawn(limit: int | None, labels: np.ndarray, seed: int) -> str:
     return "" if limit is None or limit >= len(labels) else f"; {limit} drawn with seed {seed}"
 
 
@@ -247,17 +265,21 @@ def stratified(labels: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
     return np.sort(np.concatenate(parts))
 
 
-def _check_labels(spec: Spec, split: str, labels: np.ndarray, strict: bool) -> None:
-    if not strict:
-        return
-    n, classes = len(labels), len(np.unique(labels))
-    expected = spec.counts[split]
-    doubtful = "counts" in spec.unverified
-    if (n != expected and not doubtful) or classes != spec.classes:
+def _part_of(spec: Spec, split: str, labels: np.ndarray) -> str:
+    """ "10 of 47 classes", "40 of 10000 samples", or "" for the whole split.
+
+    Raises ValueError for more than the whole: that is another data set.
+    """
+    n, classes, whole = len(labels), len(np.unique(labels)), spec.counts[split]
+    unsure = "counts" in spec.unverified
+    if classes > spec.classes or (n > whole and not unsure and classes == spec.classes):
         raise ValueError(
-            f"{spec.title}, split {split!r}, must have {expected} samples in {spec.classes} "
-            f"classes, got {n} in {classes}; fetch it again, or pass check_counts=False for a part"
+            f"{spec.title}, split {split!r}, must have {whole} samples in {spec.classes} classes, "
+            f"got {n} in {classes}, which is no part of it; fetch it again"
         )
+    if classes < spec.classes:
+        return f"{classes} of {spec.classes} classes"
+    return "" if n == whole or unsure else f"{n} of {whole} samples"
 
 
 # ---------------------------------------------------------------------------- rows of images
@@ -271,21 +293,28 @@ class _Rows:
     images: Callable[[np.ndarray], Iterator[Any]]
 
 
-def _matrix(rows: _Rows, chosen: np.ndarray, spec: Spec, side: int, show: bool) -> np.ndarray:
+def _matrix(
+    rows: _Rows, chosen: np.ndarray, spec: Spec, side: int, show: bool
+) -> tuple[np.ndarray, set[str | None]]:
+    """One image per column, and the formats of the files they came from."""
     channels = 1 if spec.mode == "L" else 3
-    X = np.empty((side * side * channels, len(chosen)))
+    X, formats = np.empty((side * side * channels, len(chosen))), set()
     images = _progress(rows.images(chosen), len(chosen), spec.title, show)
-    for j, image in enumerate(images):
+    for j, image in enumerate(map(_opened, images)):
+        formats.add(image.format)
         X[:, j] = _pixels(image, spec.mode, side)
     X /= 255
-    return X
+    return X, formats
+
+
+def _opened(image: Any) -> Any:
+    """As Pillow has it; its format is None where no file says."""
+    if isinstance(image, dict):  # a Parquet file without the hub's type information
+        return Image.open(io.BytesIO(image["bytes"]))
+    return Image.fromarray(image) if isinstance(image, np.ndarray) else image
 
 
 def _pixels(image: Any, mode: str, side: int) -> np.ndarray:
-    if isinstance(image, dict):  # a Parquet file without the hub's type information
-        image = Image.open(io.BytesIO(image["bytes"]))
-    if isinstance(image, np.ndarray):
-        image = Image.fromarray(image)
     if image.mode != mode:
         image = image.convert(mode)
     if image.size != (side, side):

@@ -189,15 +189,43 @@ def test_a_damaged_image(tmp_path):
 def test_counts_are_checked(tmp_path):
     pixels, labels = images()
     write_idx(tmp_path, pixels, labels)
-    with pytest.raises(ValueError, match=r"10000 samples in 10 classes, got 40 in 10"):
+    with pytest.raises(ValueError, match=r"10000 samples in 10 classes, got 40 of 10000 samples"):
         evidence.load_dataset("mnist", split="test", directory=tmp_path)
-    whole = {"counts": {"test": 40}}
-    spec = dataclasses.replace(module.TABLE["mnist"], **whole)
-    module._check_labels(spec, "test", labels, True)
-    with pytest.raises(ValueError, match="got 40 in 9"):
-        module._check_labels(spec, "test", np.minimum(labels, 8), True)
+    spec = dataclasses.replace(module.TABLE["mnist"], counts={"test": 40})
+    assert module._part_of(spec, "test", labels) == ""
+    assert module._part_of(spec, "test", np.minimum(labels, 8)) == "9 of 10 classes"
+    assert module._part_of(spec, "test", labels[:39]) == "39 of 40 samples"
+    with pytest.raises(ValueError, match="got 41 in 10, which is no part of it"):
+        module._part_of(spec, "test", np.arange(41) % 10)
     doubtful = dataclasses.replace(module.TABLE["mnist"], unverified="counts")
-    module._check_labels(doubtful, "test", labels, True)
+    assert module._part_of(doubtful, "test", labels) == ""
+
+
+def test_a_part_is_named_as_one(tmp_path):
+    pixels, labels = images(12, classes=4, channels=3)
+    write_folder(tmp_path, pixels, labels)
+    with pytest.raises(ValueError, match=r"DTD.* got 4 of 47 classes; .* names it so"):
+        evidence.load_dataset("dtd", split="test", directory=tmp_path)
+    card = load(tmp_path, "dtd", side=8).card
+    assert (card.part, card.lossy, card.caveat) == ("4 of 47 classes", "", "4 of 47 classes")
+    assert "\npart           4 of 47 classes" in str(card)
+    assert evidence.load_dataset("wine").card.caveat == ""
+    write_folder(tmp_path / "more", *images(22, classes=11))
+    with pytest.raises(ValueError, match="got 22 in 11, which is no part of it"):
+        load(tmp_path / "more", "usps")
+
+
+@pytest.mark.parametrize(("name", "lossy"), [("cifar10", True), ("dtd", False)])
+def test_a_copy_in_jpeg_is_lossy_where_the_original_is_not(tmp_path, name, lossy):
+    pixels, labels = images(10, side=32, channels=3)
+    write_folder(tmp_path, pixels, labels)
+    assert load(tmp_path, name).card.lossy == ""
+    for path in list(tmp_path.rglob("*.png"))[:1]:  # one is enough
+        Image.open(path).save(path.with_suffix(".jpg"))
+        path.unlink()
+    card = load(tmp_path, name).card
+    assert card.lossy == ("a lossy copy (JPEG)" if lossy else "")
+    assert ("lossy" in str(card)) == lossy
 
 
 def test_bad_requests(tmp_path):

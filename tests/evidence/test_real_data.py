@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import evidence
 import subspace_lib as sl
 from evidence.experiment import find, run
-from evidence.real_data import cross_energy
+from evidence.real_data import claims, cross_energy
 from evidence.real_data import experiment as module
-from evidence.results import save
+from evidence.results import Result, save
 
 EXPERIMENT, HUB = find("real-data"), find("real-data-hub")
 TINY = replace(EXPERIMENT.quick, trials=4, marks=(0, 3, 6), limit=60)
@@ -186,7 +187,7 @@ def test_image_sets_are_read_from_the_folder_that_is_named(monkeypatch, tmp_path
     assert seen["name"] == "food101"
     assert seen["split"] == "validation"
     assert seen["directory"] == tmp_path / "food101"
-    assert (seen["side"], seen["limit"]) == (32, 60)
+    assert (seen["side"], seen["limit"], seen["check_counts"]) == (32, 60, False)
     for name, shape in module.shapes(config).items():
         assert found[name].shape == shape, name
     assert found["ran"]
@@ -206,6 +207,30 @@ def test_real_mnist_runs(monkeypatch):
     assert found["ran"]
     assert "IDX files" in str(found["card"])
     assert np.isfinite(found["share"]).all()
+
+
+def test_a_part_runs_under_its_name(monkeypatch, tmp_path):
+    g = np.random.default_rng(0)
+    for k in range(3):
+        folder = tmp_path / "oxfordiiitpet" / "test" / f"breed {k}"
+        folder.mkdir(parents=True)
+        for i in range(16):
+            pixels = g.integers(80 * k, 80 * k + 90, (6, 6, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{i}.png")
+    monkeypatch.setenv(module.DATA, str(tmp_path))
+    module.prepared.cache_clear()
+    config = replace(HUB.quick, marks=(0, 2, 4), side=4)
+    point = {"data": "oxfordiiitpet", "objective": "classify"}
+    point |= {"scaling": "unit", "bias": True, "optimizer": "adam"}
+    found = module.compute_hub(config, point, "cpu")
+    assert found["ran"]
+    assert (found["ranks"].tolist(), found["sizes"].tolist()) == ([3, 6], [48, 24, 24])
+    run = Result("", {}, [point], {k: np.asarray(v)[None] for k, v in found.items()})
+    assert claims.data_name(run, 0) == "oxfordiiitpet (3 of 37 classes)"
+    assert claims.titles(run) == {"oxfordiiitpet": "Oxford-IIIT Pet (3 of 37 classes)"}
+    readings = claims.preserving(run)
+    assert readings[0].settings[0]["data"] == "oxfordiiitpet (3 of 37 classes)"
+    assert claims.scores(run)[0].settings == [{"data": "oxfordiiitpet (3 of 37 classes)"}]
 
 
 def judged(tmp_path, tiny, share=0.5, scores=0.5, hub=True, one=None):

@@ -9,6 +9,7 @@ import numpy as np
 
 from evidence.claim import claim
 from evidence.criteria import limits
+from evidence.datasets import TABLE
 from evidence.readings import kept
 from evidence.results import Result
 from evidence.verdict import Reading, aside
@@ -32,9 +33,35 @@ def rows(runs: Runs, default: bool = True) -> Iterator[tuple[Result, int]]:
                 yield run, i
 
 
+def caveat(run: Result, i: int) -> str:
+    """What the card of a setting says of its data beside the name: "10 of 47 classes", or "".
+
+    A part of a data set, and a lossy copy, must not go under the name of the whole.
+    """
+    lines = str(run["card"][i]).splitlines() if "card" in run.arrays else []
+    card = dict(line.split(maxsplit=1) for line in lines)
+    return ", ".join(card[key] for key in ("part", "lossy") if key in card)
+
+
+def data_name(run: Result, i: int) -> str:
+    name, more = run.settings[i]["data"], caveat(run, i)
+    return f"{name} ({more})" if more else str(name)
+
+
+def titles(run: Result) -> dict[str, str]:
+    """The image sets that were run and how they are to be called, "DTD (10 of 47 classes)"."""
+    found = {}
+    for _, i in rows([run], False):
+        name, more = run.settings[i]["data"], caveat(run, i)
+        found[name] = f"{TABLE[name].title} ({more})" if more else TABLE[name].title
+    return found
+
+
 def named(runs: Runs, default: bool = True) -> list[dict[str, Any]]:
-    found = [run.settings[i] for run, i in rows(runs, default)]
-    return [{key: setting[key] for key in WHERE} for setting in found]
+    return [
+        {key: run.settings[i][key] for key in WHERE} | {"data": data_name(run, i)}
+        for run, i in rows(runs, default)
+    ]
 
 
 def last(runs: Runs, name: str, rank: int, default: bool = True) -> list[np.ndarray]:
@@ -78,7 +105,7 @@ def scores(*runs: Result) -> list[Reading]:
     for side, words in SIDES.items():
         top: dict[str, float] = {}
         for run, i in rows(runs):
-            name = run.settings[i]["data"]
+            name = data_name(run, i)
             top[name] = max(top.get(name, 0.0), float(best(run, i, side).min()))
         readings.append(
             Reading(
