@@ -1,4 +1,4 @@
-.PHONY: help book instructor students pdf style check test bounds lab clean tidy stamp
+.PHONY: help book instructor students slides sheets assignments grader pdf style check test bounds lab clean tidy stamp
 PYTHON ?= python3
 BIN := .venv/bin
 LOWEST := .venv-bounds/bin
@@ -12,6 +12,10 @@ help:
 	@echo "make pdf     print the built book: one PDF, and one for each page (needs Chromium)"
 	@echo "make instructor  the book with all solutions, into _build/instructor"
 	@echo "make students    the notebooks without solutions, into _build/students"
+	@echo "make slides  a deck for each lecture of the plans on the teachers' page, into _build/slides"
+	@echo "make sheets  exercises, solutions and the cheat sheet as PDF, into _build/sheets (needs Chromium)"
+	@echo "make assignments  an nbgrader course with an assignment for each chapter, into _build/course"
+	@echo "make grader  try one assignment from beginning to end, with nbgrader in .venv-grader"
 	@echo "make lab     open the chapters in JupyterLab"
 	@echo "make tidy    strip outputs from the notebooks"
 	@echo "make stamp   write the repository's address into the chapters (for Colab)"
@@ -39,6 +43,26 @@ instructor: .venv/ready
 
 students: .venv/ready
 	@$(BIN)/python book/_ext/editions.py
+
+slides: .venv/ready
+	@echo "Executing the chapters (only those that changed) ..."
+	@$(BIN)/python book/_ext/execute_book.py
+	@$(BIN)/python book/_ext/slides.py
+
+sheets: .venv/ready
+	@$(BIN)/python book/_ext/sheets.py
+
+assignments: .venv/ready
+	@$(BIN)/python book/_ext/assignments.py
+
+# nbgrader wants an older notebook server than the book: its own environment, the book's kernel.
+.venv-grader/ready:
+	@$(PYTHON) -m venv --clear .venv-grader
+	@.venv-grader/bin/pip install --quiet --disable-pip-version-check nbgrader==0.9.6
+	@touch $@
+
+grader: .venv-grader/ready assignments
+	@.venv-grader/bin/python tests/grade.py _build/course
 
 pdf: book
 	@echo "Printing the pages ..."
@@ -79,4 +103,4 @@ tidy stamp: .venv/ready
 	@$(BIN)/python book/_ext/notebooks.py $@
 
 clean:
-	rm -rf .venv .venv-bounds _build build *.egg-info book/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-bounds .venv-grader _build build *.egg-info book/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -171,8 +171,15 @@ def plan(heading: str, notebook: str = "teaching") -> list[dict[str, Any]]:
         row = {"session": line[0].strip(), "chapters": ", ".join(numbers)}
         row["text"] = round(sum(share * chapters()[k].reading for k, share in named))
         row["exercises"] = round(sum(share * chapters()[k].practice for k, share in named))
-        rows.append(row)
+        last = line[1].rstrip(" |").rpartition("|")[2].strip()
+        rows.append(row | {"parts": named, "leave out": last})
     return rows
+
+
+def minutes(heading: str) -> list[dict[str, Any]]:
+    """A plan as its table on the page."""
+    shown = ("session", "chapters", "text", "exercises")
+    return [{key: row[key] for key in shown} for row in plan(heading)]
 
 
 def _named(words: str) -> Iterator[tuple[int, float]]:
