@@ -20,8 +20,10 @@ HINT = "orthogonal points can have an entry"
 
 
 def nbgrader(course, *words):
+    place = Path(sys.executable).parent
     env = os.environ | {"JUPYTER_PATH": str(course / "jupyter"), "OMP_NUM_THREADS": "1"}
-    command = [str(Path(sys.executable).with_name("nbgrader")), *words]
+    env["PATH"] = f"{place}{os.pathsep}{env['PATH']}"  # nbgrader calls alembic
+    command = [str(place / "nbgrader"), *words]
     done = subprocess.run(command, cwd=course, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
 

@@ -57,6 +57,18 @@ def repository(root: Path = ROOT) -> tuple[str, str] | None:
     return (f"https://github.com/{found[1]}/{found[2]}", branch) if found else None
 
 
+def commit(root: Path = ROOT) -> str:
+    """The one that notebooks are made of, from the environment or git; "" when unknown."""
+    if known := os.environ.get("GITHUB_SHA"):
+        return known
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
 def cache_key(root: Path = ROOT) -> str:
     """A hash of what a page shows beside its own cells, which jupyter-cache compares itself.
 

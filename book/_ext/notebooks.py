@@ -13,26 +13,30 @@ from typing import Any
 
 import nbformat
 
-from environment import ROOT, repository
+from environment import ROOT, commit, repository
 
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 SETUP_TAGS = ["setup", "remove-cell"]
 SETUP = """\
-# `make tidy` writes this cell: the book's folder goes on the path. Colab
-# clones it first, from the address that `make stamp` writes here.
-REPOSITORY, TOPIC = "{address}", "{topic}"
+# `make tidy` writes this cell: the book's folder goes on the path. Where it
+# is missing, git fetches the book as it was when `make stamp` ran.
+REPOSITORY, COMMIT, TOPIC = "{address}", "{commit}", "{topic}"
 
 import sys
 from pathlib import Path
 
-clone = Path.cwd() / "book-source"
-if "google.colab" in sys.modules and REPOSITORY and not clone.exists():
-    !git clone --quiet --depth 1 {{REPOSITORY}} book-source
-places = [clone, Path.cwd(), *Path.cwd().parents]
-folders = [p / q for p in places for q in ("book", ".")]
-book = next((f for f in folders if (f / "page/mode.py").exists()), None)
+get = "git init -q book-source && cd book-source && "
+get += "git -c core.askPass=echo fetch -q --depth 1 "
+get += f"{{REPOSITORY}} {{COMMIT or 'HEAD'}} && git checkout -q FETCH_HEAD"
+here, said = Path.cwd(), ["run `make lab`"]
+for fetched in (False, True):
+    places = [here, *here.parents, here / "book-source"]
+    folders = [p / q for p in places for q in ("book", ".")]
+    book = next((f for f in folders if (f / "page/mode.py").exists()), None)
+    if book is None and REPOSITORY and not fetched:
+        said = !{{get}} 2>&1
 if book is None:
-    raise SystemExit("The book's folder is missing: run `make lab`.")
+    raise SystemExit(f"The book's folder is missing: {{said[0]}}")
 sys.path[:0] = [str(book), str(book.parent)]
 
 import page
@@ -41,8 +45,8 @@ page.begin(TOPIC)
 """
 
 
-def setup_cell(topic: str, address: str = "") -> str:
-    return SETUP.format(topic=topic, address=address).rstrip("\n")
+def setup_cell(topic: str, address: str = "", commit: str = "") -> str:
+    return SETUP.format(topic=topic, address=address, commit=commit).rstrip("\n")
 
 
 def topic_of(path: Path) -> str:
@@ -50,15 +54,14 @@ def topic_of(path: Path) -> str:
     return re.sub(r"^\d+[a-z]?_", "", path.stem)  # 12a_ is about to be numbered
 
 
-def set_up(nb: Any, topic: str, address: str | None = None) -> Any:
-    """Below the title stands the set-up cell; it keeps its address where none is given."""
+def set_up(nb: Any, topic: str, stamp: tuple[str, str] | None = None) -> Any:
+    """Below the title stands the set-up cell; stamp: address and commit, None keeps them."""
     if len(nb.cells) < 2 or "setup" not in nb.cells[1].metadata.get("tags", []):
         nb.cells.insert(1, nbformat.v4.new_code_cell(id=f"{topic.replace('_', '-')}-setup"))
     cell = nb.cells[1]
-    if address is None:
-        known = re.search(r'^REPOSITORY\b.*?"(.*?)"', cell.source, re.M)
-        address = known[1] if known else ""
-    cell.source, cell.metadata = setup_cell(topic, address), {"tags": list(SETUP_TAGS)}
+    known = re.search(r'^REPOSITORY, COMMIT\b.*?"(.*?)", "(.*?)"', cell.source, re.M)
+    address, commit = stamp or (known.groups() if known else ("", ""))
+    cell.source, cell.metadata = setup_cell(topic, address, commit), {"tags": list(SETUP_TAGS)}
     return nb
 
 
@@ -83,14 +86,14 @@ def write(nb: Any, path: Path) -> None:
 
 
 def main(command: str, folder: Path = ROOT / "book") -> None:
-    address = None
+    stamp = None
     if command == "stamp":
         if (found := repository()) is None:
             sys.exit("The repository is unknown: set GITHUB_REPOSITORY or a git remote `origin`.")
-        address = found[0]
+        stamp = found[0], commit()
     for path in sorted(folder.glob("*.ipynb")):
         nb = nbformat.read(path, 4)  # as UTF-8, wherever it runs
-        write(set_up(tidy(nb), topic_of(path), address), path)
+        write(set_up(tidy(nb), topic_of(path), stamp), path)
 
 
 if __name__ == "__main__":

@@ -75,8 +75,8 @@ def test_markdown_is_plain(path):
 def test_the_setup_cell_is_the_template(path):
     """After a change of the template: `make tidy`."""
     (cell,) = tagged(path, "setup")
-    address = re.search(r'REPOSITORY, TOPIC = "(.*?)"', cell)[1]  # a stamped copy has one
-    assert cell == setup_cell(topic_of(path), address)
+    stamp = re.search(r'COMMIT, TOPIC = "(.*?)", "(.*?)"', cell)  # a stamped copy has one
+    assert cell == setup_cell(topic_of(path), *stamp.groups())
 
 
 @pytest.mark.parametrize("name", ["13_depth", "12a_depth", "depth", "113_depth"])
@@ -85,9 +85,8 @@ def test_a_topic_has_no_number(name):
 
 
 START = """
-import os, sys, types
+import os, sys
 from IPython.core.interactiveshell import InteractiveShell
-sys.modules["google.colab"] = types.ModuleType("google.colab")
 os.chdir(sys.argv[1])
 InteractiveShell.instance().run_cell(sys.stdin.read()).raise_error()
 import page
@@ -120,18 +119,38 @@ def test_the_setup_cell_finds_the_folder_beside_it_or_above(tmp_path):
     assert "run `make lab`" in start(setup_cell("depth"), tmp_path)
 
 
-def test_the_setup_cell_clones_the_book_once_in_colab(tmp_path):
+def test_the_setup_cell_fetches_the_book_of_its_commit(tmp_path):
+    """On any host: fresh, after a restart, with the folder gone, from a bad address."""
     source = copy_of_the_book(tmp_path / "source")
-    for command in ("init -q", "add .", "-c user.name=a -c user.email=b@c commit -qm book"):
-        subprocess.run(["git", *command.split()], cwd=source, check=True)
+
+    def git(words):
+        done = subprocess.run(["git", *words.split()], cwd=source, check=True, capture_output=True)
+        return done.stdout.decode().strip()
+
+    who = "-c user.name=a -c user.email=b@c"
+    for words in ("init -q", "add .", f"{who} commit -qm book"):
+        git(words)
+    old = git("rev-parse HEAD")
+    (source / "book/new.txt").write_text("later")
+    git("add .")
+    git(f"{who} commit -qm later")
     content = tmp_path / "content"
     content.mkdir()
-    cell = setup_cell("depth", f"file://{source}")
-    clone = str(content / "book-source/book/page/__init__.py")
-    assert start(cell, content) == clone
+    cell = setup_cell("depth", f"file://{source}", old)
+    fetched = content / "book-source/book"
+    for _ in range(2):  # the kernel was started again
+        assert start(cell, content) == str(fetched / "page/__init__.py")
+        assert not (fetched / "new.txt").exists()
+    shutil.rmtree(content / "book-source")
+    assert start(setup_cell("depth", f"file://{source}"), content) == str(
+        fetched / "page/__init__.py"
+    )
+    assert (fetched / "new.txt").exists()  # no commit: the newest
+    shutil.rmtree(content / "book-source")
     shutil.rmtree(source)
-    assert start(cell, content) == clone  # the kernel was started again
-    assert "run `make lab`" in start(cell, tmp_path)  # nothing to clone
+    message = start(cell, content)
+    assert "The book's folder is missing" in message
+    assert "source" in message  # git's own words, with the address
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
@@ -202,10 +221,10 @@ def test_tidy_and_stamp():
     nb.cells[1].execution_count = 3
     assert [cell["id"] for cell in tidy(nb).cells] == ids
     assert nb.cells[1].execution_count is None
-    stamped = setup_cell("depth", "https://github.com/a/b")
-    assert 'REPOSITORY, TOPIC = "https://github.com/a/b", "depth"' in stamped
-    for address in ("https://github.com/a/b", None):  # tidy keeps the address
-        assert set_up(nb, "depth", address).cells[1].source == stamped
+    stamped = setup_cell("depth", "https://github.com/a/b", "abc")
+    assert 'COMMIT, TOPIC = "https://github.com/a/b", "abc", "depth"' in stamped
+    for stamp in (("https://github.com/a/b", "abc"), None):  # tidy keeps both
+        assert set_up(nb, "depth", stamp).cells[1].source == stamped
     assert [cell["id"] for cell in nb.cells] == ids
 
 
