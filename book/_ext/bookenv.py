@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 import re
 import shutil
 import sys
@@ -15,6 +16,7 @@ import cells
 import editions
 import furniture
 import links
+import publish
 import statements
 from environment import cache_path, prepare, repository, results_folder
 
@@ -29,7 +31,10 @@ def configure(app: Any, config: Any) -> None:
         theme["announcement"] = f"Made from the results in “{name}”, not from the book's own."
     if found := repository(Path(app.srcdir)):
         theme["repository_url"], theme["repository_branch"] = found
-        theme["use_repository_button"] = True
+        for button in ("repository", "edit_page", "issues"):
+            theme[f"use_{button}_button"] = True
+        if not os.environ.get("BOOK_BRANCH"):  # no branch with stamped notebooks to open
+            theme.pop("launch_buttons", None)
     else:  # unknown: no buttons, no dead links
         theme.pop("launch_buttons", None)
         for button in ("repository", "edit_page", "issues"):
@@ -101,7 +106,7 @@ def setup(app: Any) -> dict[str, Any]:
     app.connect("config-inited", configure, priority=900)
     app.connect("source-read", number_chapter)
     app.connect("html-page-context", drop_thebe, priority=900)
-    for room in (editions, statements, furniture, links, cells):
+    for room in (editions, publish, statements, furniture, links, cells):
         room.connect(app)
     app.connect("build-finished", copy_mathjax)
     app.connect("build-finished", drop_old_pages)

@@ -98,7 +98,7 @@ def test_the_cache_key_knows_every_variable_that_the_book_reads():
     code += [path.read_text(encoding="utf-8") for path in environment.chapters()]
     read = {name for text in code for name in re.findall(r'"((?:BOOK|SUBSPACE)_[A-Z_]+)\\?"', text)}
     assert "BOOK_MODE" in read
-    pages = {"BOOK_BRANCH", "BOOK_EDITION"}  # a button's address, what is left out: in no cell
+    pages = {"BOOK_BRANCH", "BOOK_EDITION", "BOOK_URL"}  # addresses, what is left out: in no cell
     assert read - pages <= set(environment.VARIABLES)
 
 
