@@ -23,7 +23,7 @@ from sphinx.addnodes import index
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = (nodes.title, nodes.reference, nodes.FixedTextElement, nodes.literal, nodes.math_block)
-QUIET = ["a", "script", "style", "pre", "code", "svg", "h1", "h2", "h3", "h4", "button", "option"]
+QUIET = "a script style pre code svg h1 h2 h3 h4 button option summary".split()
 BOXES = "mentions.js"
 
 
