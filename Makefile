@@ -1,4 +1,4 @@
-.PHONY: help book instructor students slides sheets assignments grader pdf style check test bounds lab clean tidy stamp
+.PHONY: help book instructor students slides sheets assignments grader pdf style check test bounds colab lab clean tidy stamp
 PYTHON ?= python3
 BIN := .venv/bin
 LOWEST := .venv-bounds/bin
@@ -9,6 +9,8 @@ help:
 	@echo "make check   style, types, laws of imports, fast tests: before each commit (CHAPTER=depth: one chapter's)"
 	@echo "make test    build the book with warnings as errors, then run every check and every test"
 	@echo "make bounds  the library's tests at the lowest versions it promises (not part of make test)"
+	@echo "make fuzz    10,000 hostile calls of the library (some minutes; not part of make test)"
+	@echo "make colab   every notebook twice from a bare folder, at Colab's versions (not part of make test)"
 	@echo "make pdf     print the built book: one PDF, and one for each page (needs Chromium)"
 	@echo "make instructor  the book with all solutions, into _build/instructor"
 	@echo "make students    the notebooks without solutions, into _build/students"
@@ -95,12 +97,29 @@ bounds: .venv-bounds/ready
 	@cat .venv-bounds/lowest.txt
 	@$(LOWEST)/python -m pytest -q -n 2 tests/lib
 
+# Calls with odd and hostile arguments: right or refused in our own words; other calls with SEED=1.
+CALLS ?= 10000
+SEED ?= 0
+fuzz: .venv/ready
+	@$(BIN)/python tests/fuzz.py $(CALLS) --seed $(SEED)
+
+# What Colab has installed; the set-up cell must find everything there.
+COLAB := numpy==2.1.3 scipy==1.16.3 torch==2.11.0 matplotlib==3.10.0 scikit-learn==1.6.1 ipywidgets==7.7.1 ipython==7.34.0
+.venv-colab/ready:
+	@echo "Setting up .venv-colab (some minutes; on Linux torch brings several GB) ..."
+	@python3.12 -m venv --clear .venv-colab
+	@.venv-colab/bin/pip install --quiet --disable-pip-version-check $(COLAB) ipykernel nbclient nbformat pillow pygments setuptools
+	@touch $@
+
+colab: .venv-colab/ready
+	@PATH="$(CURDIR)/.venv-colab/bin:$$PATH" .venv-colab/bin/python book/_ext/bare.py $(NOTEBOOKS)
+
 lab: .venv/ready
-	@echo "JupyterLab opens the chapters; stop it with Ctrl-C."
-	@cd book && ../$(BIN)/jupyter lab
+	@echo "JupyterLab opens the list of chapters; stop it with Ctrl-C."
+	@$(BIN)/python book/_ext/lab.py
 
 tidy stamp: .venv/ready
 	@$(BIN)/python book/_ext/notebooks.py $@
 
 clean:
-	rm -rf .venv .venv-bounds .venv-grader _build build *.egg-info book/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-bounds .venv-grader .venv-colab _build build *.egg-info book/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,19 +1,21 @@
 """Two editions from one source: the readers' has no cells tagged ``solution``.
 
 ``make book`` builds it; ``make instructor`` (BOOK_EDITION=instructor) keeps them. ``make students``
-writes the notebooks of the readers' edition into a folder.
+writes the notebooks of the readers' edition into a folder; a published site opens these.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
-from environment import ROOT, chapters
+import nbformat
+
+from environment import ROOT, chapters, commit, repository
+from notebooks import set_up, topic_of, write
 
 EDITIONS = ("reader", "instructor")
 READS_CHAPTERS = ("teaching",)  # a page whose tables come from the other notebooks
@@ -48,13 +50,14 @@ def read_again(app: Any, *changes: Any) -> list[str]:
     return [page for page in pages if page in app.env.found_docs]
 
 
-def students(folder: Path) -> None:
-    """All notebooks of the table of contents, without solutions."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+def students(folder: Path, stamp: tuple[str, str] | None = None) -> None:
+    """All notebooks of the table of contents, without solutions, stamped if an address is known."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if stamp is None and (found := repository()):
+        stamp = found[0], commit()
     for path in chapters(ROOT):
-        text = json.dumps(for_reader(json.loads(path.read_text("utf-8"))), indent=1)
-        (folder / path.name).write_text(text + "\n", encoding="utf-8", newline="\n")
+        nb = nbformat.reads(json.dumps(for_reader(json.loads(path.read_text("utf-8")))), 4)
+        write(set_up(nb, topic_of(path), stamp), folder / path.name)
     print(f"Notebooks without solutions: {folder}")
 
 
