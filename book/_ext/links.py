@@ -23,7 +23,8 @@ from sphinx.addnodes import index
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = (nodes.title, nodes.reference, nodes.FixedTextElement, nodes.literal, nodes.math_block)
-QUIET = "a script style pre code svg h1 h2 h3 h4 button option summary".split()
+HEADS = ["h1", "h2", "h3", "h4", "summary"]
+QUIET = [*HEADS, "a", "script", "style", "pre", "code", "svg", "button", "option"]
 BOXES = "mentions.js"
 
 

@@ -81,8 +81,8 @@ def test_nothing_is_cut_on_any_width_or_paper(page, name):
 OUTSIDE = """() => { const walker = document.createTreeWalker(
   document.querySelector("article"), NodeFilter.SHOW_TEXT), out = [];
   while (walker.nextNode()) { const e = walker.currentNode.parentElement;
-    if (!e.closest("a, pre, code, script, style, h1, h2, h3, h4, svg, mjx-container, button, summary, .fx"))
-      out.push(walker.currentNode.data); }
+    if (!e.closest("a, pre, code, script, style, h1, h2, h3, h4, summary, svg, button, .fx")
+      && !e.closest("mjx-container")) out.push(walker.currentNode.data); }
   return out; }"""
 
 
