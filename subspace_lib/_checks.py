@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,26 +16,47 @@ from torch import Tensor
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def as_tensor(value: Any, name: str) -> Tensor:
-    """A tensor or array as a tensor on its own device; anything else is a TypeError."""
+def came(value: Any) -> str:
+    """What came, in a few words."""
     if isinstance(value, Tensor):
-        return value
+        place = "meta " if value.is_meta else "nested " if value.is_nested else ""
+        layout = "" if value.layout == torch.strided else f"{value.layout} "
+        return f"a {place}{layout}tensor of {value.dtype}"
     if isinstance(value, np.ndarray):
-        return torch.from_numpy(np.ascontiguousarray(value))
-    kind = type(value).__name__
-    raise TypeError(f"{name} must be a torch tensor or a NumPy array, got {kind}; convert it first")
+        return f"{type(value).__name__} of {value.dtype} and shape {value.shape}"
+    text = "" if type(value).__repr__ is object.__repr__ else f" {value!r}"
+    return type(value).__name__ + (text if len(text) < 80 else "")
+
+
+def as_tensor(value: Any, name: str) -> Tensor:
+    """The numbers of a dense tensor or array, detached, on their device; else a TypeError.
+
+    Arrays in a foreign byte order, read-only or strided backwards are copied.
+    """
+    if isinstance(value, Tensor):
+        empty = value.is_meta and type(value) in (Tensor, torch.nn.Parameter)
+        if not (empty or value.is_nested or value.is_quantized or value.layout != torch.strided):
+            return value.detach()
+    elif type(value) in (np.ndarray, np.memmap) and value.dtype.char in "?bBhHiIlLqQefdFD":
+        native = value.dtype.newbyteorder("=")
+        if value.flags.writeable and min(value.strides, default=0) >= 0:
+            return torch.from_numpy(np.ascontiguousarray(value, native))
+        return torch.from_numpy(np.array(value, native, order="C"))
+    raise TypeError(
+        f"{name} must be a dense torch tensor or NumPy array of numbers, got {came(value)}; convert"
+        f" it first (.to_dense(), .dequantize(), .toarray(), .to_numpy(), .astype(float), …)"
+    )
 
 
 def matrix(value: Any, name: str) -> Tensor:
     """A finite, non-empty, real floating-point matrix (..., m, n)."""
     A = as_tensor(value, name)
-    if not A.is_floating_point():
+    if A.dtype not in (torch.float32, torch.float64):
+        remedy = "take its real part" if A.is_complex() else "use .double() or .astype(float)"
+        remedy = "too coarse for subspaces, " * A.is_floating_point() + remedy
         raise TypeError(
-            f"{name} must hold real floating-point numbers, got {A.dtype}; use {name}.double() "
-            f"(tensor) or {name}.astype(float) (array)"
+            f"{name} must hold real floating-point numbers of 4 or 8 bytes, got {A.dtype}; {remedy}"
         )
-    if A.dtype in (torch.float16, torch.bfloat16):
-        raise TypeError(f"{name} is {A.dtype}, too coarse for subspaces; use {name}.double()")
     if A.ndim < 2:
         raise ValueError(
             f"{name} must be a matrix (..., m, n) with one data point per column, got shape "
@@ -49,6 +73,14 @@ def matrix(value: Any, name: str) -> Tensor:
     return A
 
 
+def single(value: Any, name: str) -> Tensor:
+    """One matrix (m, n), no batch."""
+    A = matrix(value, name)
+    if A.ndim > 2:
+        raise ValueError(f"{name} must be one matrix, got shape {tuple(A.shape)}; take one trial")
+    return A
+
+
 def square(value: Any, name: str) -> Tensor:
     """A finite square matrix (..., n, n)."""
     A = matrix(value, name)
@@ -60,12 +92,47 @@ def square(value: Any, name: str) -> Tensor:
     return A
 
 
+def matrices(same: str = "columns", **given: Any) -> list[Tensor]:
+    """Matrices by name, on one device, with the same points as columns, or of the same "shape"."""
+    found = {name: matrix(value, name) for name, value in given.items()}
+    (first, A), *others = found.items()
+    for name, B in others:
+        names = f"{first} and {name}"
+        if A.shape[-1] != B.shape[-1]:
+            raise ValueError(
+                f"{names} must have the same number of columns (data points), got {A.shape[-1]} "
+                f"and {B.shape[-1]}; pass the same samples in the same order"
+            )
+        if same == "shape" and A.shape[-2] != B.shape[-2]:
+            raise ValueError(
+                f"{names} must have the same shape (..., m, n), got {tuple(A.shape)} and "
+                f"{tuple(B.shape)}; their difference is the perturbation"
+            )
+    together({name: (B, B.shape[:-2]) for name, B in found.items()})
+    return [*found.values()]
+
+
+def together(given: dict[str, tuple[Tensor, torch.Size]]) -> torch.Size:
+    """The common leading axes of tensors by name, each with its own; all on one device."""
+    names, (tensors, batches) = " and ".join(given), zip(*given.values(), strict=True)
+    devices = {str(A.device) for A in tensors}
+    if len(devices) > 1:
+        raise ValueError(
+            f"{names} must be on one device, got {', '.join(devices)}; move one with .to(...)"
+        )
+    try:
+        return torch.broadcast_shapes(*batches)
+    except RuntimeError:
+        raise ValueError(
+            f"{names} must have the same leading axes (trials) or none, got shapes "
+            f"{', '.join(str(tuple(A.shape)) for A in tensors)}"
+        ) from None
+
+
 def rank_within(rank: Any, A: Tensor, name: str = "A", what: str = "rank") -> int:
     """An integer in 1..min(m, n)."""
-    if isinstance(rank, bool) or not isinstance(rank, (int, np.integer)):
-        raise TypeError(f"{what} must be an integer, got {type(rank).__name__} {rank!r}")
     k = min(A.shape[-2:])
-    if not 1 <= rank <= k:
+    if not 1 <= integer(rank, what) <= k:
         raise ValueError(
             f"{what} must lie in 1..{k} for {name} of shape {tuple(A.shape)}, got {rank}; "
             f"numerical_rank({name}) suggests one"
@@ -73,67 +140,99 @@ def rank_within(rank: Any, A: Tensor, name: str = "A", what: str = "rank") -> in
     return int(rank)
 
 
-def same_columns(A: Tensor, B: Tensor, names: tuple[str, str] = ("A", "B")) -> None:
-    """Row spaces can be compared only inside the same R^n."""
-    if A.shape[-1] != B.shape[-1]:
-        raise ValueError(
-            f"{names[0]} and {names[1]} must have the same number of columns (data points), got "
-            f"{A.shape[-1]} and {B.shape[-1]}; pass the same samples in the same order"
-        )
-    if A.device != B.device:
-        raise ValueError(
-            f"{names[0]} and {names[1]} must be on one device, got {A.device} and {B.device}; "
-            f"move one with .to(...)"
-        )
-
-
-def same_shape(A: Tensor, B: Tensor, names: tuple[str, str] = ("A", "B")) -> None:
-    if A.shape[-2:] != B.shape[-2:]:
-        raise ValueError(
-            f"{names[0]} and {names[1]} must have the same shape (..., m, n), got "
-            f"{tuple(A.shape)} and {tuple(B.shape)}; their difference is the perturbation"
-        )
-
-
-def label_vector(labels: Any, n: int, name: str = "labels") -> np.ndarray:
+def label_vector(labels: Any, n: int | None, name: str = "labels") -> np.ndarray:
     """Integer codes 0..K−1 of n cluster labels (shape (n,))."""
-    y = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
-    if y.ndim != 1 or len(y) != n:
+    if isinstance(labels, Tensor):
+        labels = as_tensor(labels, name).cpu()
+        labels = (labels.double() if labels.is_floating_point() else labels).numpy()
+    try:
+        y = np.asarray(labels)
+    except ValueError:  # ragged
+        y = np.array(None)
+    if y.ndim != 1 or len(y) != (len(y) if n is None else n):
         raise ValueError(
-            f"{name} must have shape ({n},), one label per column, got shape {y.shape}"
+            f"{name} must have shape ({n or 'n'},), one label per column, got {came(labels)}"
         )
-    if n == 0:
+    if len(y) == 0:
         raise ValueError(f"{name} is empty; at least one labelled point is needed")
-    if y.dtype.kind == "f" and not np.isfinite(y).all():
+    kind = y.dtype.kind
+    if (kind in "fc" and not np.isfinite(y).all()) or (kind in "mM" and np.isnat(y).any()):
         raise ValueError(f"{name} must be finite, got NaN or infinite labels; drop those points")
-    return np.unique(y, return_inverse=True)[1].reshape(-1)
+    try:
+        if kind == "O" and any(v is None or v != v for v in y):
+            raise TypeError
+        return np.unique(y, return_inverse=True)[1].reshape(-1)
+    except TypeError:
+        raise TypeError(
+            f"{name} must be of one kind that can be sorted, without missing values, got "
+            f"{came(y)}; drop the points without a label"
+        ) from None
 
 
-def positive_int(value: Any, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer, got {type(value).__name__} {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
+def integer(value: Any, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer, got {came(value)}")
     return int(value)
 
 
+def positive_int(value: Any, name: str, least: int = 1) -> int:
+    if integer(value, name) < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return int(value)
+
+
+def positive_ints(values: Any, name: str, least: int = 1) -> list[int]:
+    """Several, in a list, a tuple, a range or an array."""
+    several = isinstance(values, Sequence) and not isinstance(values, (str, bytes))
+    if not several and not (isinstance(values, np.ndarray) and values.ndim == 1):
+        raise TypeError(f"{name} must be integers, as in (8, 4), got {came(values)}")
+    return [positive_int(v, f"{name}[{i}]", least) for i, v in enumerate(values)]
+
+
 def non_negative(value: Any, name: str) -> float:
-    number = float(value)
-    if not np.isfinite(number) or number < 0:
+    """A finite number ≥ 0 of Python, NumPy or torch."""
+    alone = isinstance(value, (Tensor, np.ndarray)) and value.ndim == 0
+    plain = as_tensor(value, name).item() if alone else value
+    if isinstance(plain, bool) or not isinstance(plain, Real):
+        raise TypeError(f"{name} must be a number, got {came(value)}")
+    if not 0 <= plain <= sys.float_info.max:  # type: ignore[operator]
         raise ValueError(f"{name} must be a finite number ≥ 0, got {value}")
-    return number
+    return float(plain)
+
+
+def cluster_count(value: Any, n: int, name: str = "n_clusters") -> int:
+    """At least one cluster, at most one a point."""
+    if positive_int(value, name) > n:
+        raise ValueError(f"{name} must be at most the number of points {n}, got {value}")
+    return int(value)
 
 
 def one_of(value: Any, allowed: Sequence[str], name: str) -> str:
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+    if not isinstance(value, str) or value not in allowed:
+        names = ", ".join(map(repr, allowed))
+        raise ValueError(f"{name} must be one of {names}, got {value!r}")
     return value
 
 
-def floating(dtype: torch.dtype, name: str = "dtype") -> torch.dtype:
-    if dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"{name} must be torch.float32 or torch.float64, got {dtype}")
+def floating(dtype: Any, name: str = "dtype") -> torch.dtype:
+    if not isinstance(dtype, torch.dtype) or dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"{name} must be torch.float32 or torch.float64, got {came(dtype)}")
     return dtype
+
+
+def room(numbers: float, name: str, device: torch.device | str = "cpu") -> None:
+    """ValueError where so many numbers of 8 bytes are more than the memory there is."""
+    if torch.device(device).type == "cuda":
+        memory = torch.cuda.mem_get_info(device)[1]
+    elif hasattr(os, "sysconf"):
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    else:
+        return
+    if 8 * numbers > memory:
+        raise ValueError(
+            f"{name} is too large: {8 * numbers / 2**30:.3g} GiB are needed, more than the "
+            f"{memory / 2**30:.3g} there are; take fewer"
+        )
 
 
 def numpy_in_numpy_out(function: F) -> F:

@@ -13,23 +13,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from subspace_lib import _checks as check
+
 
 def generator(seed: int, purpose: str, trial: int) -> np.random.Generator:
     """The stream of one purpose ("basis", "noise", …) in one trial."""
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed must be an integer ≥ 0, got {seed!r}")
+    seed = check.positive_int(seed, "seed", least=0)
     stream = zlib.crc32(purpose.encode())  # hash() of a string changes from run to run
-    return np.random.default_rng(np.random.SeedSequence(int(seed), spawn_key=(stream, int(trial))))
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream, int(trial))))
 
 
 def trial_indices(trials: int | Sequence[int] | None) -> list[int]:
     """None → the single trial 0; an int T → 0..T−1; a sequence → exactly those trials."""
     if trials is None:
         return [0]
-    several = range(trials) if isinstance(trials, (int, np.integer)) else trials
-    chosen = [int(t) for t in several]
-    if not chosen or min(chosen) < 0:
-        raise ValueError(f"trials must be an int ≥ 1 or a sequence of indices ≥ 0, got {trials!r}")
+    if not isinstance(trials, (Sequence, np.ndarray)) or isinstance(trials, str):
+        count = check.positive_int(trials, "trials")
+        check.room(count, "trials")
+        return list(range(count))
+    chosen = check.positive_ints(trials, "trials", least=0)
+    if not chosen:
+        raise ValueError("trials must be an int ≥ 1 or a sequence of indices ≥ 0, got none")
     return chosen
 
 

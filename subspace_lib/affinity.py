@@ -63,7 +63,7 @@ def _tiles(F: Tensor, G: Tensor, ranks: Sequence[int], unit: bool) -> Iterator[t
     floor = FLOOR if len(ranks) > 1 else 0.0
     # one room for all tiles: fresh ones fragment the heap to GBs
     rows = min(len(F), max(1, TILE_ENTRIES // len(G)))
-    gram, now, product = torch.empty(3, rows, len(G), device=F.device)
+    gram, now, product = torch.empty(3, rows, len(G), dtype=F.dtype, device=F.device)
     for start in range(0, len(F), rows):
         some = slice(start, min(start + rows, len(F)))
         m = some.stop - start

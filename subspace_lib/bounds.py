@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,8 +43,7 @@ def spectral_gap(A: Tensor, B: Tensor, rank: int) -> Tensor:
     A: (..., m, n), B: (..., p, n). Returns (...); s_j := 0 beyond min(m, n). May be ≤ 0: then no
     bound of this kind says anything.
     """
-    A, B = check.matrix(A, "A"), check.matrix(B, "B")
-    check.same_columns(A, B)
+    A, B = check.matrices(A=A, B=B)
     r = check.rank_within(rank, A)
     return nth(singular_values(A), r) - nth(singular_values(B), r + 1)
 
@@ -69,9 +69,7 @@ def wedin_bound(A: Tensor, B: Tensor, rank: int, form: str = "spectral") -> Cert
       verdict    certifies
     """
     check.one_of(form, WEDIN_FORMS, "form")
-    A, B = check.matrix(A, "A"), check.matrix(B, "B")
-    check.same_shape(A, B)
-    check.same_columns(A, B)
+    A, B = check.matrices("shape", A=A, B=B)
     r = check.rank_within(rank, A)
     (A, B), eps = in_double(A, B)
     unit = unit_exponent(A, B)
@@ -100,40 +98,40 @@ def kappa(rank: int, margin: Tensor) -> Tensor:
     return (128 * rank) ** 0.5 / margin
 
 
-def positive_margin(margin: Tensor | float, like: Tensor) -> Tensor:
-    """ε as a tensor like the data; ValueError unless it is positive."""
-    epsilon = torch.as_tensor(margin, dtype=like.dtype, device=like.device)
+def positive_margin(margin: Any, **like: Tensor) -> Tensor:
+    """ε, one number or one a trial of these matrices (...); ValueError unless positive."""
+    several = isinstance(margin, (Tensor, np.ndarray)) and margin.ndim > 0
+    given = check.as_tensor(margin, "margin") if several else check.non_negative(margin, "margin")
+    device = next(iter(like.values())).device
+    epsilon = torch.as_tensor(given, dtype=torch.float64, device=device)
     if not (epsilon > 0).all():
         raise ValueError(f"margin must be positive, got {float(epsilon.min()):.3g}; see margins")
+    batches = {name: (A, A.shape[:-2]) for name, A in like.items()}
+    trials = check.together(batches)
+    if check.together({**batches, "margin": (epsilon, epsilon.shape)}) != trials:
+        raise ValueError(
+            f"margin must be one number or one for each trial {tuple(trials)}, got shape "
+            f"{tuple(epsilon.shape)}"
+        )
     return epsilon
 
 
-def _signal(clean: Any, noise: Any) -> Pair:
-    S, Z = check.matrix(clean, "clean"), check.matrix(noise, "noise")
-    check.same_shape(S, Z, ("clean", "noise"))
-    return S, Z
-
-
-def _weights(W: Any, X: Tensor, name: str = "W") -> Tensor:
-    W = check.matrix(W, name)
-    if W.shape[-1] != X.shape[-2]:
+def layer_weights(
+    S: Tensor, W: Any, *output: Any, names: tuple[str, str] = ("W", "Y")
+) -> list[Tensor]:
+    """W and Y as matrices; ValueError unless Y, if given, may be an activation of W times S."""
+    p: Any = "p"
+    W = check.matrix(W, names[0])
+    for Y in output:
+        S, Y = check.matrices(clean=S, **{names[1]: Y})
+        output, p = (Y,), Y.shape[-2]
+    if W.shape[-1] != S.shape[-2] or p not in ("p", W.shape[-2]):
         raise ValueError(
-            f"{name} must be (p, {X.shape[-2]}) to multiply data of shape {tuple(X.shape)}, got "
-            f"{tuple(W.shape)}; rows are neurons"
+            f"{names[0]} must be ({p}, {S.shape[-2]}) to map clean {tuple(S.shape)}, got "
+            f"{tuple(W.shape)}; rows are neurons, pass the weights that produced {names[1]}"
         )
-    return W
-
-
-def layer_weights(S: Tensor, W: Any, Y: Any) -> Pair:
-    """W and Y as matrices; ValueError unless Y may be an activation of W times data like S."""
-    W, Y = check.matrix(W, "W"), check.matrix(Y, "Y")
-    check.same_columns(S, Y, ("clean", "Y"))
-    if W.shape[-1] != S.shape[-2] or W.shape[-2] != Y.shape[-2]:
-        raise ValueError(
-            f"W must be ({Y.shape[-2]}, {S.shape[-2]}) to map clean {tuple(S.shape)} to Y "
-            f"{tuple(Y.shape)}, got {tuple(W.shape)}; pass the weights that produced Y"
-        )
-    return W, Y
+    check.together({"clean": (S, S.shape[:-2]), names[0]: (W, W.shape[:-2])})
+    return [W, *output]
 
 
 def lemma_4_1(clean: Tensor, noise: Tensor, rank: int, margin: Tensor | float) -> Certificate:
@@ -147,10 +145,10 @@ def lemma_4_1(clean: Tensor, noise: Tensor, rank: int, margin: Tensor | float) -
     >>> bool(sl.bounds.lemma_4_1(data.X, 1e-3 * noisy.noise, 6, margin=0.1).holds)
     True
     """
-    S, Z = _signal(clean, noise)
+    S, Z = check.matrices("shape", clean=clean, noise=noise)
     r = check.rank_within(rank, S, "clean")
+    epsilon = positive_margin(margin, clean=S)
     (S, Z), eps = in_double(S, Z)
-    epsilon = positive_margin(margin, S)
     gap, error = layer_of(S, Z, S.new_ones(1, S.shape[-2]), r, eps).noise()
     bound, terms = (2 * r) ** 0.5 * divide(error, gap), {"‖Z‖": error}
     return Certificate(
@@ -174,11 +172,12 @@ def lemma_4_2(
     >>> bool(sl.bounds.lemma_4_2(data.X, 1e-3 * noisy.noise, W, 6, margin=0.1).holds)
     True
     """
-    S, Z = _signal(clean, noise)
-    W = _weights(W, S)
+    S, Z = check.matrices("shape", clean=clean, noise=noise)
+    (W,) = layer_weights(S, W)
     r = check.rank_within(rank, S, "clean")
+    epsilon = positive_margin(margin, clean=S, W=W)
     (S, Z, W), eps = in_double(S, Z, W)
-    epsilon, layer = positive_margin(margin, S), layer_of(S, Z, W, r, eps)
+    layer = layer_of(S, Z, W, r, eps)
     gaps, errors = stacked(layer.noise(), layer.mixing())
     bound = (2 * r) ** 0.5 * divide(errors, gaps).sum(0)
     gap, threshold = _worst(gaps, kappa(r, epsilon) * errors)
@@ -196,11 +195,11 @@ def lemma_4_3(WX: Tensor, Y: Tensor, rank: int, margin: Tensor | float) -> Certi
     >>> bool(sl.bounds.lemma_4_3(data.X, data.X + 1e-6, 6, margin=0.1).holds)
     True
     """
-    A, Y = check.matrix(WX, "WX"), check.matrix(Y, "Y")
-    check.same_shape(A, Y, ("WX", "Y"))
+    A, Y = check.matrices("shape", WX=WX, Y=Y)
     r = check.rank_within(rank, Y, "Y")
+    epsilon = positive_margin(margin, WX=A, Y=Y)
     (A, Y), eps = in_double(A, Y)
-    epsilon, unit = positive_margin(margin, Y), unit_exponent(A, Y)
+    unit = unit_exponent(A, Y)
     A, Y = (shifted(M, -unit[..., None, None]) for M in (A, Y))
     gap, error = link(Y, A, Y - A, r, eps)
     gap, error = outward(gap, unit, False), outward(error, unit, True)
@@ -246,11 +245,12 @@ def theorem_3_1(
     [False, True]
     """
     check.one_of(form, CHAIN_FORMS, "form")
-    S, Z = _signal(clean, noise)
+    S, Z = check.matrices("shape", clean=clean, noise=noise)
     W, Y = layer_weights(S, W, Y)
     r = check.rank_within(rank, S, "clean")
+    epsilon = positive_margin(margin, clean=S, W=W, Y=Y)
     (S, Z, W, Y), eps = in_double(S, Z, W, Y)
-    epsilon, layer = positive_margin(margin, S), layer_of(S, Z, W, r, eps)
+    layer = layer_of(S, Z, W, r, eps)
     gaps, errors = stacked(layer.noise(), layer.mixing(), layer.bend(Y))
     return chain_verdict(gaps, errors, r, epsilon, form)
 
@@ -319,9 +319,10 @@ def depth_corollary(
     True
     """
     check.one_of(form, DEPTH_FORMS, "form")
-    S, Z = _signal(clean, noise)
-    r, epsilon = check.rank_within(rank, S, "clean"), positive_margin(margin, S.double())
+    S, Z = check.matrices("shape", clean=clean, noise=noise)
+    r = check.rank_within(rank, S, "clean")
     gaps, errors = depth_links(S, Z, layers, r)
+    epsilon = positive_margin(margin, clean=gaps[0, ..., None, None])
     L, distance = len(layers), f"‖P(X*) − P(Y_{len(layers)})‖"
     terms: dict[str, Tensor] = {}
     for i, (gap, error) in enumerate(zip(gaps, errors, strict=True)):
@@ -339,14 +340,12 @@ def depth_links(S: Tensor, Z: Tensor, layers: Sequence[Pair], r: int) -> Pair:
     The truncation is computed, hence rounded: it moves P(Y_l) by some eps ‖Y_l‖ over its gap, which
     the allowance of the link that produced Y_l (many eps ‖Y_l‖, over a similar gap) contains.
     """
-    if not layers:
-        raise ValueError("layers is empty; pass pairs (W_l, Y_l), the first layer first")
+    if not isinstance(layers, Sequence) or not layers or any(len(pair) != 2 for pair in layers):
+        raise ValueError("layers is empty or no list of pairs (W_l, Y_l), the first layer first")
     (signal, rest), eps = in_double(S, Z)
     links = []
     for number, (weights, output) in enumerate(layers, start=1):
-        W, Y = _weights(weights, signal, f"W_{number}"), check.matrix(output, f"Y_{number}")
-        shape = torch.empty(W.shape[-2], signal.shape[-1])
-        check.same_shape(shape, Y, (f"W_{number} Y_{number - 1}", f"Y_{number}"))
+        W, Y = layer_weights(signal, weights, output, names=(f"W_{number}", f"Y_{number}"))
         (W, Y), coarser = in_double(W, Y)
         eps = max(eps, coarser)
         layer = layer_of(signal, rest, W, r, eps)

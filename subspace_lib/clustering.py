@@ -59,7 +59,7 @@ def connectivity_margin(P: Tensor, labels: Any) -> Tensor:
     1.0
     """
     P = check.square(P, "P")
-    edges, _ = cluster_trees(P.detach().abs(), check.label_vector(labels, P.shape[-1]))
+    edges, _ = cluster_trees(P.abs(), check.label_vector(labels, P.shape[-1]))
     return weakest_edge(edges)
 
 
@@ -125,6 +125,7 @@ def linkage_clusters(A: Tensor, n_clusters: int, factor: bool = True) -> Tensor:
     return first.argsort(1).argsort(1).gather(1, run)
 
 
+@check.numpy_in_numpy_out
 def single_linkage(Q: Tensor, n_clusters: int) -> Any:
     """K clusters without a threshold: cut the K − 1 weakest edges of the maximum spanning tree.
 
@@ -135,15 +136,12 @@ def single_linkage(Q: Tensor, n_clusters: int) -> Any:
     1.0
     """
     A = check.square(Q, "Q")
-    n = A.shape[-1]
-    K = check.positive_int(n_clusters, "n_clusters")
-    if n < K:
-        raise ValueError(f"n_clusters must be at most the number of points {n}, got {K}")
-    found = linkage_clusters(A.detach().abs().reshape(-1, n, n), K, factor=False)
-    found = found.reshape(A.shape[:-1])
-    return found if isinstance(Q, Tensor) else found.numpy()
+    K = check.cluster_count(n_clusters, A.shape[-1])
+    found = linkage_clusters(A.abs().reshape(-1, *A.shape[-2:]), K, factor=False)
+    return found.reshape(A.shape[:-1])
 
 
+@check.numpy_in_numpy_out
 def cluster_by_threshold(Q: Tensor, threshold: float) -> Any:
     """Connected components of the graph {|Q_ij| > threshold}, as labels 0, 1, …
 
@@ -154,13 +152,10 @@ def cluster_by_threshold(Q: Tensor, threshold: float) -> Any:
     """
     A = check.square(Q, "Q")
     threshold = check.non_negative(threshold, "threshold")
-    size = A.detach().abs().cpu().numpy()
-    parts = [
-        connected_components(csr_matrix(block > threshold), directed=False)[1]
-        for block in size.reshape(-1, *A.shape[-2:])
-    ]
+    edges = (A.abs() > threshold).reshape(-1, *A.shape[-2:]).cpu().numpy()
+    parts = [connected_components(csr_matrix(one), directed=False)[1] for one in edges]
     found = np.stack(parts).astype(np.int64).reshape(A.shape[:-1])
-    return torch.from_numpy(found).to(A.device) if isinstance(Q, Tensor) else found
+    return torch.from_numpy(found).to(A.device)
 
 
 def spectral_labels(graph: csr_matrix, n_clusters: int, random: np.random.RandomState) -> Any:
@@ -256,8 +251,8 @@ def clustering_scores(true: Any, found: Any) -> dict[str, float]:
     >>> sl.clustering.clustering_scores([0, 0, 1, 1], [1, 1, 0, 0])
     {'acc': 1.0, 'nmi': 1.0, 'ari': 1.0}
     """
-    n = len(true)
-    y, z = check.label_vector(true, n, "true"), check.label_vector(found, n, "found")
+    y = check.label_vector(true, None, "true")
+    z = check.label_vector(found, len(y), "found")
     scores = batched_scores(torch.from_numpy(y), torch.from_numpy(z)[None], max(*y, *z) + 1)
     return {name: float(value[0]) for name, value in scores.items()}
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from subspace_lib import _checks as check
 from subspace_lib import _random as rnd
-from subspace_lib.rowspace import rank_of
+from subspace_lib.rowspace import balanced, rank_of
 
 D = TypeVar("D", bound="UnionOfSubspaces")
 
@@ -74,11 +74,11 @@ class UnionOfSubspaces:
 
     def scaled(self: D, factor: float) -> D:
         """factor · X* and factor · Z: the same subspaces, points and noise in another unit."""
-        c = float(factor)
-        if not 0 < c < float("inf"):
-            raise ValueError(f"factor must be positive and finite, got {factor}")
+        c = check.non_negative(factor, "factor")
         parts = {k: c * getattr(self, k) for k in ("X", "clean", "coefficients")}
-        unit = c**2 if self.convention == "absolute" else 1.0
+        if not c or not torch.isfinite(parts["X"]).all():
+            raise ValueError(f"factor must be positive, and leave the data finite, got {factor}")
+        unit = c * c if self.convention == "absolute" else 1.0
         return replace(self, **parts, noise_variance=unit * self.noise_variance)
 
     def __repr__(self) -> str:
@@ -122,12 +122,14 @@ def sample_union(
         )
     check.floating(dtype)
     chosen = rnd.trial_indices(trials)
+    total = len(chosen) * (m + sum(dims)) * (sum(dims) + 2 * sum(counts))
+    check.room(total, "ambient_dim, subspace_dim, points_per_subspace or trials")
     if bases is None:
         gaussian = [rnd.normal((m, r), seed, f"basis {k}", chosen) for k, r in enumerate(dims)]
         U = torch.cat([torch.linalg.qr(G).Q for G in gaussian], -1)
     else:
         U = _given_bases(bases, m, sum(dims), len(chosen))
-    V = torch.zeros(len(chosen), sum(dims), sum(counts), dtype=torch.float64)
+    V = U.new_zeros(len(chosen), sum(dims), sum(counts))
     row = column = 0
     for k, (r_k, n_k) in enumerate(zip(dims, counts, strict=True)):
         block = rnd.normal((r_k, n_k), seed, f"coefficients {k}", chosen) / m**0.5
@@ -137,7 +139,7 @@ def sample_union(
     if trials is None:
         U, V = U[0], V[0]
     X = U @ V
-    labels = torch.repeat_interleave(torch.arange(len(dims)), torch.tensor(counts)).to(device)
+    labels = torch.from_numpy(np.repeat(np.arange(len(dims)), counts)).to(device)
     return UnionOfSubspaces(X, X, labels, U, V, tuple(dims), tuple(chosen))
 
 
@@ -160,9 +162,9 @@ def add_noise(
     check.one_of(convention, ("relative", "absolute"), "convention")
     clean = data.clean
     Z = rnd.normal(tuple(clean.shape[-2:]), seed, "noise", data.trials).reshape(clean.shape)
-    size = clean.square().mean((-2, -1), keepdim=True)
-    unit = size if convention == "relative" else torch.ones_like(size)
-    X = clean + Z.to(clean) * (variance * unit).sqrt()
+    A, unit = balanced(clean if convention == "relative" else torch.ones_like(clean))
+    size = A.square().mean((-2, -1), keepdim=True)
+    X = clean + Z.to(clean) * (variance * size).sqrt() * unit[..., None, None]
     return replace(data, X=X, noise_variance=variance, convention=convention)
 
 
@@ -179,9 +181,11 @@ class ObservedData(UnionOfSubspaces):
         return int(self.labels.max()) + 1
 
     def __repr__(self) -> str:
+        X, unit = balanced(self.X)
+        outside = (self.noise / unit[..., None, None]).square().sum() / X.square().sum()
         return (
             f"ObservedData(X {tuple(self.X.shape)}, {self.n_clusters} classes, rank {self.rank}, "
-            f"{float(self.noise.square().sum() / self.X.square().sum()):.1%} of ‖X‖² outside it)"
+            f"{float(outside):.1%} of ‖X‖² outside it)"
         )
 
 
@@ -200,10 +204,8 @@ def from_matrix(X: Any, labels: Any, rank: int, *, trial: int = 0) -> ObservedDa
     >>> sl.from_matrix(noisy.X, noisy.labels, rank=6)
     ObservedData(X (30, 60), 3 classes, rank 6, 0.1% of ‖X‖² outside it)
     """
-    A = check.matrix(X, "X").double()
-    if A.ndim != 2:
-        raise ValueError(f"X must be one matrix (m, n), got shape {tuple(A.shape)}")
-    y = torch.as_tensor(check.label_vector(labels, A.shape[1])).to(A.device)
+    A = check.single(X, "X").double()
+    y = torch.from_numpy(check.label_vector(labels, A.shape[1])).to(A.device)
     r = check.positive_int(rank, "rank")
     U, s, V = torch.linalg.svd(A, full_matrices=False)
     there = int(rank_of(s, max(A.shape), torch.finfo(s.dtype).eps))
@@ -268,23 +270,27 @@ def _positions(chosen: Any, trials: int) -> Tensor:
             f"trials must be among 0..{trials - 1}, one or a non-empty list of them or of one "
             f"boolean each, got {chosen!r}"
         )
-    return torch.tensor(at.tolist())  # a copy: from the end, NumPy's strides are negative
+    return torch.from_numpy(np.array(at))  # a copy: from the end, NumPy's strides are negative
 
 
 def _sizes(n_subspaces: Any, subspace_dim: Any, points: Any) -> tuple[list[int], list[int]]:
     """Broadcast the two size arguments to K entries each."""
     sizes = {"subspace_dim": subspace_dim, "points_per_subspace": points}
-    given = [len(v) for v in sizes.values() if isinstance(v, Sequence)]
+    several = {
+        name: check.positive_ints(v, name) if isinstance(v, (Sequence, np.ndarray)) else []
+        for name, v in sizes.items()
+    }
+    given = [len(v) for v in several.values() if v]
     if n_subspaces is None and not given:
         raise ValueError("n_subspaces is missing; give it, or give subspace_dim as a list")
     K = check.positive_int(given[0] if n_subspaces is None else n_subspaces, "n_subspaces")
+    check.room(K, "n_subspaces")
     if any(length != K for length in given):
         raise ValueError(
             f"subspace_dim and points_per_subspace must have n_subspaces = {K} entries each "
             f"(or be single numbers), got {given}"
         )
-    each = {name: v if isinstance(v, Sequence) else [v] * K for name, v in sizes.items()}
-    dims, counts = ([check.positive_int(v, name) for v in vs] for name, vs in each.items())
+    dims, counts = (several[name] or [check.positive_int(v, name)] * K for name, v in sizes.items())
     return dims, counts
 
 

@@ -24,7 +24,7 @@ from subspace_lib.clustering import (
     minimum_margin,
     spectral_clusters,
 )
-from subspace_lib.data import UnionOfSubspaces
+from subspace_lib.data import UnionOfSubspaces, check_data
 from subspace_lib.entrywise import certified_share
 from subspace_lib.networks.base import Layer, Network, Params, check_columns
 from subspace_lib.reference import compare
@@ -137,7 +137,7 @@ class Diagnostics:
             check.one_of(group, tuple(GROUPS), "a group of diagnostics")
         self.groups = tuple(g for g in GROUPS if g in groups)
         self.names = [name for g in self.groups for name in GROUPS[g]]
-        self.source, self.certify = data, certify
+        self.source, self.certify = check_data(data), certify
         self.rank, self.n_clusters = data.rank, data.n_clusters
         self.device: torch.device | None = None
 

@@ -85,6 +85,7 @@ def _rows(found: Comparison) -> _Rows:
 
 def _entries(found: Comparison) -> _Entries:
     V, F0, rows = found.V, found.F0, _rows(found)
+    check.room(24 * found.s.numel() * V.shape[-2] ** 2, "Y: its n×n bounds", V.device)
     p, g, eta, one = rows.p, rows.g, rows.eta, torch.ones_like(rows.p)
     # The last term is for forming P, L and Q in floating point.
     square = (g, g), (rows.sine**2 * p, p), (rows.rounding * one, one)

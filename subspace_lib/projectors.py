@@ -51,8 +51,10 @@ def row_projector(A: Tensor, rank: int) -> Tensor:
     >>> bool((P[across].abs() < 1e-12).all())  # block diagonal
     True
     """
+    A = check.matrix(A, "A")
+    check.room(A.shape[:-2].numel() * A.shape[-1] ** 2, "A: its projector", A.device)
     V = row_basis(A, rank)
-    return V.swapaxes(-1, -2) @ V  # numpy 1.26 has no .mT
+    return V.mT @ V
 
 
 def numerical_rank(A: Tensor) -> int | Tensor:
@@ -109,7 +111,8 @@ def projection_distance(A: Tensor, B: Tensor, rank: int, norm: str = "max") -> T
     fro 0.052
     """
     check.one_of(norm, NORMS, "norm")
-    return rowspace.distance(*_two_bases(A, B, rank, rank), norm)
+    V, U = _two_bases(A, B, rank, rank)
+    return rowspace.distance(V, U, norm)
 
 
 @check.numpy_in_numpy_out
@@ -123,19 +126,21 @@ def containment_distance(A: Tensor, B: Tensor, rank: int, larger_rank: int) -> T
     >>> [round(float(sl.projectors.containment_distance(data.X, Y, 6, q)), 2) for q in (6, 7)]
     [0.98, 0.0]
     """
-    B = check.matrix(B, "B")
-    check.rank_within(larger_rank, B, "B", "larger_rank")
-    if larger_rank < rank:
+    A, B = check.matrices(A=A, B=B)
+    r, q = check.rank_within(rank, A), check.rank_within(larger_rank, B, "B", "larger_rank")
+    if q < r:
         raise ValueError(
-            f"larger_rank must be at least rank = {rank}, got {larger_rank}: "
-            f"a space cannot lie inside a smaller one"
+            f"larger_rank must be at least rank = {r}, got {q}: a space cannot lie in a smaller one"
         )
-    return rowspace.largest_sine(*_two_bases(A, B, rank, larger_rank))
+    return rowspace.largest_sine(*_two_bases(A, B, r, q))
 
 
-def _two_bases(A: Tensor, B: Tensor, rank_A: int, rank_B: int) -> tuple[Tensor, Tensor]:
-    A, B = check.matrix(A, "A"), check.matrix(B, "B")
-    check.same_columns(A, B)
-    check.rank_within(rank_A, A)
+def _two_bases(A: Tensor, B: Tensor, rank_A: int, rank_B: int) -> list[Tensor]:
+    """Each basis in the precision of its matrix, then both in the finer one."""
+    A, B = check.matrices(A=A, B=B)
     check.rank_within(rank_B, B, "B")
-    return row_basis(A, rank_A), row_basis(B, rank_B).to(A.dtype)
+    bases, finer = (
+        (row_basis(A, rank_A), row_basis(B, rank_B)),
+        torch.promote_types(A.dtype, B.dtype),
+    )
+    return [V.to(finer) for V in bases]

@@ -109,8 +109,7 @@ def compare(
 
 def compare_checked(Y: Any, R: Any, q: int | None = None) -> Comparison:
     """``compare`` of what a caller passed; q: None for the number of rows of R."""
-    Y, R = check.matrix(Y, "Y"), check.matrix(R, "R")
-    check.same_columns(Y, R, ("Y", "R"))
+    Y, R = check.matrices(Y=Y, R=R)
     eps = max(torch.finfo(Y.dtype).eps, torch.finfo(R.dtype).eps)
     basis, skew = _orthonormal(R.double())
     k = R.shape[-2]
@@ -168,7 +167,7 @@ def sine_from_sums(
     in ``compare``.
     """
     unit, lost = rounding_unit(size, EPS), (eps - EPS) / 2 * energy**0.5
-    squares = torch.tensor(unit * energy, dtype=torch.float64)  # may be wrong in YYᵀ or YPYᵀ
+    squares = C.new_tensor(unit * energy)  # may be wrong in YYᵀ or YPYᵀ
     U, sigma, _ = torch.linalg.svd(C, full_matrices=False)
     s = nth(sigma, C.shape[-1]) - unit * energy**0.5
     if not s > 0 or energy < LEAST:
@@ -298,7 +297,8 @@ def label_reference(
     X = check.matrix(X, "X")
     y = check.label_vector(labels, X.shape[-1])
     classes = int(y.max()) + 1
-    sizes = [ranks] * classes if isinstance(ranks, (int, np.integer)) else list(ranks)
+    several = isinstance(ranks, (Sequence, np.ndarray))
+    sizes = check.positive_ints(ranks, "ranks") if several else [ranks] * classes
     if len(sizes) != classes:
         raise ValueError(
             f"ranks must be one number or one per class ({classes}), got {len(sizes)} of them"
@@ -306,7 +306,8 @@ def label_reference(
     blocks = []
     for k, rank in enumerate(sizes):
         inside = torch.from_numpy(np.flatnonzero(y == k)).to(X.device)
-        basis = row_basis(X[..., inside], rank)
+        mine = X[..., inside]
+        basis = row_basis(mine, check.rank_within(rank, mine, f"class {k}", "ranks"))
         block = X.new_zeros(*basis.shape[:-1], X.shape[-1])
         blocks.append(block.index_copy(-1, inside, basis))
     V = torch.cat(blocks, -2)

@@ -247,7 +247,7 @@ def _largest_entry_of_many(V: Tensor, U: Tensor) -> Tensor:
     VᵀV − UᵀU = X diag(d) Xᵀ with at most k + l columns in X, so |entry ij| ≤ a_i a_j,
     a_i² = Σ_l |d_l| X_il². Points in falling order of a, starting from the best diagonal entry.
     """
-    signs = torch.cat([torch.ones(len(V)), -torch.ones(len(U))]).to(V)
+    signs = torch.cat([torch.ones_like(V[:, 0]), -torch.ones_like(U[:, 0])])
     basis, T = torch.linalg.qr(torch.cat([V, U]).mT)
     d, W = torch.linalg.eigh((T * signs) @ T.mT)
     X = basis @ W

@@ -32,6 +32,8 @@ Config = dict[str, Any]
 Measure = Callable[[Network, Checkpoint], Mapping[str, np.ndarray]]
 
 
+@torch.inference_mode(False)  # whatever the caller's mode
+@torch.enable_grad()
 def train(
     network: Network,
     data: UnionOfSubspaces,
@@ -93,12 +95,13 @@ def train(
         "lr": check.non_negative(lr, "lr"),
         "weight_decay": check.non_negative(weight_decay, "weight_decay"),
         "init": init if isinstance(init, str) else "params",
-        "seed": int(seed),
+        "seed": check.positive_int(seed, "seed", least=0),
         "trials": _trial_count(data, trials),
         "normalize": check.one_of(normalize, NORMALIZATIONS, "normalize"),
         "dtype": str(check.floating(dtype)).removeprefix("torch."),
     }
     steps = check.positive_int(steps, "steps")
+    check.room(steps * _trial_count(data, trials), "steps")
     due = _checkpoint_steps(checkpoints, steps)
     where = data.X.device if device is None else torch.device(device)
     params = _start(network, data, init, config, where)
@@ -131,7 +134,14 @@ class _Loss:
         self, network: Network, data: UnionOfSubspaces, config: Config, device: torch.device
     ) -> None:
         self.network, self.objective, trials = network, config["objective"], config["trials"]
-        self.goal = self.X = data.X.to(device, getattr(torch, config["dtype"]))
+        X = data.X.detach().to(device, getattr(torch, config["dtype"]))
+        top, kept = float(data.X.abs().max()), float(X.abs().max())
+        if top > 0 and not torch.finfo(X.dtype).tiny < kept < torch.inf:
+            raise ValueError(
+                f"data.X with entries up to {top:.3g} does not fit {X.dtype}; use dtype="
+                f"torch.float64, or data.scaled({1 / top:.3g})"
+            )
+        self.goal = self.X = X.clone() if X.is_inference() else X
         self.labels = data.labels.to(device)
         if self.objective == "classify":
             one_hot = torch.nn.functional.one_hot(self.labels, network.outputs)
@@ -266,14 +276,15 @@ def _finite_or_nan(values: Tensor) -> np.ndarray:
 
 def _checkpoint_steps(checkpoints: int | Sequence[int], steps: int) -> list[int]:
     """Sorted steps: the given ones, or 0 and geometrically spaced ones up to the last."""
-    if isinstance(checkpoints, (int, np.integer)):
+    if not isinstance(checkpoints, (Sequence, np.ndarray)):
         count = check.positive_int(checkpoints, "checkpoints")
+        check.room(count, "checkpoints")
         if count == 1:
             return [0]
         spaced = np.geomspace(1, steps, count - 1)[:-1]  # of one number, this is its start
         return sorted({0, *(round(float(t)) for t in spaced), steps})
-    chosen = sorted({int(t) for t in checkpoints})
-    if not chosen or chosen[0] < 0 or chosen[-1] > steps:
+    chosen = sorted({*check.positive_ints(checkpoints, "checkpoints", least=0)})
+    if not chosen or chosen[-1] > steps:
         raise ValueError(
             f"checkpoints must be steps in 0..{steps} (at least one), got {list(checkpoints)}"
         )
@@ -334,6 +345,7 @@ def _start(
     """Fresh or given parameters; always a copy, since training works in place."""
     count, seed, dtype = config["trials"], config["seed"], getattr(torch, config["dtype"])
     if isinstance(init, str):
+        check.one_of(init, INITS, "init")
         indices = data.trials if data.X.ndim == 3 else range(count)
         return network.init(init, trials=indices, seed=seed, dtype=dtype, device=device)
     wanted = {name: (count, *shape) for name, shape in network.shapes().items()}

@@ -56,11 +56,9 @@ def read_layer(
     >>> sl.certify.read_layer(W @ noisy.X, labels).holds
     True
     """
-    A = check.matrix(Y, "Y")
-    if A.ndim > 2:
-        raise ValueError(f"Y must be one matrix (p, n), got shape {tuple(A.shape)}; take one trial")
+    A = check.single(Y, "Y")
     y, K = target(labels, A.shape[1], n_clusters)
-    B = balanced(A.detach().double())[0]
+    B = balanced(A.double())[0]
     q = _widest_gap(B, K) if rank is None else check.rank_within(rank, A, "Y")
     space = factor(B, q, eps=torch.finfo(A.dtype).eps)
     found = read_rows(space.V, y, K, space.unit)
@@ -72,10 +70,7 @@ def target(labels: Any, n: int, n_clusters: int | None) -> tuple[np.ndarray, int
     if labels is None:
         raise ValueError("labels are None: nothing was certified that a layer could be held to")
     y = check.label_vector(labels, n)
-    K = int(y.max()) + 1 if n_clusters is None else check.positive_int(n_clusters, "n_clusters")
-    if n < K:
-        raise ValueError(f"n_clusters must be at most the number of points {n}, got {K}")
-    return y, K
+    return y, int(y.max()) + 1 if n_clusters is None else check.cluster_count(n_clusters, n)
 
 
 def read_rows(V: Tensor, y: np.ndarray, K: int, unit: float) -> LayerReading:
@@ -114,8 +109,8 @@ def whiten(Y: Tensor, W: Tensor) -> Tensor:
     >>> torch.allclose(O @ O.mT, torch.eye(20).double())
     True
     """
-    Y, W = check.matrix(Y, "Y"), check.matrix(W, "W")
-    if W.ndim != 2 or W.shape[0] != Y.shape[-2]:
+    Y, W = check.matrix(Y, "Y"), check.single(W, "W")
+    if W.shape[0] != Y.shape[-2]:
         raise ValueError(
             f"W must be (p, m) with the p = {Y.shape[-2]} rows of Y, got shape {tuple(W.shape)}"
         )

@@ -104,14 +104,12 @@ def must_links(
     >>> found.reached, sl.clustering.accuracy(noisy.labels, found.components)
     (True, 1.0)
     """
-    A = check.matrix(Y, "Y")
-    if A.ndim > 2:
-        raise ValueError(f"Y must be one matrix (p, n), got shape {tuple(A.shape)}; take one trial")
-    if not 0 < level < 1:
+    A = check.single(Y, "Y")
+    if not 0 < (level := check.non_negative(level, "level")) < 1:
         raise ValueError(f"level must lie between 0 and 1, got {level}")
     k = check.rank_within(rank, A, "Y")
-    K = None if n_clusters is None else check.positive_int(n_clusters, "n_clusters")
-    B, unit = balanced(A.detach().double())
+    K = None if n_clusters is None else check.cluster_count(n_clusters, A.shape[1])
+    B, unit = balanced(A.double())
     scale, eps = float(unit), torch.finfo(A.dtype).eps
     graph, deviation = Graph(A.shape[1]), None
     if radius is not None:
@@ -144,6 +142,7 @@ def certified_labels(X: Any, rank: int, n_clusters: int, **options: Any) -> Any:
     >>> sl.clustering.accuracy(noisy.labels, labels)
     1.0
     """
+    check.single(X, "X")
     return must_links(X, rank, n_clusters=n_clusters, **options).labels
 
 
@@ -163,7 +162,7 @@ def _bounded(
     entries, rows = entry_bounds(B, k, nu, delta, eps)
     if rows.refused or not entries.proves:
         return rows.refused
-    graph.add(entries, torch.arange(graph.n))
+    graph.add(entries, torch.arange(graph.n, device="cpu"))
     _, parts, count = graph.parts()
     for J in uncut(entries.V, rows.length, parts.to(B.device), rows.unit) if count != K else []:
         graph.join(torch.isin(parts, J.cpu()).nonzero()[:, 0])
@@ -185,7 +184,7 @@ def _radius(radius: Any, B: Tensor, scale: float) -> tuple[Tensor, Tensor | None
     length = B.new_tensor(check.non_negative(nu, "radius") / scale)
     if each is None:
         return length, None
-    delta = torch.as_tensor(each, dtype=B.dtype, device=B.device) / scale
+    delta = check.as_tensor(each, "δ of radius").to(B) / scale
     if delta.shape != (B.shape[1],) or not bool(((delta >= 0) & torch.isfinite(delta)).all()):
         raise ValueError(
             f"δ of radius=(ν, δ) must be {B.shape[1]} finite numbers ≥ 0, one a column"
@@ -226,13 +225,14 @@ def _rows(
         if n <= k:
             raise ValueError(f"Y needs more columns than rank = {k}, got {n}")
         T = Y if p == k else _left(_source(source, Y, k), k).mT @ Y
-        yield T, torch.arange(n), 1.0
+        yield T, torch.arange(n, device="cpu"), 1.0
         return
     if n // 2 <= k:
         raise ValueError(
             f"halves of Y need more than rank = {k} columns each, got {n} in all; pass source="
         )
     rounds = check.positive_int(splits, "splits")
+    check.room(rounds * n * k, "splits")
     for i in range(rounds):
         order = torch.from_numpy(generator(seed, "halves", i).permutation(n)).to(Y.device)
         halves = order[: n // 2], order[n // 2 :]
@@ -241,8 +241,8 @@ def _rows(
 
 
 def _source(source: Any, Y: Tensor, k: int) -> Tensor:
-    B = check.matrix(source, "source").detach()
-    if B.ndim != 2 or B.shape[0] != Y.shape[0] or B.shape[1] < k:
+    B = check.single(source, "source")
+    if B.shape[0] != Y.shape[0] or B.shape[1] < k:
         raise ValueError(
             f"source must be a left basis or a batch ({Y.shape[0]}, at least {k}), one row for "
             f"each of Y, got shape {tuple(B.shape)}"

@@ -7,6 +7,7 @@ representation is (trials, width, n), one column per point, whatever the archite
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -79,8 +80,7 @@ class Network(ABC):
             if field.type == "int":
                 check.positive_int(value, name)
             if field.type == "tuple[int, ...]":
-                sizes = [check.positive_int(size, f"{name}[{i}]") for i, size in enumerate(value)]
-                object.__setattr__(self, name, tuple(sizes))
+                object.__setattr__(self, name, tuple(check.positive_ints(value, name)))
 
     @abstractmethod
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -134,11 +134,13 @@ class Network(ABC):
         (None: one trial): trial t alone is trial t of 100, whatever the others are.
         Raises ValueError for another scheme or a bad trial, TypeError for another dtype.
         """
-        check.one_of(scheme, INITS, "init")
+        check.one_of(scheme, INITS, "scheme")
         check.floating(dtype)
         chosen = rnd.trial_indices(trials)
         params: Params = {}
-        for name, shape in self.shapes().items():
+        shapes = self.shapes()
+        check.room(sum(map(math.prod, shapes.values())) * len(chosen), f"trials of {self}", device)
+        for name, shape in shapes.items():
             if name.startswith(("b", "gain")):
                 fill = 1.0 if name.startswith("gain") else 0.0
                 params[name] = torch.full((len(chosen), *shape), fill, dtype=dtype, device=device)

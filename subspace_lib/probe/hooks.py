@@ -6,30 +6,33 @@ row space (rank k), Q on the leading row space of Y. Y itself is kept only where
 
 from __future__ import annotations
 
+import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.nn.utils.rnn import PackedSequence
 
 from subspace_lib import _checks as check
+from subspace_lib.probe.outputs import REDUCTIONS, Select, columns_of, first_tensor
 from subspace_lib.probe.record import LayerRecord, certified_parts, measure_layer
 from subspace_lib.probe.table import ProbeTable, plot_table
 from subspace_lib.projectors import row_basis
 from subspace_lib.rowspace import rank_of
 
-REDUCTIONS = ("flatten", "mean", "last")
-Select = Callable[[Any], Tensor]
-
 
 class LayerProbe:
     """Collects layer outputs while the model runs and compares their row spaces with a reference.
 
-    layers: names as in ``model.named_modules()`` (None: every module without children). A module
-    called several times per forward pass has one row per call: name, name#2, … Run the model itself
-    inside the ``with``: a pass counts once it has finished.
+    layers: names as in ``model.named_modules()``. None: every module that calls no other; the table
+    ends with those that are not seen, and why (never called, compiled, no numbers, a sum around the
+    modules in it), and ``unseen`` has them. A module called several times per forward pass has one
+    row per call: name, name#2, … Run the model itself inside the ``with``: a pass counts once it
+    has finished.
     reference: (m, n), one column per sample in the order in which they will arrive; its leading
     row space of dimension ``rank`` is the reference. Orthonormal rows (rank, n) are one too.
     labels: (n,), for clustering scores. certified: what ``must_links`` returned of the input, or
@@ -39,8 +42,9 @@ class LayerProbe:
     (batch, channels, height, width) "mean" pools over the positions. A dict gives it by layer.
     Of a tuple the first tensor counts; select (a function of the module's output, or a dict of such
     by layer) picks another and must return (batch, …). Modules with batch_first=False are
-    understood without it (those inside them are not). In nested tensors, which an encoder makes of
-    padded input in eval mode, padding does not count; in padded ones it does.
+    understood without it (those inside them are not). In packed sequences and in nested tensors,
+    which an encoder makes of padded input in eval mode, padding does not count; in padded ones it
+    does.
 
     Entering again after all samples have come starts a new reading, so one probe serves a whole
     training run; after a part of them the next ``with`` continues. Several probes may be attached
@@ -56,8 +60,9 @@ class LayerProbe:
       true one in the spectral norm (1: no statement);
     - "sketch": larger p. Distances, containment, scores and the spectrum (from below) are
       approximate, with no bound on their error; the reference bound is coarser, still rigorous.
-    The probe changes nothing: no gradients, no modes, no random state; its hooks are removed when
-    the ``with`` ends, also by an exception. Measured in float64 on the CPU.
+    The probe changes nothing: no gradients, no modes, no random state; a hook is on a module while
+    it runs only, so that copies and checkpoints carry none. What was compiled runs uncompiled
+    inside the ``with`` (before torch 2.6 it is not seen). Measured in float64 on the CPU.
     Raises ValueError for an unknown layer (lists the names), NaN in an output (names the layer and
     the batch), a number of samples that is not n, or a rank above what the reference has.
 
@@ -83,118 +88,159 @@ class LayerProbe:
         exact: bool | None = None,
         seed: int = 0,
     ):
-        self.model = model
         self.modules, self.all_leaves = _named_layers(model, layers), layers is None
+        self.model = model
         self.reference = reference_rows(reference, rank)
         n = self.reference.shape[1]
         self.labels = None if labels is None else check.label_vector(labels, n)
         self.certified = None if certified is None else certified_parts(certified, n)
-        self.larger_ranks = _larger(larger_ranks, rank, n)
+        self.larger_ranks = _larger(larger_ranks, self.rank, n)
         self.reduce = _by_layer(reduce, self.modules, "reduce", "flatten")
         for choice in self.reduce.values():
             check.one_of(choice, REDUCTIONS, "reduce")
         self.select = _by_layer(select, self.modules, "select", None)
-        self.seed = seed
-        self._options = (2 * max([4 * rank, *self.larger_ranks]), exact, seed)  # of the records
-        self._pending: dict[str, Tensor] = {}  # of the pass that is running
-        self._calls: Counter[str] = Counter()
+        self.seed = check.positive_int(seed, "seed", least=0)
+        self._options = (2 * max([4 * self.rank, *self.larger_ranks]), exact, seed)  # of records
+        self._names: dict[int, list[str]] = {id(model): []}
+        for name, module in self.modules.items():
+            self._names.setdefault(id(module), []).append(name)
+        self._watch: ExitStack | None = None
         self._running = False
-        self._handles: list[Any] = []
+        self._begin()
         self._forget()
 
     def _forget(self) -> None:
         self.records: dict[str, LayerRecord] = {}
         self.samples = self.batches = 0
+        self._called: set[str] = set()
+        self._odd: dict[str, str] = {}  # name of a module → why it has no row
         self._table: ProbeTable | None = None
+
+    def _begin(self) -> None:
+        """A pass of the model begins: whatever an exception left of the last one goes."""
+        for hook in getattr(self, "_hooks", {}).values():
+            hook.remove()
+        self._hooks: dict[int, Any] = {}  # of the modules that are running
+        self._started: dict[int, int] = {}  # modules that had finished when they began
+        self._finished = 0
+        self._given: list[Any] = []  # first tensors of the outputs, weakly
+        self._pending: dict[str, Tensor] = {}
+        self._calls: Counter[str] = Counter()
 
     @property
     def rank(self) -> int:
         return self.reference.shape[0]
 
     def __enter__(self) -> LayerProbe:
-        if self._handles:
+        if self._watch is not None:
             raise RuntimeError("this probe is already attached; leave its `with` block first")
         if self.samples == self.reference.shape[1]:
             self._forget()
-        keep = self._handles.append
-        try:
-            keep(self.model.register_forward_pre_hook(self._begin))
-            for name, module in self.modules.items():
-                keep(module.register_forward_hook(partial(self._hook, name)))
-            keep(self.model.register_forward_hook(self._finish))  # last: the root may be a layer
-        except BaseException:  # of a `with` that was never entered nobody calls __exit__
-            self.__exit__()
-            raise
+        self._watch = ExitStack()
+        self._watch.callback(register_module_forward_pre_hook(self._arrive).remove)
+        if any(map(_is_compiled, self.model.modules())) and hasattr(torch.compiler, "set_stance"):
+            self._watch.enter_context(torch.compiler.set_stance("force_eager"))
         return self
 
     def __exit__(self, *error: Any) -> None:
-        while self._handles:
-            self._handles.pop().remove()
-        self._pending.clear()
-        self._running = False
+        assert self._watch is not None
+        self._watch.close()
+        self._watch, self._running = None, False
+        self._begin()
 
-    def _begin(self, module: nn.Module, inputs: Any) -> None:
-        self._pending.clear()  # of a pass that an exception cut short
-        self._calls.clear()
-        self._running = True
+    def _arrive(self, module: nn.Module, inputs: Any) -> None:
+        """A hook is on a module while it runs, and no longer: copies of the model carry none."""
+        if module is self.model:
+            self._begin()
+            self._running = True
+        if self._running and id(module) in self._names:  # else called outside a pass, as
+            self._started[id(module)] = self._finished  # gradient checkpointing does
+            self._hooks[id(module)] = module.register_forward_hook(self._leave)
 
-    def _hook(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
-        if not self._running:
-            return  # called outside a pass of the model, as gradient checkpointing does
-        self._calls[name] += 1
+    def _leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        self._hooks.pop(id(module)).remove()
+        whole = self._finished > self._started.pop(id(module))  # it called others of these
+        self._finished += 1
+        with torch.no_grad():
+            for name in self._names[id(module)]:
+                self._calls[name] += 1
+                self._called.add(name)
+                if not (whole and self.all_leaves):
+                    self._keep(name, module, output)
+        if self.all_leaves:
+            first = first_tensor(output)
+            mark = first.data if isinstance(first, PackedSequence) else first
+            if whole and all(given() is not mark for given in self._given):
+                for name in self._names[id(module)]:
+                    self._odd[name] = "computes on with what its modules give: name it in layers"
+            if mark is not None:
+                self._given.append(weakref.ref(mark))
+        if module is self.model:
+            self._running = False
+            with torch.inference_mode(False), torch.no_grad():  # records outlive the mode
+                self._finish()
+
+    def _keep(self, name: str, module: nn.Module, output: Any) -> None:
         call = self._calls[name]
         row = name if call == 1 else f"{name}#{call}"
-        with torch.no_grad():
-            self._pending[row] = self._features(name, row, module, output)
-
-    def _features(self, name: str, row: str, module: nn.Module, output: Any) -> Tensor:
-        """(p, batch), a copy: the model may overwrite its output in place."""
-        chosen = self.select[name]
-        value = _first_tensor(output, row) if chosen is None else chosen(output)
-        if chosen is None and value.ndim > 2 and _time_first(module):
-            value = value.transpose(0, 1)
-        if not isinstance(value, Tensor) or not value.is_floating_point():
-            kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
-            raise TypeError(
-                f"layer {row!r} must give real floating-point tensors, got {kind}; "
-                f"select=function picks another part of its output"
-            )
-        if value.dtype in (torch.float16, torch.bfloat16):
-            value = value.float()
-        columns = _reduced(value.detach(), self.reduce[name], row).mT.clone()
+        try:
+            columns = columns_of(output, module, row, self.reduce[name], self.select[name])
+        except (TypeError, ValueError) as error:
+            if not self.all_leaves:
+                raise
+            self._odd[name] = f"gave no matrix ({error})"
+            return
         if not torch.isfinite(columns).all():
             raise ValueError(
                 f"layer {row!r} gave NaN or infinite values in batch {self.batches + 1} (samples "
                 f"{self.samples}..{self.samples + columns.shape[1] - 1}); look at that batch and "
                 f"at the layers before this one"
             )
-        return columns
+        self._pending[row] = columns
 
-    def _finish(self, module: nn.Module, inputs: Any, output: Any) -> None:
-        self._running = False
+    def _finish(self) -> None:
         sizes = {row: columns.shape[1] for row, columns in self._pending.items()}
         if not sizes:
             return
-        if len(set(sizes.values())) > 1:
-            raise ValueError(
-                f"all layers must give one column per sample, got {sizes} columns; select=… "
-                f"with the batch axis first, or fewer layers, helps"
-            )
-        count, n = next(iter(sizes.values())), self.reference.shape[1]
+        count, n = Counter(sizes.values()).most_common(1)[0][0], self.reference.shape[1]
+        for row in [row for row, size in sizes.items() if size != count]:
+            if not self.all_leaves:
+                raise ValueError(
+                    f"all layers must give one column per sample, got {sizes} columns; select=… "
+                    f"with the batch axis first, or fewer layers, helps"
+                )
+            del self._pending[row]
+            self._odd[row] = f"gave {sizes[row]} columns where most gave {count}"
         if self.samples + count > n:
             raise ValueError(
                 f"reference has {n} columns, one per sample, got {self.samples + count} samples by "
                 f"batch {self.batches + 1}; pass the same samples, once, or start a new probe"
             )
-        with torch.no_grad():
-            for row, columns in self._pending.items():
-                if row not in self.records:
-                    self.records[row] = LayerRecord(row, columns, self.reference, *self._options)
+        for row, columns in self._pending.items():
+            if row not in self.records:
+                self.records[row] = LayerRecord(row, columns, self.reference, *self._options)
+            try:
                 self.records[row].add(columns, self.samples, self.reference)
+            except ValueError as error:
+                if not self.all_leaves:
+                    raise
+                self._odd[row] = f"changed ({error})"
         self.samples += count
         self.batches += 1
-        self._pending.clear()
-        self._table = None
+        self._pending, self._table = {}, None
+
+    @property
+    def unseen(self) -> dict[str, str]:
+        """Modules without a row (layers=None), and why; those that only hand on have none."""
+        found = {name: why for name, why in self._odd.items() if name not in self.records}
+        for row, record in self.records.items():
+            if record.seen != self.samples:
+                why = f"must be called for every sample, got {record.seen} of {self.samples}"
+                found[row] = self._odd.get(row, why)
+        for name, module in self.modules.items():
+            if name not in self._called and type(module).forward is not nn.Module.forward:
+                found[name] = _silent(self.modules, self._called, name)
+        return found
 
     def table(self) -> ProbeTable:
         """One dict per layer, in the order of the first pass.
@@ -214,19 +260,19 @@ class LayerProbe:
         """
         n = self.reference.shape[1]
         if self.samples != n:
+            rest = "run the rest through the model inside the `with`"
+            if any(map(_is_compiled, self.model.modules())):
+                rest += "; hooks do not reach what torch.compile made: probe the model before that"
             raise ValueError(
                 f"reference has {n} columns, one per sample, got {self.samples} samples in "
-                f"{self.batches} batches; run the rest through the model inside the `with`"
+                f"{self.batches} batches; {rest}"
             )
-        missing = sorted(set(self.modules) - set(self.records))
-        if missing and not self.all_leaves:
-            raise ValueError(f"layers {missing} were never called by the model; leave them out")
-        for row, record in self.records.items():
-            if record.seen != n:
-                raise ValueError(
-                    f"layer {row!r} must be called for every sample, got {record.seen} of {n}; "
-                    f"leave it out or probe a model that always calls it"
-                )
+        unseen = self.unseen
+        if unseen and not self.all_leaves:
+            name, why = next(iter(unseen.items()))
+            raise ValueError(
+                f"layer {name!r} {why}; leave it out or probe a model that always calls it"
+            )
         if self._table is None:
             self._table = ProbeTable(
                 measure_layer(
@@ -237,8 +283,10 @@ class LayerProbe:
                     self.seed,
                     certified=self.certified,
                 )
-                for record in self.records.values()
+                for row, record in self.records.items()
+                if row not in unseen
             )
+            self._table.unseen = unseen
         return self._table
 
     def scalars(self) -> dict[str, float]:
@@ -264,9 +312,7 @@ class LayerProbe:
 
 def reference_rows(reference: Any, rank: Any) -> Tensor:
     """The leading row space of the reference (m, n) as orthonormal rows (rank, n), float64."""
-    A = check.matrix(reference, "reference").detach().cpu().double()
-    if A.ndim != 2:
-        raise ValueError(f"reference must be one matrix (m, n), got shape {tuple(A.shape)}")
+    A = check.single(reference, "reference").cpu().double()
     rank = check.positive_int(rank, "rank")
     s = torch.linalg.svdvals(A)
     available = int(rank_of(s, max(A.shape), torch.finfo(A.dtype).eps))
@@ -284,21 +330,23 @@ def reference_rows(reference: Any, rank: Any) -> Tensor:
     return row_basis(A, rank)
 
 
-def _larger(larger_ranks: Sequence[int] | None, rank: int, n: int) -> tuple[int, ...]:
+def _larger(larger_ranks: Any, rank: int, n: int) -> tuple[int, ...]:
     if larger_ranks is None:
         return tuple(q for q in (2 * rank, 4 * rank) if q <= n)
-    for q in larger_ranks:
-        if not rank < check.positive_int(q, "larger_ranks") <= n:
+    for q in check.positive_ints(larger_ranks, "larger_ranks"):
+        if not rank < q <= n:
             raise ValueError(f"larger_ranks must lie in {rank + 1}..{n}, got {q}")
     return tuple(int(q) for q in larger_ranks)
 
 
 def _named_layers(model: nn.Module, layers: Sequence[str] | None) -> dict[str, nn.Module]:
+    """None: all modules, of which those count that call no other; no parametrizations."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     known = dict(model.named_modules(remove_duplicate=False))
     if layers is None:
-        return {name: m for name, m in model.named_modules() if not list(m.children())}
+        named = dict(model.named_modules())
+        return {k: m for k, m in named.items() if "parametrizations" not in k.split(".")}
     names = [layers] if isinstance(layers, str) else list(layers)
     listed = ", ".join(repr(k) for k in known if k)
     for name in names:
@@ -311,6 +359,22 @@ def _named_layers(model: nn.Module, layers: Sequence[str] | None) -> dict[str, n
     return {name: known[name] for name in names}
 
 
+def _is_compiled(module: nn.Module) -> bool:
+    return hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
+
+
+def _silent(modules: Mapping[str, nn.Module], called: set[str], name: str) -> str:
+    """Why a module was never called, by the innermost module around it that was."""
+    parts = name.split(".")
+    around = [".".join(parts[:i]) for i in range(len(parts))]
+    outer = [k for k in around if k in called]
+    if not outer:
+        return "was never called"
+    if _is_compiled(modules[outer[-1]]):
+        return f"lies in {outer[-1]!r}, which is compiled: probe the model before torch.compile"
+    return f"was never called: {outer[-1]!r} uses its weights alone, or a fused path"
+
+
 def _by_layer(value: Any, names: Iterable[str], what: str, default: Any) -> dict[str, Any]:
     names = list(names)
     if not isinstance(value, Mapping):
@@ -319,42 +383,3 @@ def _by_layer(value: Any, names: Iterable[str], what: str, default: Any) -> dict
     if unknown:
         raise ValueError(f"{what} must name probed layers {names}, got {sorted(unknown)}")
     return {name: value.get(name, default) for name in names}
-
-
-def _first_tensor(output: Any, row: str) -> Tensor:
-    if isinstance(output, Tensor):
-        return output
-    parts = output.values() if isinstance(output, Mapping) else output
-    for part in parts if isinstance(parts, Iterable) else ():
-        if isinstance(part, Tensor):
-            return part
-    raise TypeError(
-        f"layer {row!r} must give a tensor or a tuple that starts with one, got "
-        f"{type(output).__name__}; select=function picks a tensor from it"
-    )
-
-
-def _time_first(module: nn.Module) -> bool:
-    """(time, batch, features): recurrent and attention modules with batch_first=False."""
-    owner = module if hasattr(module, "batch_first") else getattr(module, "self_attn", module)
-    return getattr(owner, "batch_first", True) is False
-
-
-def _reduced(value: Tensor, how: str, row: str) -> Tensor:
-    """(batch, …) → (batch, p)."""
-    if value.is_nested and how == "flatten":
-        return torch.nested.to_padded_tensor(value, 0.0).flatten(1)
-    if value.is_nested:  # sequences (time, features) of different lengths
-        return torch.stack([x.mean(0) if how == "mean" else x[-1] for x in value.unbind()])
-    if value.ndim == 0:
-        raise ValueError(f"layer {row!r} must give (batch, …), got a single number")
-    if value.ndim <= 2 or how == "flatten":
-        return value.reshape(len(value), -1)
-    if value.ndim == 3:
-        return value.mean(1) if how == "mean" else value[:, -1]
-    if how == "mean":
-        return value.flatten(2).mean(2)
-    raise ValueError(
-        f"reduce='last' needs (batch, time, features) from layer {row!r}, got shape "
-        f"{tuple(value.shape)}; use 'flatten' or 'mean'"
-    )

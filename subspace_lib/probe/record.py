@@ -14,12 +14,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from subspace_lib import _checks as check
 from subspace_lib.certify import MustLinks
 from subspace_lib.certify.layers import read_rows, target
 from subspace_lib.clustering import clustering_scores
 from subspace_lib.estimator import ProjectorClustering
 from subspace_lib.reference import compare, sine_from_sums
-from subspace_lib.rowspace import distances, factor, nth, outside, rounding_unit, top_norm
+from subspace_lib.rowspace import (
+    distances,
+    factor,
+    nth,
+    outside,
+    rounding_unit,
+    shifted,
+    top_norm,
+    unit_exponent,
+)
 
 GRAM = 1024  # features up to which the p×p matrix YYᵀ is summed
 SMALL = 1 << 21  # entries up to which all of Y is kept anyway: 8 MB in single precision
@@ -36,18 +46,20 @@ class LayerRecord:
         self, name: str, columns: Tensor, R: Tensor, width: int, exact: bool | None, seed: int
     ):
         self.name, self.features, self.dtype = name, columns.shape[0], columns.dtype
+        self.unit = unit_exponent(columns).cpu()  # everything below is in units of 2^unit
         p, (k, n) = self.features, R.shape
         self.exact = bool(exact) or p <= width or (exact is None and p * n <= SMALL)
         self.S: Tensor | None = None
         self.G: Tensor | None = None
-        self.C = torch.zeros(p, k, dtype=torch.float64)
+        self.C = R.new_zeros(p, k)
         self.energy, self.seen = 0.0, 0
         if self.exact:
-            self.kept = torch.zeros(p, n, dtype=self.dtype)
+            check.room(p * n, "reference and layer: Y, with exact=True,")
+            self.kept = R.new_zeros(p, n, dtype=self.dtype)
             return
         self.S = sketch_rows(columns, width, seed)
-        self.G = torch.zeros(p, p, dtype=torch.float64) if p <= GRAM else None
-        self.kept = torch.zeros(width, n, dtype=torch.float64)
+        self.G = R.new_zeros(p, p) if p <= GRAM else None
+        self.kept = R.new_zeros(width, n)
 
     @property
     def size(self) -> int:
@@ -67,6 +79,7 @@ class LayerRecord:
                 f"with sequences of varying length"
             )
         here = slice(start, start + columns.shape[1])
+        columns = shifted(columns, -self.unit.to(columns)) if self.unit else columns
         self.seen += columns.shape[1]
         self.energy += float(columns.cpu().double().square().sum())
         if self.S is None:
@@ -88,8 +101,8 @@ def sketch_rows(first: Tensor, width: int, seed: int) -> Tensor:
     is typical; the random half catches what it did not show, in whatever order samples come.
     """
     U = torch.linalg.svd(first.cpu().double(), full_matrices=False).U[:, : width // 2]
-    g = torch.Generator().manual_seed(seed)
-    rest = torch.randn(len(U), width - U.shape[1], generator=g, dtype=torch.float64)
+    g = torch.Generator("cpu").manual_seed(seed)
+    rest = U.new_empty(len(U), width - U.shape[1]).normal_(generator=g)
     return torch.linalg.qr(torch.cat([U, rest], 1)).Q.mT.contiguous()
 
 
@@ -121,7 +134,8 @@ def measure_layer(
         row[f"share_{q}"] = 1 - float(inside.square().sum()) / k
         row[f"chance_{q}"] = min(q, n) / n
         row[f"shuffled_{q}"] = shuffled_share(R, V[:q])
-    row |= {f"s_{i}": float(nth(spectrum, j)) for i, j in (("1", 1), ("rank", k), ("next", k + 1))}
+    s = shifted(spectrum, record.unit.to(spectrum))
+    row |= {f"s_{i}": float(nth(s, j)) for i, j in (("1", 1), ("rank", k), ("next", k + 1))}
     bound, *others = reference_sines(record, R, spectrum, [k, *larger]).tolist()
     row |= {"bound": bound, "verdict": "certifies" if bound < 1 else "silent"}
     row |= {f"containment_bound_{q}": value for q, value in zip(larger, others, strict=True)}
@@ -132,7 +146,7 @@ def measure_layer(
         row["certified_parts"] = _kept(Q, *certified)
     if labels is not None:
         row |= _scores(Q, labels, seed)
-    return row | {"spectrum": spectrum.numpy()}
+    return row | {"spectrum": s.numpy()}
 
 
 def shuffled_share(R: Tensor, V: Tensor) -> float:

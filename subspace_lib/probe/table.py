@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from subspace_lib import _palette as palette
 
 
 class ProbeTable(list[dict[str, Any]]):
-    """A list of dicts, one per layer, that prints as a table."""
+    """A list of dicts, one per layer, that prints as a table. unseen: modules without a row."""
+
+    unseen: Mapping[str, str] = MappingProxyType({})
 
     def only(self, *keys: str) -> ProbeTable:
         """The same layers with these quantities alone. ValueError for an unknown one."""
@@ -20,17 +23,28 @@ class ProbeTable(list[dict[str, Any]]):
         for key in keys:
             if key not in known:
                 raise ValueError(f"keys must be among {', '.join(known)}, got {key!r}")
-        return ProbeTable({key: row[key] for key in ("layer", *keys)} for row in self)
+        found = ProbeTable({key: row[key] for key in ("layer", *keys)} for row in self)
+        found.unseen = self.unseen
+        return found
 
     def _lines(self) -> list[list[str]]:
         """One column per layer: there are more quantities than layers, as a rule."""
-        keys = [key for key, value in self[0].items() if not isinstance(value, np.ndarray)]
+        first = self[0] if self else {}
+        keys = [key for key, value in first.items() if not isinstance(value, np.ndarray)]
         return [[key, *(_shown(row[key]) for row in self)] for key in keys]
+
+    def _silent(self) -> list[str]:
+        """One line a reason."""
+        names: dict[str, list[str]] = {}
+        for name, why in self.unseen.items():
+            names.setdefault(why, []).append(name or "the model")
+        return [f"not seen: {', '.join(mine)}, because it {why}" for why, mine in names.items()]
 
     def __repr__(self) -> str:
         lines = self._lines()
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+        rows = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+        return "\n".join([*rows, *self._silent()])
 
     def _repr_html_(self) -> str:
         body = "".join(
@@ -39,7 +53,8 @@ class ProbeTable(list[dict[str, Any]]):
             + "</tr>"
             for key, *cells in self._lines()
         )
-        return f"<table class='certificate'><caption>Layer probe</caption>{body}</table>"
+        silent = "".join(f"<p>{html.escape(line)}</p>" for line in self._silent())
+        return f"<table class='certificate'><caption>Layer probe</caption>{body}</table>{silent}"
 
 
 def _shown(value: Any) -> str:

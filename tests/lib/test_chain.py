@@ -222,7 +222,7 @@ def test_arrays_are_accepted():
 def test_bad_input():
     data, noisy, W, Y = layer(0.1)
     S, Z = data.clean, noisy.noise
-    with pytest.raises(ValueError, match="same shape"):
+    with pytest.raises(ValueError, match="same number of columns"):
         sl.bounds.lemma_4_1(S, Z[..., :5], 4, 0.1)
     with pytest.raises(ValueError, match="margin must be positive"):
         sl.bounds.lemma_4_1(S, Z, 4, 0.0)
@@ -232,7 +232,7 @@ def test_bad_input():
         sl.bounds.lemma_4_3(W @ S, Y[..., :3, :], 4, 0.1)
     with pytest.raises(ValueError, match="layers is empty"):
         sl.bounds.depth_corollary(S, Z, [], 4, 0.1)
-    with pytest.raises(ValueError, match=r"W_2 must be \(p, 12\)"):
+    with pytest.raises(ValueError, match=r"W_2 must be \(12, 12\)"):
         sl.bounds.depth_corollary(S, Z, [(W, Y), (W, Y)], 4, 0.1)
     with pytest.raises(ValueError, match="'links', 'sum'"):
         sl.bounds.depth_corollary(S, Z, [(W, Y)], 4, 0.1, "union")

@@ -62,7 +62,7 @@ def test_zero_noise_is_clean_and_lists_give_uneven_clusters():
         ({"n_subspaces": 0}, "at least 1"),
         ({"subspace_dim": [1, 2]}, "n_subspaces = 3"),
         ({"trials": []}, "int ≥ 1 or a sequence"),
-        ({"seed": -1}, "integer ≥ 0"),
+        ({"seed": -1}, "seed must be at least 0"),
         ({"bases": np.eye(5)}, "bases must have shape"),
     ],
 )
@@ -210,7 +210,7 @@ def test_observed_splits_stack_with_their_own_indices():
         (lambda d: d[5:], IndexError, "non-empty list"),
         (lambda d: d[[[0, 1]]], IndexError, "non-empty list"),
         (lambda d: d[0][0], TypeError, "must have a trial axis"),
-        (lambda d: d.scaled(-1), ValueError, "positive"),
+        (lambda d: d.scaled(-1), ValueError, "factor must be"),
         (lambda d: d.scaled(float("inf")), ValueError, "finite"),
         (lambda d: sl.data.stack([]), ValueError, "at least one"),
         (lambda d: sl.data.stack([d[0].X]), TypeError, "sample_union makes one"),

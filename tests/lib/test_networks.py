@@ -311,8 +311,8 @@ def test_bad_arguments():
         "stride must be at least 1": lambda: Convolutional(36, 36, stride=0),
         "square number of pixels, got 40": lambda: Convolutional(40, 36),
         "readout must be one of": lambda: Convolutional(36, 36, readout="max"),
-        "init must be one of": lambda: NETWORKS[0].init("xavier", seed=0),
-        "seed must be an integer": lambda: NETWORKS[0].init(seed=-1),
+        "scheme must be one of": lambda: NETWORKS[0].init("xavier", seed=0),
+        "seed must be at least 0": lambda: NETWORKS[0].init(seed=-1),
         "one point per column": lambda: NETWORKS[0].output(randomised(NETWORKS[0]), columns().mT),
     }.items():
         with pytest.raises(ValueError, match=message):

@@ -1,5 +1,6 @@
 """Training of many networks at once, and what is measured on the way."""
 
+import inspect
 from dataclasses import replace
 
 import numpy as np
@@ -286,6 +287,18 @@ def test_data_without_a_trial_axis_serve_many_networks():
     assert np.allclose(run.history[:, 0], repeated.history[:, 0], rtol=1e-5)
     assert np.allclose(run["share_2r"][..., 0], repeated["share_2r"][..., 0], atol=1e-5)
     assert len(set(run.loss[-1])) == 3
+
+
+def test_what_is_not_said():
+    """The defaults, on data without a trial axis: one network, as the documentation lists them."""
+    run = sl.train(NET, union(trials=None), steps=2)
+    assert run.loss.shape == (3, 1)
+    said = {"objective": "reconstruct", "optimizer": "gd", "lr": 0.005, "weight_decay": 0.0}
+    said |= {"init": "usual", "seed": 0, "trials": 1, "normalize": "sum", "dtype": "float32"}
+    assert {name: run.config[name] for name in said} == said
+    assert len(run.kept) == 1
+    assert inspect.signature(sl.train).parameters["steps"].default == 1000
+    assert sl.train(NET, union(trials=2), steps=1).loss.shape == (2, 2)
 
 
 def test_checkpoints():
