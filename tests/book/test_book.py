@@ -157,10 +157,13 @@ def test_links_between_pages_resolve(page):
     assert [path for path in local if not (PAGES / path.lstrip("/")).exists()] == []
 
 
-# Drawings are images to axe, and all code has the same colours: looked at once, on the first page.
+# Drawings are images to axe; all code, and all formulas, have the same colours: looked at once, on
+# the first page. A formula that heads a column may be all that its button says.
 THIN = """document.querySelectorAll("article svg[role=img][aria-label]")
     .forEach((e) => e.replaceChildren());
-  document.querySelectorAll(".highlight pre").forEach((e) => { e.textContent = "code"; });"""
+  document.querySelectorAll(".highlight pre").forEach((e) => { e.textContent = "code"; });
+  document.querySelectorAll("article mjx-container:not(th mjx-container)")
+    .forEach((e) => { e.textContent = "formula"; });"""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
