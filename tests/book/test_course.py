@@ -3,11 +3,14 @@
 import csv
 import json
 from types import SimpleNamespace
+from unittest.mock import Mock
 
+import addresses
 import editions
+import lab
 import nbformat
 import pytest
-from chapters import CHAPTERS, ROOT, tagged
+from chapters import CHAPTERS, NOTEBOOKS, ROOT, tagged
 
 import page
 from page import course
@@ -128,3 +131,25 @@ def test_a_page_that_reads_the_chapters_is_never_up_to_date():
     assert editions.read_again(app) == ["book/teaching"]
     for name in editions.READS_CHAPTERS:
         assert (ROOT / f"book/{name}.ipynb").exists()
+
+
+def test_the_lab_opens_on_all_titles():
+    found = lab.start()
+    assert "[2. The projector encodes the clustering](02_projector.ipynb)" in found
+    missing = [p.stem for p in NOTEBOOKS[1:] if f"]({p.name})" not in found]
+    assert missing == []
+
+
+def test_a_dead_address_is_told_from_one_that_refuses(tmp_path, monkeypatch):
+    assert "https://openreview.net/forum?id=Pjcz6ik78E" in addresses.cited()
+    (tmp_path / "page").write_text("here")
+    assert addresses.fault((tmp_path / "page").as_uri()) == ""
+    assert "No such file" in addresses.fault((tmp_path / "gone").as_uri())
+
+    def answer(code):
+        error = addresses.urllib.error.HTTPError("x", code, "no", {}, None)
+        monkeypatch.setattr(addresses.urllib.request, "urlopen", Mock(side_effect=error))
+        return addresses.fault("https://x")
+
+    assert answer(403) == ""
+    assert answer(404) == "404 no"
