@@ -1,4 +1,4 @@
-.PHONY: help book instructor students slides sheets assignments grader pdf style check test bounds colab lab clean tidy stamp
+.PHONY: help book instructor students slides sheets assignments grader pdf style check test bounds fuzz mutants threads twice shuffled colab lab clean tidy stamp
 PYTHON ?= python3
 BIN := .venv/bin
 LOWEST := .venv-bounds/bin
@@ -10,6 +10,10 @@ help:
 	@echo "make test    build the book with warnings as errors, then run every check and every test"
 	@echo "make bounds  the library's tests at the lowest versions it promises (not part of make test)"
 	@echo "make fuzz    10,000 hostile calls of the library (some minutes; not part of make test)"
+	@echo "make mutants 300 small changes to the code: does a test notice each? (hours; resumes; not part of make test)"
+	@echo "make threads one, two and four threads give the same verdicts (not part of make test)"
+	@echo "make twice   every cell of every page runs twice and says the same (not part of make test)"
+	@echo "make shuffled  the fast tests in random order (SEED=1 for another)"
 	@echo "make colab   every notebook twice from a bare folder, at Colab's versions (not part of make test)"
 	@echo "make pdf     print the built book: one PDF, and one for each page (needs Chromium)"
 	@echo "make instructor  the book with all solutions, into _build/instructor"
@@ -102,6 +106,16 @@ CALLS ?= 10000
 SEED ?= 0
 fuzz: .venv/ready
 	@$(BIN)/python tests/fuzz.py $(CALLS) --seed $(SEED)
+
+MUTANTS ?= 300
+mutants: .venv/ready
+	@$(BIN)/python tests/mutants.py --number $(MUTANTS) --seed $(SEED) --workers 2
+
+threads twice: .venv/ready
+	@$(BIN)/python tests/$@.py
+
+shuffled: .venv/ready
+	@SHUFFLE=$(SEED) $(BIN)/python -m pytest -q -n 2 -m "not slow and not browser"
 
 # What Colab has installed; the set-up cell must find everything there.
 COLAB := numpy==2.1.3 scipy==1.16.3 torch==2.11.0 matplotlib==3.10.0 scikit-learn==1.6.1 ipywidgets==7.7.1 ipython==7.34.0

@@ -1,5 +1,8 @@
 """Deterministic property tests; torch on one thread, since pytest runs in parallel."""
 
+import os
+import random
+
 import matplotlib
 import pytest
 import torch
@@ -13,7 +16,12 @@ settings.load_profile("book")
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(items):
-    """What takes a chapter's experiment run live (the fixture ``tiny``) is slow."""
+    """What takes a chapter's experiment run live (the fixture ``tiny``) is slow.
+
+    The environment variable SHUFFLE, a seed, puts all tests in random order: ``make shuffled``.
+    """
     for item in items:
         if "tiny" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
+    if seed := os.environ.get("SHUFFLE"):
+        random.Random(seed).shuffle(items)
