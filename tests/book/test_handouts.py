@@ -3,10 +3,13 @@
 import re
 
 import assignments
+import nbformat
 import pytest
 import sheets
 import slides
-from chapters import exercises, tagged
+from chapters import ROOT, exercises, tagged
+from jupyter_cache import get_cache
+from jupyter_cache.base import CacheBundleIn
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from pages import CHROMIUM
 
@@ -56,6 +59,31 @@ def test_a_deck_needs_no_network_and_hides_code():
     assert '<figure id="one">' in html
     assert "page.show" not in html
     assert "Reveal.initialize" in html
+
+
+def test_every_lecture_of_the_plans_gets_a_deck(tmp_path, monkeypatch):
+    monkeypatch.setattr(slides, "furniture", lambda folder: None)
+    monkeypatch.setattr(slides, "executed", lambda path: executed())
+    slides.main(tmp_path)
+    names = {path.stem for path in tmp_path.iterdir()}
+    assert names == {"one-lecture", *(f"short-course-{k}" for k in range(1, 7))}
+    assert "seven decks" in course.Chapter(0, ROOT / "book/teaching.ipynb").text
+    first, last = ((tmp_path / f"short-course-{k}.html").read_text("utf-8") for k in (1, 6))
+    for number, page in ((1, first), (2, first), (13, last), (16, last)):
+        assert course.chapters()[number].title in page
+
+
+def test_a_deck_takes_the_outputs_that_the_build_stored(tmp_path, monkeypatch):
+    path = tmp_path / "01_a.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell("page.show(fig)")]), path)
+    monkeypatch.setattr(slides, "cache_path", lambda: tmp_path / "cache")
+    with pytest.raises(SystemExit, match=r"01_a.ipynb has not been executed yet: run `make book`"):
+        slides.executed(path)
+    done = nbformat.read(path, 4)
+    done.cells[0].outputs = [new_output("stream", text="drawn")]
+    bundle = CacheBundleIn(done, str(path))
+    get_cache(tmp_path / "cache").cache_notebook_bundle(bundle, check_validity=False)
+    assert slides.executed(path).cells[0].outputs[0].text == "drawn"
 
 
 def test_what_a_plan_leaves_out():
