@@ -65,12 +65,7 @@ def plot_projector(
 
 
 def plot_bands(
-    x: Any,
-    values: Any,
-    *,
-    ax: Axes | None = None,
-    label: str = "",
-    color: str = NETWORK,
+    x: Any, values: Any, *, ax: Axes | None = None, label: str = "", color: str = NETWORK
 ) -> Axes:
     """Median over trials, and the band between their deciles. values: (points, trials)."""
     ax = _axes(ax)

@@ -18,14 +18,7 @@ from torch import Tensor
 from subspace_lib import _checks as check
 from subspace_lib.certificate import INF, Certificate
 from subspace_lib.projectors import row_basis
-from subspace_lib.rowspace import (
-    balanced,
-    nth,
-    outside,
-    rounding_unit,
-    singular_values,
-    top_norm,
-)
+from subspace_lib.rowspace import balanced, nth, outside, rounding_unit, singular_values, top_norm
 
 EPS = torch.finfo(torch.float64).eps
 LEAST = 1e-280  # of a sum of squares that has lost nothing to underflow
