@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from numbers import Integral, Real
 from typing import Any, TypeVar
@@ -181,12 +181,16 @@ def positive_int(value: Any, name: str, least: int = 1) -> int:
     return int(value)
 
 
+def several(values: Any, name: str) -> list[Any]:
+    """The items of a list, a tuple, a range, an array with one axis, …, in their order."""
+    odd = isinstance(values, (str, bytes, Mapping, set, Tensor)) or getattr(values, "ndim", 1) != 1
+    if odd or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be several, in a list or a tuple, got {came(values)}")
+    return list(values)
+
+
 def positive_ints(values: Any, name: str, least: int = 1) -> list[int]:
-    """Several, in a list, a tuple, a range or an array."""
-    several = isinstance(values, Sequence) and not isinstance(values, (str, bytes))
-    if not several and not (isinstance(values, np.ndarray) and values.ndim == 1):
-        raise TypeError(f"{name} must be integers, as in (8, 4), got {came(values)}")
-    return [positive_int(v, f"{name}[{i}]", least) for i, v in enumerate(values)]
+    return [positive_int(v, f"{name}[{i}]", least) for i, v in enumerate(several(values, name))]
 
 
 def non_negative(value: Any, name: str) -> float:

@@ -222,9 +222,9 @@ def stack(parts: Sequence[D]) -> D:
     real data, equally many points of each class in the same order). Trials keep their indices.
     Raises TypeError for anything but data sets, ValueError where they differ or share an index.
     """
-    parts = list(map(check_data, parts))
+    parts = [check_data(part, "parts") for part in check.several(parts, "parts")]
     if not parts:
-        raise ValueError("stack needs at least one data set, got none")
+        raise ValueError("parts must be at least one data set, got none")
     for i, part in enumerate(parts):
         if _kind(part) != _kind(parts[0]):
             raise ValueError(
@@ -242,11 +242,11 @@ def stack(parts: Sequence[D]) -> D:
     return replace(parts[0], **joined, trials=trials)  # type: ignore[arg-type]
 
 
-def check_data(data: D) -> D:
+def check_data(data: D, name: str = "data") -> D:
     """TypeError unless these are data with known clusters."""
     if not isinstance(data, UnionOfSubspaces):
         raise TypeError(
-            f"data must be a UnionOfSubspaces, got {type(data).__name__}; sample_union makes one"
+            f"{name} must be a UnionOfSubspaces, got {type(data).__name__}; sample_union makes one"
         )
     return data
 

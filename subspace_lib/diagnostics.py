@@ -111,7 +111,7 @@ def diagnose(
     >>> names, found["acc"].shape
     (('layer 1',), (1, 2))
     """
-    check_columns(network, data.X)
+    check_columns(network, check_data(data).X)
     finite = torch.stack([torch.isfinite(p.flatten(1)).all(1) for p in params.values()]).all(0)
     return Diagnostics(data, groups=groups).measure(network, params, finite, certify=certify)
 
@@ -133,8 +133,8 @@ class Diagnostics:
         certify: Sequence[int] | None = None,
     ) -> None:
         groups = tuple(GROUPS) if groups is None else groups
-        for group in groups:
-            check.one_of(group, tuple(GROUPS), "a group of diagnostics")
+        for group in check.several(groups, "groups"):
+            check.one_of(group, tuple(GROUPS), "groups")
         self.groups = tuple(g for g in GROUPS if g in groups)
         self.names = [name for g in self.groups for name in GROUPS[g]]
         self.source, self.certify = check_data(data), certify

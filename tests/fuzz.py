@@ -172,6 +172,43 @@ def probed(reference: Any, rank: Any, labels: Any, larger_ranks: Any) -> Any:
     return [row.get(k) for k in ("distance_fro", "bound", "share_6", "s_1", "acc")]
 
 
+def layered(layers: Any, reduce: Any, exact: Any, seed: Any, rank: Any) -> Any:
+    model = torch.nn.Sequential(torch.nn.Identity())
+    data = union()[0]
+    probe = sl.LayerProbe(
+        model, layers, rank=rank, reference=data.X, reduce=reduce, exact=exact, seed=seed
+    )
+    with probe:
+        model(data.X.mT)
+    return [row["distance_fro"] for row in probe.table()]
+
+
+def diagnosed(data: Any, groups: Any) -> Any:
+    built = sl.FeedForward((12, 8, 12))
+    return sl.diagnostics.diagnose(built, built.init(seed=0), data, groups=groups)[1]
+
+
+def architecture(kind: Any, **sizes: Any) -> Any:
+    built = kind(**sizes)
+    X = torch.from_numpy(np.sin(np.arange(16 * 5.0)).reshape(16, 5))
+    return built.output(built.init(seed=0, dtype=torch.float64), X)
+
+
+def architectures() -> dict[str, Case]:
+    fields = {
+        sl.networks.Convolutional: {"inputs": 16, "outputs": 3, "channels": (2, 3), "kernel": 3},
+        sl.networks.Recurrent: {"inputs": 16, "hidden": 4, "outputs": 3, "steps": 4, "depth": 1},
+        sl.networks.Transformer: {"inputs": 16, "outputs": 3, "tokens": 4, "width": 4, "heads": 2},
+    }
+    found = {}
+    for kind, sizes in fields.items():
+        kinds = {k: "sizes" if k == "channels" else "rank" for k in sizes} | {"readout": "choice"}
+        readout = {"readout": "last" if "steps" in sizes else "pooled"}
+        given = partial(lambda sizes, g: dict(sizes), sizes | readout)
+        found[kind.__name__] = Case(partial(architecture, kind), given, kinds)
+    return found
+
+
 def trained(
     data: Any, objective: Any, optimizer: Any, lr: Any, steps: Any, checkpoints: Any
 ) -> Any:
@@ -211,10 +248,43 @@ def cases() -> dict[str, Case]:
     def sub(*names: str) -> dict[str, str]:
         return {name: chain[name] for name in names}
 
-    def layered(clean: Any, noise: Any, W: Any, Y: Any, rank: Any, margin: Any) -> Any:
+    def deep(clean: Any, noise: Any, W: Any, Y: Any, rank: Any, margin: Any) -> Any:
         return sl.bounds.depth_corollary(clean, noise, [(W, Y)], rank, margin)
 
-    return {
+    return architectures() | {
+        "layered": Case(
+            layered,
+            lambda g: {"layers": ["0"], "reduce": "mean", "exact": None, "seed": 0, "rank": 6},
+            {"layers": "names", "reduce": c, "seed": "seed", "rank": r},
+        ),
+        "diagnose": Case(
+            diagnosed,
+            matrices("data", groups=["distances", "certified"]),
+            {"data": d, "groups": "names"},
+        ),
+        "stack": Case(
+            sl.data.stack,
+            lambda g: {"parts": [union()[1]]},
+            {"parts": "parts"},
+        ),
+        "bases": Case(
+            lambda bases: sl.sample_union(
+                ambient_dim=12, subspace_dim=[2, 2], points_per_subspace=8, bases=bases, seed=0
+            ),
+            lambda g: {"bases": torch.linalg.qr(torch.from_numpy(g.standard_normal((12, 4))))[0]},
+            {"bases": "alone"},
+        ),
+        "must_links_source": Case(
+            sl.must_links,
+            renamed(matrices("noisy", "clean", rank=6), noisy="Y", clean="source"),
+            {"source": "alone", "Y": m},
+        ),
+        "must_links_pair": Case(
+            lambda Y, noise: sl.must_links(Y, 6, noise=(0.0, noise)),
+            renamed(matrices("noisy", noise=0.01), noisy="Y"),
+            {"Y": m, "noise": s},
+            ("Y", "noise"),
+        ),
         "row_basis": Case(
             lambda A, rank: projector(sl.row_basis(A, rank)), one, {"A": m, "rank": r}, ("A",)
         ),
@@ -259,7 +329,7 @@ def cases() -> dict[str, Case]:
             ("clean", "noise", "Y"),
         ),
         "depth_corollary": Case(
-            layered,
+            deep,
             matrices("clean", "noise", "W", "Y", rank=6, margin=0.1),
             chain,
             ("clean", "noise", "Y"),
@@ -555,6 +625,9 @@ SPOILED: dict[str, dict[str, Callable[[Any], Any]]] = {
     "trials": {k: f for k, f in {**JUNK, **WHOLE, **HUGE}.items() if k != "none"}
     | {"no trials": lambda v: [], "negative index": lambda v: [-1]},
     "choice": {**JUNK, "unknown": lambda v: "other", "list": lambda v: [v], "number": lambda v: 1},
+    "names": {**JUNK, "unknown": lambda v: ["other"], "numbers": lambda v: [1, 2]},
+    "parts": {**JUNK, "numbers": lambda v: [1, 2], "nothing": lambda v: []},
+    "alone": {k: f for k, f in MATRIX.items() if k != "none"},
     "dtype": {**JUNK, "half": lambda v: torch.float16, "long": lambda v: torch.int64},
     "data": {**JUNK, "array": lambda v: v.X.numpy(), "matrix": lambda v: v.X},
 }
@@ -594,6 +667,7 @@ SAME_MATRIX: dict[str, Callable[[torch.Tensor], Any]] = {
 SAME = {
     "matrix": SAME_MATRIX,
     "rows": SAME_MATRIX,
+    "alone": SAME_MATRIX,
     "labels": {
         "list": lambda y: y.tolist(),
         "tensor": torch.from_numpy,
@@ -794,6 +868,8 @@ def excused(call: Call, good: dict[str, Any]) -> str | None:
         ("margin", "bad infinite"),
         ("labels", "bad lists"),
         ("n_clusters", "bad none"),
+        ("layers", "bad none"),
+        ("groups", "bad none"),
         ("q", "bad none"),
         ("noise", "bad none"),
         ("radius", "bad none"),

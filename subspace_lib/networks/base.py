@@ -78,7 +78,8 @@ class Network(ABC):
         for field in fields(self):  # type: ignore[arg-type]
             name, value = field.name, getattr(self, field.name)
             if field.type == "int":
-                check.positive_int(value, name)
+                check.room(check.positive_int(value, name), name)
+                object.__setattr__(self, name, int(value))  # of a short type, products overflow
             if field.type == "tuple[int, ...]":
                 object.__setattr__(self, name, tuple(check.positive_ints(value, name)))
 

@@ -347,7 +347,7 @@ def _named_layers(model: nn.Module, layers: Sequence[str] | None) -> dict[str, n
     if layers is None:
         named = dict(model.named_modules())
         return {k: m for k, m in named.items() if "parametrizations" not in k.split(".")}
-    names = [layers] if isinstance(layers, str) else list(layers)
+    names = [layers] if isinstance(layers, str) else check.several(layers, "layers")
     listed = ", ".join(repr(k) for k in known if k)
     for name in names:
         if name not in known:

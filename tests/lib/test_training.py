@@ -344,7 +344,7 @@ def test_bad_arguments():
         sl.train(torch.nn.Linear(3, 3), data, **QUICK)
     with pytest.raises(TypeError, match=r"such as diagnostics\.Diagnostics"):
         sl.train(NET, data, **QUICK, measure=True)
-    with pytest.raises(ValueError, match="a group of diagnostics must be one of"):
+    with pytest.raises(ValueError, match="groups must be one of"):
         sl.diagnostics.Diagnostics(data, groups=["everything"])
     with pytest.raises(ValueError, match="must have 4 trials as the networks do"):
         sl.train(NET, data, **QUICK, measure=sl.diagnostics.Diagnostics(data[:2]))
