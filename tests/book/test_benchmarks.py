@@ -27,3 +27,17 @@ def test_quick_benchmark(monkeypatch):
     dense = result["distance_memory"][0, 0, 1]
     assert dense >= 1000 * 1000 * 8  # one n×n matrix at the least
     assert result.provenance["cpu_seconds"] > 0
+
+
+@pytest.mark.slow
+def test_quick_comparison_of_clusterers(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(FOLDER)
+    monkeypatch.delenv("SUBSPACE_DATA", raising=False)
+    script = importlib.import_module("clustering")
+    before = sorted((p, p.read_bytes()) for p in results_folder().glob("clustering-*"))
+    peers, motion, _, scale = script.main(["--quick"])
+    assert before == sorted((p, p.read_bytes()) for p in results_folder().glob("clustering-*"))
+    assert np.isfinite(peers["ari"]).all()
+    assert np.isnan(motion["error"]).all()
+    assert (scale["accuracy"] > 0.9).all()
+    assert "SSC-OMP" in capsys.readouterr().out

@@ -22,11 +22,12 @@ NETWORKS = [
     sl.networks.Convolutional(inputs=36, outputs=36, channels=(3, 4)),
     sl.networks.Transformer(inputs=36, outputs=36, tokens=4, width=6, blocks=1, heads=3, mlp=7),
 ]
-# Not here: the statements take no device's tensors, the image sets need files, and the half sizes
-# are the same when they are quick.
+# Not here: the statements take no device's tensors, the image sets need files, the half sizes are
+# the same when they are quick, and seconds never are.
+TIMED = {f"clustering-{name}" for name in ("peers", "motion", "images", "scale")}
 SWEEPS = sorted(
     name
-    for name in experiments().keys() - {"statements", "real-data-hub"}
+    for name in experiments().keys() - {"statements", "real-data-hub"} - TIMED
     if not name.endswith(HALF)
 )
 

@@ -1,3 +1,3 @@
 """Clustering without a rank."""
 
-from evidence.clustering import contrast, statements
+from evidence.clustering import contrast, experiment, statements
