@@ -1,6 +1,7 @@
 """Sweeps: what is interrupted resumes, any executor gives the same, a wrong command says so."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,7 +15,16 @@ import pytest
 from toy import CALLS, Config, interrupted_at, same, squares
 
 from evidence import command
-from evidence.experiment import EXPERIMENTS, Parts, experiment, experiments, find, register, run
+from evidence.experiment import (
+    EXPERIMENTS,
+    Parts,
+    experiment,
+    experiments,
+    find,
+    known,
+    register,
+    run,
+)
 from evidence.results import COMMITTED, HALF, load_result, save
 from evidence.theorem.experiment import Config as TheoremConfig
 
@@ -171,6 +181,25 @@ def test_points_must_agree_and_exist(toy):
         run(toy, replace(toy.quick, sizes=()))
 
 
+def test_only_the_module_that_makes_an_experiment_is_imported(toy, monkeypatch):
+    imported = []
+    monkeypatch.setattr("evidence.experiment.import_module", imported.append)
+    assert known("toy") is toy
+    assert imported == []
+    experiments()
+    monkeypatch.delitem(EXPERIMENTS, "depth-half", raising=False)
+    imported.clear()
+    assert known("depth-half") is None
+    assert imported == ["evidence.depth.experiment"]
+
+
+@pytest.mark.parametrize(("made", "seconds"), [("CPU (x)", 0.5), ("a GPU", 3.0)])
+def test_what_a_processor_took_is_what_an_experiment_took(toy, made, seconds):
+    told = {"device": made, "wall_seconds": 3.0, "cpu_seconds": 0.5}
+    assert replace(run(toy), provenance=told).seconds == seconds
+    assert replace(run(toy), provenance=told | {"cpu_seconds": 0.0}).seconds == 3.0
+
+
 def test_names_are_unique_and_known(toy):
     with pytest.raises(ValueError, match="'toy' exists already"):
         register(toy)
@@ -276,7 +305,9 @@ def test_run_stores_and_tidies(toy, tmp_path, capsys):
     assert command.main(["run", "toy", "--trials", "4", "--out", str(tmp_path)]) == 0
     result = load_result("toy", tmp_path)
     assert result["values"].shape == (3, 4)
-    assert "toy.npz" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "toy.npz" in said.out
+    assert re.findall(r"^\[(\d)/3\] \d{1,2} s  {", said.err, re.M) == ["1", "2", "3"]
     assert list((tmp_path / ".parts").iterdir()) == []
 
 

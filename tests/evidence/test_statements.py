@@ -133,6 +133,27 @@ def test_a_true_statement_passes_and_a_false_one_does_not():
     assert run(statement(extremal=truth(0.995)), 10).passed
 
 
+@pytest.mark.parametrize(("instances", "size"), [(10, 1), (200, 10), (5000, 100)])
+def test_a_run_sees_many_shapes(instances, size):
+    """At least 20 where it is long enough, and no more than 100 instances of one."""
+    asked = []
+
+    def sample(seed, count):
+        asked.append((seed, count))
+        return Sides(torch.zeros(count), torch.ones(count))
+
+    found = run(statement(sample=sample), instances, seed=7)
+    assert asked == [(7 + i, size) for i in range(instances // size)]
+    assert 0 <= found.seconds < 60
+
+
+def test_a_terminal_sees_how_far_it_is(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert main(["--only", "wedin-is-sharp", "--instances", "40"]) == 0
+    number = find_statement("wedin-is-sharp").number
+    assert f"\r[1/1] {number} " in capsys.readouterr().err
+
+
 def test_a_sampler_without_instances_is_an_error():
     empty = statement(sample=lambda *_: Sides(torch.zeros(0), torch.zeros(0)))
     with pytest.raises(RuntimeError, match="no instance satisfies"):

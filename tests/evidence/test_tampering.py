@@ -5,6 +5,7 @@ import shutil
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -174,6 +175,18 @@ def test_two_runs_at_a_time_both_enter_their_line(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "COMMITTED", here)
     assert checksums() == {f"{n}.npz": results._digest(here / f"{n}.npz") for n in sorted(names)}
     assert sorted(p.name for p in here.iterdir()) == sorted([*checksums(), results.SUMS])
+
+
+def test_a_save_waits_for_the_one_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "COMMITTED", tmp_path.resolve())
+    second = Thread(target=save, args=(Result("r", {}, [], {"x": np.zeros(3)}), tmp_path))
+    with results._alone(tmp_path / ".saving"):
+        second.start()
+        second.join(0.2)
+        assert second.is_alive()
+        assert checksums() == {}
+    second.join(5)
+    assert list(checksums()) == ["r.npz"]
 
 
 def test_a_lock_that_was_left_behind_does_not_stop_a_save(tmp_path, monkeypatch):

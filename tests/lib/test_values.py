@@ -1,0 +1,66 @@
+"""Values that no other test pins down: each of these lines was changed, and nobody noticed."""
+
+import numpy as np
+import pytest
+import torch
+
+import subspace_lib as sl
+from subspace_lib.affinity import neighbour_graph
+from subspace_lib.certificate import Certificate
+from subspace_lib.rowspace import factor
+
+
+def orthogonal(n, seed):
+    return torch.linalg.qr(
+        torch.randn(n, n, generator=torch.Generator().manual_seed(seed)).double()
+    )[0]
+
+
+def test_the_smallest_value_of_a_tall_matrix_keeps_its_digits():
+    """At full rank too, where the Gram matrix would have lost half of them."""
+    n, s = 12, torch.logspace(0, -5, 12, dtype=torch.float64)
+    A = orthogonal(2000, 0)[:, :n] * s @ orthogonal(n, 1)
+    found = factor(A, n).s
+    torch.testing.assert_close(found, s, rtol=1e-9, atol=0)
+
+
+def test_more_neighbours_than_there_are_is_all_of_them():
+    F = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    every, most = (neighbour_graph(F, [2, 4], k=k).toarray() for k in (5, 50))
+    np.testing.assert_array_equal(most, every)
+    assert (np.diag(most) == 0).all()
+
+
+@pytest.mark.parametrize("form", ["spectral", "fro", "one-sided"])
+def test_the_threshold_of_wedin_is_the_error_but_for_rounding(form):
+    A = torch.randn(8, 30, generator=torch.Generator().manual_seed(0)).double()
+    E = 1e-3 * torch.randn(8, 30, generator=torch.Generator().manual_seed(1)).double()
+    cert = sl.wedin_bound(A, A + E, rank=8, form=form)
+    error = torch.stack(list(cert.terms.values())).max()
+    assert error <= cert.threshold <= error * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 6])
+def test_the_reference_bound_is_its_formula(k):
+    """tau/sqrt(1 + tau^2), and with k under the root in the Frobenius norm."""
+    Q = orthogonal(20, 2)
+    R, noise = (
+        Q[:k],
+        0.05 * torch.randn(15, 20, generator=torch.Generator().manual_seed(3)).double(),
+    )
+    Y = torch.randn(15, k, generator=torch.Generator().manual_seed(4)).double() @ R + noise
+    for norm, share in (("spectral", 1), ("fro", k)):
+        cert = sl.reference_bound(Y, R, norm=norm)
+        tau = cert.terms["τ"]
+        torch.testing.assert_close(cert.bound, tau / (1 + tau**2 / share).sqrt(), rtol=1e-6, atol=0)
+        rest = Y - Y @ R.mT @ R  # by its definition
+        U, s, _ = torch.linalg.svd(Y @ R.mT, full_matrices=False)
+        F0 = rest.mT @ U / s
+        size = torch.linalg.matrix_norm(F0, 2 if norm == "spectral" else "fro")
+        torch.testing.assert_close(cert.terms["‖F₀‖"], size, rtol=1e-9, atol=0)
+
+
+def test_a_batch_is_shown_by_its_median_and_its_ends():
+    values = torch.tensor([1.0, 2.0, 4.0])
+    cert = Certificate("A bound", "x", values, values / 2, values / 4, {})
+    assert "2  [1, 4]" in repr(cert)
