@@ -123,7 +123,7 @@ class LayerProbe:
         self._hooks: dict[int, Any] = {}  # of the modules that are running
         self._started: dict[int, int] = {}  # modules that had finished when they began
         self._finished = 0
-        self._given: list[Any] = []  # first tensors of the outputs, weakly
+        self._given: dict[int, Any] = {}  # first tensors of the outputs, weakly, by their id
         self._pending: dict[str, Tensor] = {}
         self._calls: Counter[str] = Counter()
 
@@ -153,9 +153,15 @@ class LayerProbe:
         if module is self.model:
             self._begin()
             self._running = True
-        if self._running and id(module) in self._names:  # else called outside a pass, as
-            self._started[id(module)] = self._finished  # gradient checkpointing does
-            self._hooks[id(module)] = module.register_forward_hook(self._leave)
+        if not self._running or id(module) not in self._names:
+            return  # called outside a pass of the model, as gradient checkpointing does
+        if isinstance(module, torch.jit.ScriptModule):  # takes no hooks
+            self._called.update(self._names[id(module)])
+            for name in self._names[id(module)]:
+                self._odd[name] = "is scripted: probe the model before torch.jit.script"
+            return
+        self._started[id(module)] = self._finished
+        self._hooks[id(module)] = module.register_forward_hook(self._leave)
 
     def _leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
         self._hooks.pop(id(module)).remove()
@@ -170,11 +176,12 @@ class LayerProbe:
         if self.all_leaves:
             first = first_tensor(output)
             mark = first.data if isinstance(first, PackedSequence) else first
-            if whole and all(given() is not mark for given in self._given):
+            given = self._given.get(id(mark), lambda: None)()
+            if whole and (mark is None or given is not mark):
                 for name in self._names[id(module)]:
                     self._odd[name] = "computes on with what its modules give: name it in layers"
             if mark is not None:
-                self._given.append(weakref.ref(mark))
+                self._given[id(mark)] = weakref.ref(mark)
         if module is self.model:
             self._running = False
             with torch.inference_mode(False), torch.no_grad():  # records outlive the mode
@@ -238,7 +245,8 @@ class LayerProbe:
                 why = f"must be called for every sample, got {record.seen} of {self.samples}"
                 found[row] = self._odd.get(row, why)
         for name, module in self.modules.items():
-            if name not in self._called and type(module).forward is not nn.Module.forward:
+            forward = getattr(type(module), "forward", None)  # containers have none of their own
+            if name not in self._called and forward is not nn.Module.forward:
                 found[name] = _silent(self.modules, self._called, name)
         return found
 
@@ -262,7 +270,7 @@ class LayerProbe:
         if self.samples != n:
             rest = "run the rest through the model inside the `with`"
             if any(map(_is_compiled, self.model.modules())):
-                rest += "; hooks do not reach what torch.compile made: probe the model before that"
+                rest += "; hooks do not reach what was compiled or scripted: probe the model before"
             raise ValueError(
                 f"reference has {n} columns, one per sample, got {self.samples} samples in "
                 f"{self.batches} batches; {rest}"
@@ -360,7 +368,8 @@ def _named_layers(model: nn.Module, layers: Sequence[str] | None) -> dict[str, n
 
 
 def _is_compiled(module: nn.Module) -> bool:
-    return hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
+    own = isinstance(module, torch.jit.ScriptModule) or hasattr(module, "_orig_mod")
+    return own or getattr(module, "_compiled_call_impl", None) is not None
 
 
 def _silent(modules: Mapping[str, nn.Module], called: set[str], name: str) -> str:
@@ -371,7 +380,7 @@ def _silent(modules: Mapping[str, nn.Module], called: set[str], name: str) -> st
     if not outer:
         return "was never called"
     if _is_compiled(modules[outer[-1]]):
-        return f"lies in {outer[-1]!r}, which is compiled: probe the model before torch.compile"
+        return f"lies in {outer[-1]!r}, which is compiled: probe the model before that"
     return f"was never called: {outer[-1]!r} uses its weights alone, or a fused path"
 
 

@@ -742,6 +742,22 @@ def test_a_quantised_layer_has_a_row():
     assert 0 < table[0]["distance_spectral"] < 0.5
 
 
+def test_a_scripted_part_is_not_seen():
+    clean, X, _ = union()
+    model = mlp()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model[0] = torch.jit.script(nn.Sequential(model[0], nn.Identity()))
+    probe = run(model, X, rank=6, reference=clean)
+    assert [row["layer"] for row in probe.table()] == ["1", "2"]
+    assert probe.unseen["0"] == "is scripted: probe the model before torch.jit.script"
+    assert "lies in '0', which is compiled" in probe.unseen["0.1"]
+    with pytest.raises(ValueError, match="layer '0' is scripted"):
+        run(model, X, ["0", "1"], rank=6, reference=clean).table()
+    with pytest.raises(ValueError, match=r"got 0 samples .* compiled or scripted"):
+        run(model[0], X, rank=6, reference=clean).table()
+
+
 @pytest.mark.parametrize("stance", [True, False])
 @pytest.mark.parametrize("how", ["in place", "whole", "a part"])
 def test_what_was_compiled_and_run_is_measured_or_says_what_to_do(how, stance, monkeypatch):
@@ -760,7 +776,7 @@ def test_what_was_compiled_and_run_is_measured_or_says_what_to_do(how, stance, m
     if not stance:  # before torch 2.6
         monkeypatch.delattr(torch.compiler, "set_stance")
         blind = sl.LayerProbe(model, rank=6, reference=clean)
-        with pytest.raises(ValueError, match=r"got 0 samples .* probe the model before that"):
+        with pytest.raises(ValueError, match=r"got 0 samples .* probe the model before"):
             blind.table()
         return
     table = run(model, X, batch=N, rank=6, reference=clean).table()
