@@ -97,7 +97,7 @@ def _written(value: Any, fmt: str) -> str:
 
 
 def _name(head: str) -> str:
-    """What is read aloud for a head that is a formula: it sorts, and a drawn formula has no name."""
+    """What is read aloud for a head that is a formula: a drawn formula has no name of its own."""
     said = re.sub(r"[\\${}]", "", head)
     return f' data-name="{html.escape(said)}"' if said != head else ""
 
