@@ -37,7 +37,7 @@ def as_tensor(value: Any, name: str) -> Tensor:
         empty = value.is_meta and type(value) in (Tensor, torch.nn.Parameter)
         if not (empty or value.is_nested or value.is_quantized or value.layout != torch.strided):
             return value.detach()
-    elif type(value) in (np.ndarray, np.memmap) and value.dtype.char in "?bBhHiIlLqQefdFD":
+    elif type(value) in (np.ndarray, np.memmap) and value.dtype.char in "?bBhilqefdFD":
         native = value.dtype.newbyteorder("=")
         if value.flags.writeable and min(value.strides, default=0) >= 0:
             return torch.from_numpy(np.ascontiguousarray(value, native))
