@@ -1,3 +1,3 @@
 """Clustering without a rank."""
 
-from evidence.clustering import contrast, experiment, statements
+from evidence.clustering import contrast, experiment, layers, statements
