@@ -16,12 +16,22 @@ def orthogonal(n, seed):
     )[0]
 
 
-def test_the_smallest_value_of_a_tall_matrix_keeps_its_digits():
+@pytest.mark.parametrize("gram", [False, True])
+def test_the_smallest_value_of_a_tall_matrix_keeps_its_digits(gram):
     """At full rank too, where the Gram matrix would have lost half of them."""
-    n, s = 12, torch.logspace(0, -5, 12, dtype=torch.float64)
+    n, s = 12, torch.linspace(1, 0.5, 12, dtype=torch.float64)
+    s[-1] = 1e-5
     A = orthogonal(2000, 0)[:, :n] * s @ orthogonal(n, 1)
-    found = factor(A, n).s
-    torch.testing.assert_close(found, s, rtol=1e-9, atol=0)
+    torch.testing.assert_close(factor(A, n, gram=gram).s, s, rtol=3e-8, atol=0)
+
+
+@pytest.mark.parametrize(("p", "q"), [(3, 5), (8, 9)])
+def test_rows_beyond_the_rank_are_zero(p, q):
+    A = torch.randn(p, 10, generator=torch.Generator().manual_seed(0)).double()
+    V = factor(A, q).V
+    assert V.shape == (q, 10)
+    assert (V[p:] == 0).all()
+    torch.testing.assert_close(A @ V.mT @ V, A)
 
 
 def test_more_neighbours_than_there_are_is_all_of_them():
