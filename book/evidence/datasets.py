@@ -222,7 +222,7 @@ def _key(name: Any) -> str:
 
 
 def _dataset(
-    X: np.ndarray, labels: np.ndarray, about: tuple[str, ...], done: str, **more: str
+    X: np.ndarray, labels: np.ndarray, about: tuple[str, ...], done: str, **more: Any
 ) -> Dataset:
     """about: name, source, licence and split, as ``Card`` has them, done: the preprocessing."""
     name, source, licence, split = about

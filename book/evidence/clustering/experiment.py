@@ -166,7 +166,9 @@ def motions(config: MotionConfig, setting: Setting, device: str) -> dict[str, An
     """(chunk, methods) each; NaN where the data are not there. held out: 1 for the sequences on
     which no constant of the estimator was chosen, those whose name has an odd CRC-32."""
     file, pixels = sequences(), config.methods[-1]
-    found = {key: np.full((config.chunk, len(config.methods)), np.nan) for key in SCORES}
+    found: dict[str, np.ndarray[Any, Any]] = {
+        key: np.full((config.chunk, len(config.methods)), np.nan) for key in SCORES
+    }
     found["held out"] = np.full(config.chunk, np.nan)
     if file is None:
         print(f"{MOTION} was not run: ${DATA} names no folder with it", file=sys.stderr)

@@ -67,8 +67,14 @@ def network_for(config: Config, setting: Setting) -> tuple[Network, float]:
     if kind == "cnn":
         return Convolutional(m, outputs, config.channels), 10 * config.scale
     if kind == "transformer":
-        sizes = {"tokens": config.tokens, "width": config.width, "mlp": 2 * config.width}
-        return Transformer(m, outputs, blocks=config.blocks, **sizes), 10 * config.scale
+        return Transformer(
+            m,
+            outputs,
+            tokens=config.tokens,
+            width=config.width,
+            mlp=2 * config.width,
+            blocks=config.blocks,
+        ), 10 * config.scale
     widths = (m, *[config.hidden] * config.depth, outputs)
     network = FeedForward(widths, activation=kind, bias=setting["bias"])
     return network, 1.0 if kind == "relu" else config.scale
@@ -148,11 +154,13 @@ def middles(run: Result) -> tuple[np.ndarray, list[Setting]]:
     return np.array(found), layers
 
 
+NOUN = "layers after training"
+
+
 def by_the_rank(run: Result) -> list[Reading]:
     """As good as the best reader: by single linkage, by spectral clustering; then as no rank."""
     acc, layers = middles(run)
     linkage, ours, free = acc[:, 0], acc[:, 2:4].max(1), acc[:, 4]
-    told = {"noun": "layers after training"}
     return [
         Reading(
             "single linkage on |P_r|, as good as any other",
@@ -160,7 +168,7 @@ def by_the_rank(run: Result) -> list[Reading]:
             layers,
             number=float(np.median(linkage)),
             unit="median accuracy",
-            **told,
+            noun=NOUN,
         ),
         Reading(
             "spectral clustering of |P_r| or |P_r+1|, as good as any other",
@@ -168,9 +176,9 @@ def by_the_rank(run: Result) -> list[Reading]:
             layers,
             number=float(np.median(ours)),
             unit="median accuracy",
-            **told,
+            noun=NOUN,
         ),
-        Reading("… as good as without a rank", as_good(ours, free), layers, **told),
+        Reading("… as good as without a rank", as_good(ours, free), layers, noun=NOUN),
         aside("fewer errors without a rank", fewer_errors(free, ours).sum(), "layers"),
         aside("fewer errors with the rank", fewer_errors(ours, free).sum(), "layers"),
     ]
