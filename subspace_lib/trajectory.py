@@ -102,7 +102,9 @@ class Trajectory:
         for i, params in enumerate(self.kept):
             named |= {f"kept/{i}/{name}": p.cpu().numpy() for name, p in params.items()}
         meta = json.dumps({name: getattr(self, name) for name in VALUES})
-        np.savez_compressed(_npz(path), meta=np.array(meta), **named)
+        with (part := _npz(path).with_suffix(".part")).open("wb") as file:
+            np.savez_compressed(file, meta=np.array(meta), **named)
+        part.replace(_npz(path))  # whole or not at all
 
     @classmethod
     def load(cls, path: str | Path) -> Trajectory:

@@ -104,7 +104,7 @@ def finish(app: Any, error: Exception | None) -> None:
         head = '<?xml version="1.0" encoding="UTF-8"?>\n'
         urls = f'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n{places}</urlset>\n'
         (out / "sitemap.xml").write_text(head + urls, encoding="utf-8")
-        (out / "robots.txt").write_text(f"User-agent: *\nSitemap: {address}sitemap.xml\n")
+        (out / "robots.txt").write_text(f"User-agent: *\nSitemap: {address}sitemap.xml\n", "utf-8")
 
 
 def connect(app: Any) -> None:

@@ -8,7 +8,11 @@ import pytest
 from environment import ROOT
 
 import page
+import subspace_lib as sl
 from evidence import number
+from subspace_lib.networks import FeedForward
+from subspace_lib.training import train
+from subspace_lib.trajectory import Trajectory
 
 FOLDERS = ("subspace_lib", "book/evidence", "book/page", "book/_ext", "benchmarks")
 WRITES = {"read_text": 0, "write_text": 1}  # method → place of the encoding among its arguments
@@ -69,6 +73,25 @@ def test_a_renumbering_that_fails_loses_no_file(tmp_path):
         number.write(before, after, tmp_path)
     found = {path.name: path.read_text("utf-8") for path in tmp_path.iterdir()}
     assert found == before | {"a.md": "Lemma 1.2 é"}
+
+
+def test_a_run_that_cannot_be_saved_leaves_the_one_before(tmp_path, monkeypatch):
+    data = sl.sample_union(
+        ambient_dim=6, n_subspaces=2, subspace_dim=1, points_per_subspace=5, seed=0
+    )
+    made = train(FeedForward((6, 4, 6)), data, steps=2, progress=False)
+    made.save(tmp_path / "run1")
+    before = (tmp_path / "run1.npz").read_bytes()
+
+    def full(file, **arrays):
+        file.write(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("numpy.savez_compressed", full)
+    with pytest.raises(OSError, match="No space"):
+        made.save(tmp_path / "run1")
+    assert (tmp_path / "run1.npz").read_bytes() == before
+    assert Trajectory.load(tmp_path / "run1").loss.shape == made.loss.shape
 
 
 def test_an_order_that_is_not_there_is_one_sentence(capsys, monkeypatch):
