@@ -26,6 +26,8 @@ KEPT = (nodes.title, nodes.reference, nodes.FixedTextElement, nodes.literal, nod
 HEADS = ["h1", "h2", "h3", "h4", "summary"]
 QUIET = [*HEADS, "a", "script", "style", "pre", "code", "svg", "button", "option"]
 BOXES = "mentions.js"
+GLOSSARY = "book/glossary.ipynb"
+INDEX = ' By name, with every statement: <a href="../genindex.html">the index</a>.'
 
 
 def _module() -> Any:
@@ -105,15 +107,37 @@ def mark_equations(app: Any, doctree: nodes.document) -> None:
 
 
 def index_statements(app: Any, doctree: nodes.document) -> None:
-    """ "Lemma 4.1" goes into the index: the search looks there, and the index is a page."""
+    """ "Lemma 4.1" is where the search looks; by its name it stands on the index's page."""
     targets = {(t.path, t.anchor): t for t in known().values() if t.kind != "Chapter"}
-    path = f"{app.env.docname}.ipynb"
+    path, named = f"{app.env.docname}.ipynb", []
     for section in list(doctree.findall(nodes.section)):
         target = next((targets[path, i] for i in section["ids"] if (path, i) in targets), None)
         if target is None:
             continue
-        entries = [("single", f"{target.kind} {target.number}", section["ids"][0], "main", None)]
+        number = f"{target.kind} {target.number}"
+        name = re.sub(r"^(A|An|The) (.+)$", r"\2, \1", target.title.replace("$", ""))
+        entries = [("single", number, section["ids"][0], "main", None)]
         section.insert(1, index(entries=entries))
+        if target.kind != "Exercise" and name:
+            named.append(("single", f"{name}; {number}", section["ids"][0], "", None))
+    if path == GLOSSARY:
+        named += _words(doctree)
+    # the index has read this page before its nodes were there
+    app.env.get_domain("index").entries.setdefault(app.env.docname, []).extend(named)
+
+
+def _words(doctree: nodes.document) -> list[tuple[str, str, str, str, None]]:
+    """The glossary's words, each a place to link to; its first paragraph leads to the index."""
+    found = []
+    for item in doctree.findall(nodes.list_item):
+        word = next(iter(item.findall(nodes.strong)), None)
+        if word is not None:
+            name = word.astext().rstrip(".")
+            item["ids"].append(nodes.make_id(f"word {name}"))
+            found.append(("single", name, item["ids"][-1], "", None))
+    first = next(iter(doctree.findall(nodes.paragraph)))
+    first += nodes.raw("", INDEX, format="html")
+    return found
 
 
 def link_mentions(app: Any, doctree: nodes.document, page: str) -> None:

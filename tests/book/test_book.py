@@ -194,3 +194,15 @@ def test_the_search_finds_a_statement_where_it_stands(visit):
     first.wait_for(timeout=20_000)
     page.wait_for_function("!/Searching/.test(document.querySelector('#search-results').innerText)")
     assert first.get_attribute("href").split("#")[-1] == lemma.anchor
+
+
+def test_the_index_has_every_statement_and_word_by_name(visit):
+    page = visit("genindex.html")
+    shown = page.inner_text("article")
+    links = page.eval_on_selector_all("article a[href*='book/']", "all => all.map(a => a.href)")
+    for target in number.targets():
+        if target.kind not in ("Chapter", "Equation", "Exercise") and target.title:
+            assert f"{target.kind} {target.number}" in shown
+    assert sum("glossary.html#word-" in link for link in links) > 20
+    path, _, anchor = links[0].partition("#")
+    assert f'id="{anchor}"' in (PAGES / urlsplit(path).path.lstrip("/")).read_text("utf-8")
