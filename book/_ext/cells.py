@@ -84,12 +84,13 @@ def fold(run: list[nodes.container]) -> None:
     for cell in others:
         cell.parent.remove(cell)
     drawn = any(FIGURE.search(code.astext()) for code in codes)
+    tabled = "page.table(" in codes[-1].astext()
     if last.attributes.pop("hide_mode", None):
         last["classes"] = [c for c in last["classes"] if c != "tag_hide-input"]
     last.children = []
     last += [
         *([shown] if shown else []),
-        *details("Code of this figure" if drawn else "Code", codes),
+        *details(f"Code of this {'table' if tabled else 'figure'}" if drawn else "Code", codes),
     ]
 
 
