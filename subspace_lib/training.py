@@ -69,7 +69,8 @@ def train(
     measure: called at every checkpoint with the network and the ``Checkpoint``; what it returns,
       name → array, is stacked in ``Trajectory.measured``. ``diagnostics.Diagnostics(data)`` is one.
     keep: keep the parameters of every checkpoint, not only the last.
-    device: None follows the data. progress: a line on stderr; None: only on a terminal.
+    device: where the networks train and stay (``Trajectory.cpu`` brings them back); None follows
+      the data. progress: a line on stderr; None: only on a terminal.
 
     The same trial gives the same result alone or among 100, on the processor or on a GPU, up to the
     order in which a matrix product is summed (in single precision: PyTorch's default, without

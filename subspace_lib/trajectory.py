@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,10 @@ class Trajectory:
         if name not in self.measured:
             raise KeyError(f"{name!r} was not measured; measure= gave {sorted(self.measured)}")
         return self.measured[name]
+
+    def cpu(self) -> Trajectory:
+        """The same run with its parameters on the processor, as a plot or a matrix there needs."""
+        return replace(self, kept=tuple({k: p.cpu() for k, p in now.items()} for now in self.kept))
 
     def __repr__(self) -> str:
         ended = "interrupted" if self.interrupted else "finished"

@@ -1,4 +1,4 @@
-"""What every chapter has: the map of the chain at its head, asides, what the paper says."""
+"""What every page has: the map of the chain at its head, asides, commas that stay in their line."""
 
 from __future__ import annotations
 
@@ -52,6 +52,9 @@ LIT = {
     "relations": ("Y",),
 }
 QUOTES = {"The paper says.": "paper", "Aside.": "aside"}
+OPENS = re.compile(r"[(\[“–]+$")
+CLOSES = re.compile(r"^[.,;:!?)\]”’]+|^[-–]")
+SHORT = 40  # characters of a formula that is narrower than any column
 
 
 def draw_map(app: Any, doctree: nodes.document) -> None:
@@ -85,6 +88,31 @@ def name_quotes(app: Any, doctree: nodes.document) -> None:
             quote["classes"] += [QUOTES[t]] if (t := first.astext()) in QUOTES else []
 
 
+def hold_punctuation(app: Any, doctree: nodes.document) -> None:
+    """To a browser a formula is a picture, after which a line may end: not before its comma."""
+    for formula in list(doctree.findall(nodes.math)):
+        if len(formula.astext()) > SHORT:
+            continue
+        around, i = formula.parent, formula.parent.index(formula)
+        before, after = (_text(around, j) for j in (i - 1, i + 1))
+        opens, closes = OPENS.search(before), CLOSES.search(after)
+        if not opens and not closes:
+            continue
+        left, right = opens[0] if opens else "", closes[0] if closes else ""
+        held = nodes.inline("", "", nodes.Text(left), formula, nodes.Text(right), classes=["held"])
+        around[i] = held
+        if closes:
+            around[i + 1] = nodes.Text(after[len(right) :])
+        if opens:
+            around[i - 1] = nodes.Text(before[: len(before) - len(left)])
+
+
+def _text(around: Any, i: int) -> str:
+    here = around[i] if 0 <= i < len(around) else None
+    return str(here) if isinstance(here, nodes.Text) else ""
+
+
 def connect(app: Any) -> None:
     app.connect("doctree-read", draw_map)
+    app.connect("doctree-read", hold_punctuation)
     app.connect("doctree-read", name_quotes)

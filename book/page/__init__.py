@@ -6,7 +6,7 @@ from typing import Any
 from page.docstrings import example, reference
 from page.exercises import check, close, expect, scores
 from page.figures import begin, show, use_style
-from page.mode import book_mode, by_mode, mode_note
+from page.mode import book_mode, by_mode, device, mode_note
 from page.sliders import explore
 from page.tables import table
 
@@ -16,6 +16,7 @@ __all__ = [
     "by_mode",
     "check",
     "close",
+    "device",
     "example",
     "expect",
     "explore",

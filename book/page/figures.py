@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from page.mode import device
+
 if TYPE_CHECKING:  # a page without figures does not wait for matplotlib
     from IPython.display import HTML
     from matplotlib.figure import Figure
@@ -76,12 +78,17 @@ _captions = _Captions()
 
 
 def begin(topic: str) -> None:
-    """Count figures from 1, as the chapter ``topic``'s; the set-up cell says this once."""
+    """Count figures from 1, as the chapter ``topic``'s; the set-up cell says this once.
+
+    A chapter says where its networks will train.
+    """
     global _captions
     _captions = _Captions(topic)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal: a sign it lacks becomes "?"
             stream.reconfigure(errors="replace")
+    if _captions.chapter:
+        print(f"networks train on: {device()}")
 
 
 def described(alt: Any) -> str:

@@ -1,4 +1,4 @@
-"""Quick or full: every chapter runs at two sizes, and says which one it used."""
+"""Quick or full, processor or GPU: what a chapter runs with, and says."""
 
 import os
 from typing import TypeVar
@@ -18,6 +18,13 @@ def book_mode() -> str:
 def by_mode(*, quick: T, full: T) -> T:
     """The value that belongs to the present mode: ``trials = by_mode(quick=20, full=100)``."""
     return quick if book_mode() == "quick" else full
+
+
+def device() -> str:
+    """Where a page trains its networks: "cuda" where there is a GPU, else "cpu"."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def mode_note(**sizes: object) -> str:

@@ -35,6 +35,16 @@ def in_chapter(tmp_path, monkeypatch):
     page.begin("")
 
 
+def test_a_chapter_says_where_it_trains(in_chapter, capsys, monkeypatch):
+    for there, name in ((False, "cpu"), (True, "cuda")):
+        monkeypatch.setattr("torch.cuda.is_available", lambda there=there: there)
+        assert page.device() == name
+        in_chapter("depth")
+        assert capsys.readouterr().out == f"networks train on: {name}\n"
+    in_chapter("laboratory")  # trains in the reader's browser
+    assert capsys.readouterr().out == ""
+
+
 def drawing():
     fig, ax = plt.subplots(figsize=(3, 2))
     ax.plot([0, 1])

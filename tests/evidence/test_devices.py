@@ -90,6 +90,9 @@ def test_training_and_every_diagnostic(net, objective):
         with other_device() as device:
             data = union(at or device)
             found = sl.train(net, data, measure=measure(data), device=device, **options)
+            assert {p.device.type for p in found.params.values()} == {torch.device(device).type}
+            here = found.cpu().params
+        assert all(torch.allclose(here[k], p, atol=1e-6) for k, p in expected.params.items())
         same(found.measured, expected.measured)
         np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-6)
 
