@@ -35,7 +35,9 @@ def test_a_dead_layer_is_one_cluster():
     assert layers.without_rank(torch.zeros(2, 5, 4).double(), labels).tolist() == [0.75, 0.75]
 
 
-@pytest.mark.parametrize(("network", "rows"), [("relu", 2), ("cnn", 4), ("transformer", 2)])
+@pytest.mark.parametrize(
+    ("network", "rows"), [("relu", 2), ("lstm", 6), ("cnn", 4), ("transformer", 2)]
+)
 def test_every_layer_is_read_before_and_after(network, rows):
     points = [s for s in EXPERIMENT.settings(EXPERIMENT.quick) if s["network"] == network]
     found = layers.compute(replace(EXPERIMENT.quick, trials=1), points[-1], "cpu")

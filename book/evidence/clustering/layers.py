@@ -23,18 +23,19 @@ from evidence.setting import SMALL, PaperConfig, follow, paper_data, single
 from evidence.verdict import Reading, aside
 from subspace_lib import rowspace
 from subspace_lib.estimator import ProjectorClustering
-from subspace_lib.networks import Convolutional, FeedForward, Network, Transformer
+from subspace_lib.networks import Convolutional, FeedForward, Network, Recurrent, Transformer
 
 RATE = 0.003
 ROWS = 8  # layers of the largest network: four blocks, as tokens and pooled
 READERS = ("linkage", "P_K", "P_r", "P_r+1", "no rank")
 UNREAD = ("position", "first token")  # a part of a layer
+NARROW = ("pooled", "last")  # what is read of one with few rows: over positions, the last state
 
 
 @dataclass(frozen=True)
 class Config(PaperConfig):
-    """scale, of the points: 20 for GELU, ten times that for grids and tokens; plain ReLU layers
-    take the paper's. The rest is that of chapters 17 to 20.
+    """scale, of the points: 20 for GELU and LSTM, ten times that for grids and tokens; plain ReLU
+    layers take the paper's. width, of tokens and LSTM states. The rest as in chapters 17 to 20.
     """
 
     trials: int = 5
@@ -46,16 +47,17 @@ class Config(PaperConfig):
     tokens: int = 20
     width: int = 20
     blocks: int = 4
+    pieces: int = 8
 
 
 def settings(config: Config) -> list[Setting]:
-    """Every network under both objectives; the Transformer, which takes longest, under one."""
+    """Every network under both objectives."""
     usual, high = config.variances
     both = ("reconstruct", "classify")
     grid = [("relu", bias, usual, o) for bias in (False, True) for o in both]
     grid += [("relu", False, high, o) for o in both]
-    grid += [(name, False, usual, o) for name in ("gelu", "cnn") for o in both]
-    grid += [("transformer", False, usual, "reconstruct")]
+    others = ("gelu", "lstm", "cnn", "transformer")
+    grid += [(name, False, usual, o) for name in others for o in both]
     keys = ("network", "bias", "variance", "objective")
     return [dict(zip(keys, values, strict=True)) for values in grid]
 
@@ -66,6 +68,8 @@ def network_for(config: Config, setting: Setting) -> tuple[Network, float]:
     outputs = m if setting["objective"] == "reconstruct" else config.n_subspaces
     if kind == "cnn":
         return Convolutional(m, outputs, config.channels), 10 * config.scale
+    if kind == "lstm":
+        return Recurrent(m, config.width, outputs, steps=config.pieces), config.scale
     if kind == "transformer":
         return Transformer(
             m,
@@ -134,6 +138,7 @@ experiment(
         tokens=6,
         width=8,
         blocks=1,
+        pieces=6,
         **SMALL | {"ambient_dim": 36},
     ),
     full=Config(),
