@@ -54,7 +54,7 @@ LIT = {
 QUOTES = {"The paper says.": "paper", "Aside.": "aside"}
 OPENS = re.compile(r"[(\[“–]+$")
 CLOSES = re.compile(r"^[.,;:!?)\]”’]+|^[-–]")
-SHORT = 40  # characters of a formula that is narrower than any column
+SHORT = 25  # characters of a formula that is narrower than any column
 
 
 def draw_map(app: Any, doctree: nodes.document) -> None:

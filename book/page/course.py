@@ -35,6 +35,8 @@ HOURS = {  # the words in which a chapter says its time
     "one hour": 60,
 }
 TIME = re.compile("|".join(HOURS), re.I)
+# minutes for one of each: what a student with pencil and paper takes
+PACE = {"word": 1 / 180, "formula": 0.08, "display": 1.0, "figure": 0.75, "cell": 0.5}
 SHARES = {"": 1.0, "half of ": 1 / 2, "a third of ": 1 / 3, "a quarter of ": 1 / 4}
 READ = re.compile(r"(half of |a third of |a quarter of |)[Cc]hapter (\d+)")
 
@@ -133,6 +135,23 @@ class Chapter:
         if (found := TIME.search(self.said("Time"))) is None:
             raise ValueError(f"{self.path.name} does not say its time in words that {HOURS} has")
         return HOURS[found[0].lower()]
+
+    @cached_property
+    def counted(self) -> float:
+        """Minutes at PACE for what a reader meets before the exercises' answers and references."""
+        text, figures, code = "", 0, 0
+        for cell in cells(self.path):
+            if cell["cell_type"] == "markdown" and "solution" not in cell["tags"]:
+                text += re.split(r"^(?:### Exercise|## References)", cell["source"], flags=re.M)[0]
+            elif cell["cell_type"] == "code":
+                figures += "show(" in cell["source"] or "explore(" in cell["source"]
+                code += not cell["tags"]
+        displays = re.findall(r"\$\$.*?\$\$", text, re.S)
+        text = re.sub(r"\$\$.*?\$\$", "", text, flags=re.S)
+        words, formulas = re.sub(r"\$[^$]+\$", "", text), re.findall(r"\$[^$]+\$", text)
+        found = {"word": len(re.findall(r"[^\W\d_]{2,}", words)), "formula": len(formulas)}
+        found |= {"display": len(displays), "figure": figures, "cell": code}
+        return sum(PACE[kind] * number for kind, number in found.items())
 
     @cached_property
     def practice(self) -> int:

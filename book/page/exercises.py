@@ -82,10 +82,13 @@ def scores(path: str | Path | None = None) -> list[dict[str, Any]]:
         for one in _outcomes.values()
     ]
     if path is not None:
-        with Path(path).expanduser().open("w", encoding="utf-8", newline="") as file:
+        path = Path(path).expanduser()
+        part = path.with_name(path.name + ".part")
+        with part.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, ("exercise", "points", "of", "said"))
             writer.writeheader()
             writer.writerows(rows)
+        part.replace(path)  # whole or not at all
     return rows
 
 

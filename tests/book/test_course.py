@@ -54,6 +54,17 @@ def test_a_part_of_a_chapter_counts_in_part(tmp_path, monkeypatch):
     assert row["text"] == round(known[2].reading / 2 + known[3].reading)
 
 
+def test_what_is_read_is_counted(tmp_path):
+    body = "# A\n\nTwo words and $x$:\n\n$$\ny\n$$\n\n### Exercise 1.1 (B)\n\nLeft out."
+    parts = [("markdown", body, []), ("code", "page.show(f)", ["hide-input"]), ("code", "1", [])]
+    parts += [("markdown", "An answer.", ["solution"]), ("code", "check", ["exercise-check"])]
+    made = [{"cell_type": k, "source": s, "metadata": {"tags": t}} for k, s, t in parts]
+    (tmp_path / "01_a.ipynb").write_text(json.dumps({"cells": made}))
+    expected = {"word": 3, "formula": 1, "display": 1, "figure": 1, "cell": 1}
+    found = course.Chapter(1, tmp_path / "01_a.ipynb").counted
+    assert found == pytest.approx(sum(course.PACE[k] * n for k, n in expected.items()))
+
+
 def wrong():
     page.expect(3, 4, {3: "count again", None: "no"})
 
