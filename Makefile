@@ -1,4 +1,4 @@
-.PHONY: help book instructor students slides sheets assignments grader pdf style check test bounds fuzz mutants threads twice shuffled colab lab clean tidy stamp
+.PHONY: help book instructor students slides sheets assignments grader pdf style check test bounds fuzz long mutants threads twice shuffled colab lab clean tidy stamp
 PYTHON ?= python3
 BIN := .venv/bin
 LOWEST := .venv-bounds/bin
@@ -10,6 +10,7 @@ help:
 	@echo "make test    build the book with warnings as errors, then run every check and every test"
 	@echo "make bounds  the library's tests at the lowest versions it promises (not part of make test)"
 	@echo "make fuzz    10,000 hostile calls of the library (some minutes; not part of make test)"
+	@echo "make long    hunts for a violated bound, memory at large sizes (half an hour; not part of make test)"
 	@echo "make mutants 300 small changes to the code: does a test notice each? (hours; resumes; not part of make test)"
 	@echo "make threads one, two and four threads give the same verdicts (not part of make test)"
 	@echo "make twice   every cell of every page runs twice and says the same (not part of make test)"
@@ -106,6 +107,9 @@ CALLS ?= 10000
 SEED ?= 0
 fuzz: .venv/ready
 	@$(BIN)/python tests/fuzz.py $(CALLS) --seed $(SEED)
+
+long: .venv/ready
+	@$(BIN)/python -m pytest -q -n 2 -m long
 
 MUTANTS ?= 300
 mutants: .venv/ready

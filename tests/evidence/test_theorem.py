@@ -146,7 +146,7 @@ def test_an_adversary_does_not_fool_one_step():
     assert max(best for best, _ in found) > 0.5
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_long_hunt_does_not_fool_one_step():
     for seed in range(100, 140):
         hunt(one_step_claims, seed, 100)

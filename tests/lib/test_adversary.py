@@ -111,7 +111,7 @@ CERTIFICATES = {
         entries,
     )
 }
-STEPS = 30  # of each hunt; the slow test does more
+STEPS = 30  # of each hunt; `make long` does more
 
 
 @pytest.mark.parametrize("name", CERTIFICATES)
@@ -121,7 +121,7 @@ def test_a_short_hunt_finds_no_violation(name):
     assert max(best for best, _ in found) > 0.05
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", CERTIFICATES)
 def test_a_long_hunt_finds_no_violation(name):
     for seed in range(100, 140):

@@ -151,7 +151,11 @@ print(len(X), sl.clustering.accuracy(data.labels.numpy(), model.labels_), (after
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kilobytes on Linux only")
 @pytest.mark.parametrize(
-    ("assign", "points", "variance"), [("spectral", 10_000, 0.1), ("threshold", 4_000, 0.0)]
+    ("assign", "points", "variance"),
+    [
+        pytest.param("spectral", 10_000, 0.1, marks=pytest.mark.long),
+        ("threshold", 4_000, 0.0),
+    ],
 )
 def test_no_square_matrix(assign, points, variance):
     """n = 50,000 (20,000): one n×n array would take 20,000 MB (3,200), half in single precision."""

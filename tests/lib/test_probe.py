@@ -538,7 +538,11 @@ print(table[0]["method"], table[0]["samples"], table[0]["distance_max"], peak() 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kilobytes on Linux only")
 @pytest.mark.parametrize(
     ("n", "width", "method"),
-    [(100_000, 24, "exact"), (100_000, 256, "gram"), (30_000, 1500, "sketch")],
+    [
+        (100_000, 24, "exact"),
+        (100_000, 256, "gram"),
+        pytest.param(30_000, 1500, "sketch", marks=pytest.mark.long),
+    ],
 )
 def test_memory_at_a_hundred_thousand_samples(n, width, method):
     """Y alone would take 200 MB at 256 features and 360 at 1500; an n×n matrix 80,000 MB."""

@@ -72,7 +72,7 @@ def test_tiles_and_long_matrices_agree_with_the_obvious_way(monkeypatch):
     assert torch.allclose(one, distance[1, 2], atol=1e-12)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_seventy_thousand_points_fit_into_a_gigabyte():
     script = """
 import resource, torch, subspace_lib as sl
