@@ -36,7 +36,8 @@ def test_a_dead_layer_is_one_cluster():
 
 
 @pytest.mark.parametrize(
-    ("network", "rows"), [("relu", 2), ("lstm", 6), ("cnn", 4), ("transformer", 2)]
+    ("network", "rows"),
+    [("one layer", 1), ("one sign", 1), ("relu", 2), ("lstm", 6), ("cnn", 4), ("transformer", 2)],
 )
 def test_every_layer_is_read_before_and_after(network, rows):
     points = [s for s in EXPERIMENT.settings(EXPERIMENT.quick) if s["network"] == network]

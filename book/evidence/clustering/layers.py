@@ -1,6 +1,6 @@
 """What is read in a layer's clusters without a rank, beside |P_r| at the rank of the data.
 
-Networks of chapters 17 to 20, trained as there, before and after training: every layer is
+Networks of chapters 13 to 20, trained as there, before and after training: every layer is
 clustered by single linkage and spectral clustering of |P_r|, r the rank of the clean data, and by
 ``ProjectorClustering``, which is told the number of clusters and nothing else.
 """
@@ -17,11 +17,13 @@ from torch import Tensor
 from evidence.claim import claim
 from evidence.experiment import Setting, experiment
 from evidence.measures import accuracy, linkage_accuracy, spectral_accuracy
+from evidence.nonnegative.experiment import nonnegative_union, start
 from evidence.readings import as_good, fewer_errors
 from evidence.results import Result
 from evidence.setting import SMALL, PaperConfig, follow, paper_data, single
 from evidence.verdict import Reading, aside
 from subspace_lib import rowspace
+from subspace_lib.data import UnionOfSubspaces
 from subspace_lib.estimator import ProjectorClustering
 from subspace_lib.networks import Convolutional, FeedForward, Network, Recurrent, Transformer
 
@@ -35,7 +37,7 @@ NARROW = ("pooled", "last")  # what is read of one with few rows: over positions
 @dataclass(frozen=True)
 class Config(PaperConfig):
     """scale, of the points: 20 for GELU and LSTM, ten times that for grids and tokens; plain ReLU
-    layers take the paper's. width, of tokens and LSTM states. The rest as in chapters 17 to 20.
+    layers take the paper's. width, of tokens and LSTM states. The rest as in chapters 13 to 20.
     """
 
     trials: int = 5
@@ -51,10 +53,12 @@ class Config(PaperConfig):
 
 
 def settings(config: Config) -> list[Setting]:
-    """Every network under both objectives."""
+    """Every network under both objectives; data and weights of one sign reconstruct only."""
     usual, high = config.variances
     both = ("reconstruct", "classify")
-    grid = [("relu", bias, usual, o) for bias in (False, True) for o in both]
+    shallow = ("one layer", "relu")
+    grid = [(name, bias, usual, o) for name in shallow for bias in (False, True) for o in both]
+    grid += [("one sign", False, high, "reconstruct")]
     grid += [("relu", False, high, o) for o in both]
     others = ("gelu", "lstm", "cnn", "transformer")
     grid += [(name, False, usual, o) for name in others for o in both]
@@ -79,9 +83,18 @@ def network_for(config: Config, setting: Setting) -> tuple[Network, float]:
             mlp=2 * config.width,
             blocks=config.blocks,
         ), 10 * config.scale
-    widths = (m, *[config.hidden] * config.depth, outputs)
-    network = FeedForward(widths, activation=kind, bias=setting["bias"])
-    return network, 1.0 if kind == "relu" else config.scale
+    depth = 1 if kind.startswith("one") else config.depth
+    activation, scale = ("gelu", config.scale) if kind == "gelu" else ("relu", 1.0)
+    widths = (m, *[config.hidden] * depth, outputs)
+    return FeedForward(widths, activation=activation, bias=setting["bias"]), scale
+
+
+def data_for(config: Config, setting: Setting, device: str) -> UnionOfSubspaces:
+    """The paper's points, or those of one sign (chapter 15)."""
+    if setting["network"] != "one sign":
+        return paper_data(config, setting["variance"], device=device)
+    sizes = {key: getattr(config, key) for key in ("trials", "seed", *SMALL)}
+    return nonnegative_union("nonnegative", variance=setting["variance"], **sizes)
 
 
 def without_rank(Y: Tensor, labels: Tensor) -> Tensor:
@@ -109,11 +122,14 @@ def compute(config: Config, setting: Setting, device: str) -> dict[str, np.ndarr
     names (ROWS,); loss (2, trials).
     """
     network, scale = network_for(config, setting)
-    data = paper_data(config, setting["variance"], device=device).scaled(scale)
+    data, seed = data_for(config, setting, device).scaled(scale), config.seed + 2
     options = {"objective": setting["objective"], "optimizer": "adam", "lr": RATE}
+    if setting["network"] == "one sign":
+        assert isinstance(network, FeedForward)
+        options["init"] = start(network, "nonnegative-hidden", trials=data.trials, seed=seed)
     with torch.enable_grad():
         ends = (0, config.steps)
-        run = follow(network, data, ends, config.seed + 2, normalize="data", **options)
+        run = follow(network, data, ends, seed, normalize="data", **options)
     acc = np.full((len(run), ROWS, len(READERS), config.trials), np.nan)
     names = np.full(ROWS, "", "U20")
     for i, now in enumerate(run):
