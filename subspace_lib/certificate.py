@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,10 +63,10 @@ class Certificate:
 
     def _repr_html_(self) -> str:
         cells = "".join(
-            f"<tr><th scope='row'>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>"
+            f"<tr><th scope='row'>{_indexed(name)}</th><td>{html.escape(value)}</td></tr>"
             for name, value in [*self.rows(), ("verdict", self.summary())]
         )
-        title = html.escape(f"{self.statement}: {self.quantity}")
+        title = _indexed(f"{self.statement}: {self.quantity}")
         return f"<table class='certificate'><caption>{title}</caption>{cells}</table>"
 
     def plot(self, ax: Any = None) -> Any:
@@ -82,6 +83,11 @@ class Certificate:
         ax.set_xlabel("value (dashed: the gap)")
         ax.set_title(f"{self.statement}: {self.summary()}")
         return ax
+
+
+def _indexed(text: str) -> str:
+    """Markup of a formula in plain signs: s_{q+1}(Y) gets a subscript."""
+    return re.sub(r"_(?:\{(.+?)\}|(\w+))", r"<sub>\1\2</sub>", html.escape(text))
 
 
 def _median(value: Tensor) -> Tensor:

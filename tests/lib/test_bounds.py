@@ -60,6 +60,9 @@ def test_batches_and_displays():
     assert "certifies in" in repr(cert)
     assert "verdict" in repr(one)
     assert "<table" in cert._repr_html_()
+    told = sl.reference_bound(A[1, 2], sl.row_basis(A[1, 2], 2))._repr_html_()
+    assert "s<sub>q+1</sub>(Y)" in told
+    assert "_" not in told
     assert len(one.plot().patches) == len(one.terms) + 2
 
 
