@@ -30,6 +30,15 @@ from subspace_lib.networks import Convolutional, FeedForward, Network, Recurrent
 RATE = 0.003
 ROWS = 8  # layers of the largest network: four blocks, as tokens and pooled
 READERS = ("linkage", "P_K", "P_r", "P_r+1", "no rank")
+NAMES = {
+    "one layer": "one ReLU layer",
+    "one sign": "… of one sign",
+    "relu": "five ReLU",
+    "gelu": "five GELU",
+    "lstm": "LSTM",
+    "cnn": "convolutional",
+    "transformer": "Transformer",
+}
 UNREAD = ("position", "first token")  # a part of a layer
 NARROW = ("pooled", "last")  # what is read of one with few rows: over positions, the last state
 
