@@ -80,10 +80,11 @@ def _entry(path: str, obj: Any, doc: str, start: dict[str, Any]) -> str:
     found = inspect.signature(obj)
     bare = [p.replace(annotation=inspect.Parameter.empty) for p in found.parameters.values()]
     call = f"{name}{found.replace(parameters=bare, return_annotation=inspect.Signature.empty)}"
+    shaped = re.sub("([._])", r"\1<wbr>", path)  # where a long name may go on in the next line
     shown, _ = _run(path, doc, start)
     more = "".join(map(_paragraphs, others)) + (_members(obj) if inspect.isclass(obj) else "")
     return (
-        f'<h3 id="{anchor}"><code>{path}</code>'
+        f'<h3 id="{anchor}"><code>{shaped}</code>'
         f'<a class="headerlink" href="#{anchor}" title="Link to this name">#</a></h3>'
         f"{_code(call, 'python')}<p>{_words(first)}</p>{shown}"
         + (f"<details><summary>In full</summary>{more}</details>" if more else "")
