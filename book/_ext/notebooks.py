@@ -21,9 +21,9 @@ SETUP = """\
 # `make tidy` writes this cell: the book's folder goes on the path. Where it
 # is missing, git fetches the book as it was when `make stamp` ran.
 REPOSITORY, COMMIT, TOPIC = "{address}", "{commit}", "{topic}"
-
 import sys
 from pathlib import Path
+from subprocess import getoutput
 
 get = "git init -q book-source && cd book-source && "
 get += "git -c core.askPass=echo fetch -q --depth 1 "
@@ -34,7 +34,7 @@ for fetched in (False, True):
     folders = [p / q for p in places for q in ("book", ".")]
     book = next((f for f in folders if (f / "page/mode.py").exists()), None)
     if book is None and REPOSITORY and not fetched:
-        said = !{{get}} 2>&1
+        said = getoutput(get).splitlines() or said
 if book is None:
     raise SystemExit(f"The book's folder is missing: {{said[0]}}")
 sys.path[:0] = [str(book), str(book.parent)]
