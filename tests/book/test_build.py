@@ -12,8 +12,10 @@ from unittest.mock import MagicMock
 import bookenv
 import environment
 import execute_book
+import furniture
 import nbformat
 import pytest
+from docutils import nodes
 from jupyter_cache import get_cache
 
 
@@ -156,6 +158,16 @@ def test_pages_are_read_again_for_another_edition_and_after_a_heading_has_change
     other = known | {key: replace(known[key], title="Another title")}
     monkeypatch.setattr(bookenv.links, "known", lambda: other)
     assert bookenv.pages_depend_on()["targets"] != first["book_targets"][0]
+
+
+def test_punctuation_stays_in_the_line_of_its_formula():
+    long = "x" * (furniture.SHORT + 1)
+    page = nodes.paragraph()
+    for words in ("so (", "$x", "), and ", f"${long}", ". For all ", "$r", "-th ones"):
+        page += nodes.math("", words[1:]) if words[0] == "$" else nodes.Text(words)
+    furniture.hold_punctuation(None, page)
+    assert page.astext() == f"so (x), and {long}. For all r-th ones"
+    assert [held.astext() for held in page.findall(nodes.inline)] == ["(x),", "r-"]
 
 
 def test_a_page_goes_with_its_chapter(tmp_path):
