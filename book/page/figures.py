@@ -120,7 +120,8 @@ def show(fig: Figure | Sequence[Figure], *, alt: str, caption: str | None = None
     ]
     for panel in panels:
         plt.close(panel)
-    image = images[0] if len(images) == 1 else f'<div class="panels">{"".join(images)}</div>'
+    kind = "panels three" if len(images) == 3 else "panels"
+    image = images[0] if len(images) == 1 else f'<div class="{kind}">{"".join(images)}</div>'
     return HTML(image if caption is None else captioned(image, caption.strip()))
 
 
