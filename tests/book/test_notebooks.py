@@ -211,7 +211,7 @@ def test_exercises_of_every_kind_have_level_and_minutes(path):
 def test_the_time_at_the_head_is_that_of_text_and_exercises(chapter):
     _, said = TIME.findall(chapter.said("Time"))[:2]
     assert abs(HOURS[said] - chapter.practice) <= 8  # minutes; the head speaks in quarters
-    assert abs(chapter.reading - chapter.counted) <= 10
+    assert abs(chapter.reading - chapter.counted) <= 8
 
 
 @pytest.mark.parametrize("exercise", ALL, ids=lambda e: e.number)
