@@ -159,9 +159,8 @@ def test_links_between_pages_resolve(page):
     assert [path for path in local if not (PAGES / path.lstrip("/")).exists()] == []
 
 
-# Drawings are images to axe; all code, all formulas, and what stands around the text, have the same
-# colours: looked at once, on the first page. A formula that heads a column may be all that its
-# button says.
+# Drawings are images to axe; all code, and all formulas, have the same colours: looked at once, on
+# the first page. A formula that heads a column may be all that its button says.
 THIN = """document.querySelectorAll("article svg[role=img][aria-label]")
     .forEach((e) => e.replaceChildren());
   document.querySelectorAll(".highlight pre").forEach((e) => { e.textContent = "code"; });
@@ -180,8 +179,7 @@ def test_no_serious_accessibility_violation(page, name, scheme):
     if name != NAMES[0]:
         page.evaluate(THIN)
         options |= {"runOnly": ["color-contrast"]} if scheme == "dark" else {}
-    where = "main" if name != NAMES[0] else None
-    found = Axe().run(page, context=where, options=options).response["violations"]
+    found = Axe().run(page, options=options).response["violations"]
     serious = [
         (v["id"], [node["html"][:120] for node in v["nodes"][:3]])
         for v in found
