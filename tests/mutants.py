@@ -1,6 +1,7 @@
 """``make mutants``: small changes to the code, each of which some test should notice.
 
     python tests/mutants.py [--number 300] [--seed 0] [--workers 1] [--only FILES] [--tests PATHS]
+                            [--kept FOLDER]
 
 First the fast tests run once, and which lines each of them executes is kept. Then mutants of the
 library and of the evidence's shared floor are drawn. Each is imported in a fork, with the tests
@@ -220,12 +221,12 @@ def watched(suite: list[str], pipe: Any) -> None:
 Lines = dict[str, dict[int, list[str]]]  # file → line → tests
 
 
-def seen(suite: list[str]) -> tuple[dict[str, float], Lines]:
+def seen(suite: list[str], folder: Path) -> tuple[dict[str, float], Lines]:
     """Test → seconds, and file → line → tests; made once for the code as it is."""
     code = [*files(), *(p for p in (ROOT / "tests").rglob("*.py") if p != Path(__file__))]
     facts = [" ".join(suite).encode(), *(path.read_bytes() for path in sorted(code))]
     digest = hashlib.sha256(b"".join(facts)).hexdigest()[:12]
-    kept = KEPT / f"lines-{digest}.json"
+    kept = folder / f"lines-{digest}.json"
     if not kept.exists():
         print("Which test executes which line: every fast test runs once ...", flush=True)
         here, there = get_context("fork").Pipe()
@@ -233,8 +234,11 @@ def seen(suite: list[str]) -> tuple[dict[str, float], Lines]:
         process.start()
         there.close()
         kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps(here.recv()), "utf-8")
+        found = here.recv()
         process.join()
+        if not found["seconds"]:
+            sys.exit("no test passed, so no mutant can be judged: mend the tests first")
+        kept.write_text(json.dumps(found), "utf-8")
     found = json.loads(kept.read_text("utf-8"))
     lines = {p: {int(k): v for k, v in found["lines"][p].items()} for p in found["lines"]}
     return found["seconds"], lines
@@ -323,6 +327,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--only", default=".", help="files whose path matches it")
     parser.add_argument("--tests", nargs="+", default=SUITE, metavar="PATH")
+    parser.add_argument("--kept", type=Path, default=KEPT, help="where what is done is kept")
     options = parser.parse_args()
     os.chdir(ROOT)
     os.environ.pop("BOOK_RESULTS", None)
@@ -330,10 +335,10 @@ def main() -> int:
     sys.path[:0] = [str(ROOT), str(ROOT / "book")]
     for name in HEAVY:  # once, before the forks
         import_module(name)
-    seconds, lines = seen([*options.tests])
+    seconds, lines = seen([*options.tests], options.kept)
     every = [m for path in files() if re.search(options.only, str(path)) for m in mutants(path)]
     drawn = random.Random(options.seed).sample(every, min(options.number, len(every)))
-    log = KEPT / "done.json"
+    log = options.kept / "done.json"
     done: dict[str, Any] = json.loads(log.read_text("utf-8")) if log.exists() else {}
     todo = [mutant for mutant in drawn if mutant.key not in done]
     print(f"{len(drawn)} of {len(every)} mutants, {len(todo)} to do", flush=True)
