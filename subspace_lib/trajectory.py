@@ -106,9 +106,13 @@ class Trajectory:
         for i, params in enumerate(self.kept):
             named |= {f"kept/{i}/{name}": p.cpu().numpy() for name, p in params.items()}
         meta = json.dumps({name: getattr(self, name) for name in VALUES})
-        with (part := _npz(path).with_suffix(".part")).open("wb") as file:
-            np.savez_compressed(file, meta=np.array(meta), **named)
-        part.replace(_npz(path))  # whole or not at all
+        part = _npz(path).with_suffix(".part")
+        try:
+            with part.open("wb") as file:
+                np.savez_compressed(file, meta=np.array(meta), **named)
+            part.replace(_npz(path))  # whole or not at all
+        finally:
+            part.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | Path) -> Trajectory:

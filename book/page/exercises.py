@@ -15,6 +15,8 @@ import numpy as np
 
 from page.course import worth
 
+START = Path.cwd()  # where a relative path counts from, wherever a cell goes later
+
 
 @dataclass(frozen=True, repr=False)
 class Outcome:
@@ -55,7 +57,10 @@ def check(exercise: str, verify: Callable[[], Any]) -> Outcome:
         exercise, not reason, reason or "right", worth(exercise)
     )
     if path := os.environ.get("BOOK_SCORES"):
-        scores(path)
+        try:
+            scores(path)
+        except OSError as error:
+            print(f"no points in {path} ({error.strerror or error}): name another file")
     return outcome
 
 
@@ -82,13 +87,16 @@ def scores(path: str | Path | None = None) -> list[dict[str, Any]]:
         for one in _outcomes.values()
     ]
     if path is not None:
-        path = Path(path).expanduser()
+        path = START / Path(path).expanduser()
         part = path.with_name(path.name + ".part")
-        with part.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, ("exercise", "points", "of", "said"))
-            writer.writeheader()
-            writer.writerows(rows)
-        part.replace(path)  # whole or not at all
+        try:
+            with part.open("w", encoding="utf-8", newline="") as file:
+                writer = csv.DictWriter(file, ("exercise", "points", "of", "said"))
+                writer.writeheader()
+                writer.writerows(rows)
+            part.replace(path)  # whole or not at all
+        finally:
+            part.unlink(missing_ok=True)
     return rows
 
 

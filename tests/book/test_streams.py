@@ -92,6 +92,28 @@ def test_a_run_that_cannot_be_saved_leaves_the_one_before(tmp_path, monkeypatch)
         made.save(tmp_path / "run1")
     assert (tmp_path / "run1.npz").read_bytes() == before
     assert Trajectory.load(tmp_path / "run1").loss.shape == made.loss.shape
+    assert [path.name for path in tmp_path.iterdir()] == ["run1.npz"]
+
+
+def test_points_that_cannot_be_written_leave_those_before(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("page.exercises._outcomes", {})
+    monkeypatch.setattr("page.exercises.START", tmp_path)
+    monkeypatch.setenv("BOOK_SCORES", "scores.csv")
+    page.check("1.1", lambda: None)
+    before = (tmp_path / "scores.csv").read_bytes()
+    monkeypatch.chdir("/")  # a cell that goes elsewhere
+
+    def full(writer, rows):
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("csv.DictWriter.writerows", full)
+        assert page.check("1.2", lambda: None)
+    assert "no points in scores.csv (No space left on device)" in capsys.readouterr().out
+    assert (tmp_path / "scores.csv").read_bytes() == before
+    page.check("1.3", lambda: None)
+    assert len((tmp_path / "scores.csv").read_text("utf-8").splitlines()) == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.csv"]
 
 
 def test_an_order_that_is_not_there_is_one_sentence(capsys, monkeypatch):
