@@ -110,7 +110,7 @@ def hero(
         for key, text in sentences.items()
     )
     alt = (
-        "The projector of noisy data: three dark squares on the diagonal, one for each cluster, "
+        "The projector of noisy data: three filled squares on the diagonal, one for each cluster, "
         "pale elsewhere."
     )
     worker = json.dumps(bundle(SCRIPTS / "trainer/worker.js")).replace("</", "<\\/")

@@ -1,5 +1,7 @@
 """The built pages in a real browser."""
 
+import io
+from functools import cache
 from urllib.parse import urlsplit
 
 import pytest
@@ -87,14 +89,18 @@ OUTSIDE = """() => { const walker = document.createTreeWalker(
   return out; }"""
 
 
+@cache
+def source(name):
+    return (PAGES / name).read_text(encoding="utf-8")
+
+
 def test_every_mention_is_a_link_that_shows_its_target(page, name):
     plain = [text for text in page.evaluate(OUTSIDE) if any(number.mentions(text))]
     assert plain == []
     links = page.locator("article a.mention")
     for href in set(links.evaluate_all("all => all.map(a => a.href)")):
         path, _, anchor = href.partition("#")
-        html = (PAGES / path.split("/", 3)[3]).read_text(encoding="utf-8")
-        assert not anchor or f'id="{anchor}"' in html, href
+        assert not anchor or f'id="{anchor}"' in source(path.split("/", 3)[3]), href
     seen = page.locator("article a.mention:visible")
     if seen.count():
         seen.first.focus()
@@ -186,6 +192,21 @@ def test_no_serious_accessibility_violation(page, name, scheme):
         if v["impact"] in ("serious", "critical")
     ]
     assert serious == []
+
+
+def test_a_picture_stands_on_the_ground_of_the_page(visit):
+    """In the dark as well: a heat map is no white plate."""
+    from PIL import Image
+
+    for scheme in ("light", "dark"):
+        page = visit("book/02_projector.html", scheme=scheme)
+        page.wait_for_function(
+            "theme => document.documentElement.dataset.theme === theme", arg=scheme
+        )
+        picture = page.locator("article img.dark-light").first
+        corner = Image.open(io.BytesIO(picture.screenshot())).convert("RGB").getpixel((3, 3))
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert ground == f"rgb{corner}", scheme
 
 
 def test_the_search_finds_a_statement_where_it_stands(visit):
