@@ -91,6 +91,18 @@ def test_the_table_has_the_papers_thirteen_and_names_are_spelled_freely():
         assert "train" in spec.counts
 
 
+def test_the_table_has_the_sizes_that_the_authors_state():
+    """Images of one size keep it; photographs of many sizes are brought to 64."""
+    sizes = {name: (spec.classes, spec.side, spec.mode) for name, spec in module.TABLE.items()}
+    grey = {"mnist": (10, 28), "emnist": (26, 28), "kmnist": (10, 28), "usps": (10, 16)}
+    grey |= {"fashionmnist": (10, 28)}
+    colour = {"cifar10": (10, 32), "svhn": (10, 32), "stl10": (10, 96), "eurosat": (10, 64)}
+    colour |= {"flowers102": (102, 64), "food101": (101, 64), "dtd": (47, 64)}
+    colour |= {"oxfordiiitpet": (37, 64)}
+    expected = {name: (*row, "L") for name, row in grey.items()}
+    assert sizes == expected | {name: (*row, "RGB") for name, row in colour.items()}
+
+
 @pytest.mark.parametrize("packed", [True, False])
 def test_idx_files(tmp_path, packed):
     pixels, labels = images()

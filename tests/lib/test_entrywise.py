@@ -243,6 +243,19 @@ def test_kept_points_satisfy_the_conditions_and_never_beat_the_best_set(seed):
     assert kept.sum() <= best
 
 
+@pytest.mark.parametrize("unknown", [np.nan, np.inf])
+def test_a_bound_that_is_unknown_certifies_nobody(unknown):
+    """Every other entry says that there are two clusters."""
+    y = np.array([0, 0, 0, 1, 1, 1])
+    lower = np.where(y[:, None] == y, 0.5, 0.0)
+    upper = lower + 0.1
+    edges, order = cluster_trees(torch.from_numpy(lower), y)
+    trees = edges.numpy(), order.numpy(), y
+    assert _certified_points(lower, upper, *trees)[0].all()
+    upper[0, 5] = upper[5, 0] = unknown
+    assert not _certified_points(lower, upper, *trees)[0].any()
+
+
 @pytest.mark.parametrize("variance", [1e-6, 1e-3, 1e-2, 1.0])
 @pytest.mark.parametrize("singular_values", [False, True])
 def test_the_share_alone_is_the_share_of_the_certificate(variance, singular_values):
