@@ -247,7 +247,7 @@ def interactions(
     total, found = float(cube.var()) or 1.0, {}
     for i, j in combinations(range(cube.ndim), 2):
         table = cube.mean(axis=tuple(k for k in range(cube.ndim) if k not in (i, j)))
-        rest = table - means[names[i]][:, None] - means[names[j]] + table.mean()
+        rest = table - means[names[i]][:, None] - means[names[j]]
         found[names[i], names[j]] = float(rest.var()) / total
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 

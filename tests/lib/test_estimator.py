@@ -211,6 +211,21 @@ def test_noise_without_a_rank():
         assert sl.clustering.accuracy(y, model.predict(X)) > 0.95
 
 
+@pytest.mark.parametrize(("K", "points", "k"), [(4, 6, 8), (4, 40, 40), (2, 220, 200)])
+def test_what_is_not_given_is_as_documented(K, points, k):
+    """Ten ranks from one to sixteen dimensions a cluster, neighbours, and the power."""
+    X, _ = union(points, variance=0.2, K=K, ambient=80)
+    default = sl.ProjectorClustering(K).fit(X)
+    high = min(16 * K, len(X) // 2)
+    same = sl.ProjectorClustering(K, (K, high), n_neighbors=k, power=5).fit(X)
+    assert default.ranks_ == same.ranks_
+    assert len(default.ranks_) == 10 or high - K < 10
+    assert (default.graph() != same.graph()).nnz == 0
+    one = sl.ProjectorClustering(K, 2 * K).fit(X)
+    same = sl.ProjectorClustering(K, 2 * K, n_neighbors=20, power=1).fit(X)
+    assert (one.graph() != same.graph()).nnz == 0
+
+
 @pytest.mark.parametrize("rank", [None, (6, 24), 12])
 def test_blank_samples_are_set_apart(rank):
     X, y = union(variance=0.1)

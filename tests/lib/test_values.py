@@ -7,7 +7,8 @@ import torch
 import subspace_lib as sl
 from subspace_lib.affinity import neighbour_graph
 from subspace_lib.certificate import Certificate
-from subspace_lib.rowspace import factor
+from subspace_lib.reference import EPS, compare
+from subspace_lib.rowspace import factor, rounding_unit
 
 
 def orthogonal(n, seed):
@@ -74,3 +75,11 @@ def test_a_batch_is_shown_by_its_median_and_its_ends():
     values = torch.tensor([1.0, 2.0, 4.0])
     cert = Certificate("A bound", "x", values, values / 2, values / 4, {})
     assert "2  [1, 4]" in repr(cert)
+
+
+@pytest.mark.parametrize("shape", [(3, 40), (40, 12)])
+def test_the_rounding_that_is_allowed_for_is_that_of_the_larger_side(shape):
+    Y = torch.randn(shape, generator=torch.Generator().manual_seed(4)).double()
+    found = compare(Y, sl.row_basis(Y, 2), 2)
+    norm = torch.linalg.matrix_norm(Y / found.scale, 2)
+    torch.testing.assert_close(found.slack, rounding_unit(max(shape), EPS) * norm)
