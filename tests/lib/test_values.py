@@ -7,6 +7,8 @@ import torch
 import subspace_lib as sl
 from subspace_lib.affinity import neighbour_graph
 from subspace_lib.certificate import Certificate
+from subspace_lib.diagnostics import _activation
+from subspace_lib.networks import Layer
 from subspace_lib.reference import EPS, compare
 from subspace_lib.rowspace import factor, rounding_unit
 
@@ -82,4 +84,13 @@ def test_the_rounding_that_is_allowed_for_is_that_of_the_larger_side(shape):
     Y = torch.randn(shape, generator=torch.Generator().manual_seed(4)).double()
     found = compare(Y, sl.row_basis(Y, 2), 2)
     norm = torch.linalg.matrix_norm(Y / found.scale, 2)
-    torch.testing.assert_close(found.slack, rounding_unit(max(shape), EPS) * norm)
+    torch.testing.assert_close(
+        found.slack, rounding_unit(max(shape), EPS) * norm, rtol=1e-9, atol=0
+    )
+
+
+def test_a_zero_is_not_negative_and_a_unit_that_is_always_zero_is_dead():
+    pre = torch.tensor([[-1.0, 0.0, 2.0, 4.0], [-1.0, 0.0, -2.0, 0.0]], dtype=torch.float64)
+    found = _activation(Layer("", pre, pre.clamp(min=0)))
+    assert (found["negative_share"], found["dead_units"]) == (3 / 8, 1)
+    torch.testing.assert_close(found["energy_removed"], torch.tensor(6 / 26).double())
