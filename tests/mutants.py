@@ -148,9 +148,9 @@ def _homes(tree: ast.Module) -> tuple[dict[ast.AST, tuple[Any, Any]], set[ast.AS
         statement, function = home[node]
         hidden = [*getattr(node, "decorator_list", []), getattr(node, "returns", None)]
         hidden += [getattr(node, "annotation", None)]
-        shown = isinstance(node, (ast.Raise, ast.JoinedStr)) or "repr" in str(
-            getattr(node, "name", "")
-        )
+        name = str(getattr(node, "name", ""))
+        shown = isinstance(node, (ast.Raise, ast.JoinedStr)) or "repr" in name
+        shown = shown or name.startswith("plot")  # what is seen, as in LOOKS
         silent = shown or node in skipped
         for child in ast.iter_child_nodes(node):
             home[child] = (

@@ -104,6 +104,14 @@ def test_the_interval_holds_the_deviation():
     assert (missed < 400 * 0.05 + 5 * math.sqrt(400 * 0.05)).all()
 
 
+def test_which_singular_values_are_asked():
+    """The 2k-th, then the first beyond the rank, and after half and nine tenths of the others."""
+    assert Spectrum(np.ones(40), 0.0, (40, 60), 3).indices == [6, 4, 22, 36]
+    assert Spectrum(np.ones(20), 0.0, (20, 20), 4).indices == [8, 5, 10, 14]
+    assert Spectrum(np.ones(6), 0.0, (6, 9), 3).indices == [6, 4, 5]
+    assert Spectrum(np.ones(3), 0.0, (3, 9), 3).indices == []
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_clusters_from_a_noisy_matrix_alone(way):
     found = sl.must_links(X, 6, n_clusters=3, **WAYS[way])

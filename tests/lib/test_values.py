@@ -9,6 +9,7 @@ from subspace_lib.affinity import neighbour_graph
 from subspace_lib.certificate import Certificate
 from subspace_lib.diagnostics import _activation
 from subspace_lib.networks import Layer
+from subspace_lib.probe.hooks import reference_rows
 from subspace_lib.reference import EPS, compare
 from subspace_lib.rowspace import factor, rounding_unit
 
@@ -94,3 +95,11 @@ def test_a_zero_is_not_negative_and_a_unit_that_is_always_zero_is_dead():
     found = _activation(Layer("", pre, pre.clamp(min=0)))
     assert (found["negative_share"], found["dead_units"]) == (3 / 8, 1)
     torch.testing.assert_close(found["energy_removed"], torch.tensor(6 / 26).double())
+
+
+def test_the_rank_of_a_reference_counts_what_is_above_rounding_of_its_longer_side():
+    s = torch.tensor([1, 1, 300 * EPS]).double()
+    A = orthogonal(3, 5) * s @ orthogonal(1000, 6)[:3]
+    assert reference_rows(A, 2).shape == (2, 1000)
+    with pytest.raises(ValueError, match=r"rank must lie in 1\.\.2"):
+        reference_rows(A, 3)
