@@ -10,6 +10,7 @@ from subspace_lib.certificate import Certificate
 from subspace_lib.diagnostics import _activation
 from subspace_lib.networks import Layer
 from subspace_lib.probe.hooks import reference_rows
+from subspace_lib.probe.record import LayerRecord, _leading_rows
 from subspace_lib.reference import EPS, compare
 from subspace_lib.rowspace import factor, rounding_unit
 
@@ -103,3 +104,12 @@ def test_the_rank_of_a_reference_counts_what_is_above_rounding_of_its_longer_sid
     assert reference_rows(A, 2).shape == (2, 1000)
     with pytest.raises(ValueError, match=r"rank must lie in 1\.\.2"):
         reference_rows(A, 3)
+
+
+def test_a_sketch_gives_as_many_rows_as_are_asked_for():
+    Y = torch.randn(50, 300, generator=torch.Generator().manual_seed(7)).double()
+    R = sl.row_basis(Y, 4)
+    record = LayerRecord("layer", Y[:, :100], R, 20, False, 0)
+    record.add(Y, 0, R)
+    V, s, _ = _leading_rows(record, 6, 4)
+    assert (V.shape, s.shape) == ((6, 300), (50,))
