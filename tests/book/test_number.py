@@ -98,6 +98,14 @@ def test_a_chapter_moves_and_every_mention_follows():
     assert renumber(back) == (small_book(), [])
 
 
+def test_chapters_in_a_list_stay_in_order_and_statements_keep_the_writers():
+    intro = notebook("# Preface\n\nChapters 2 and 3, Theorems 2.2 and 3.1.")
+    order = ("intro", "01_lines", "03_spaces", "laboratory", "02_planes")
+    new, torn = renumber(small_book(*order, intro=intro))
+    assert torn == []
+    assert text(new, "book/intro.ipynb").endswith("Chapters 2 and 3, Theorems 3.2 and 2.1.")
+
+
 def test_something_new_gets_its_number_from_its_place():
     lines = LINES.replace("### Lemma 1.2", "### Lemma 1.1a (New)\n\nLemma 1.1a.\n\n### Lemma 1.2")
     planes = (

@@ -279,7 +279,9 @@ def test_no_network_says_what_to_do(monkeypatch):
     inner = RuntimeError("Failed to resolve 'host'")
     outer = FileNotFoundError("Couldn't find the data set")
     outer.__cause__ = inner
-    for error in (outer, ConnectionError("refused"), TimeoutError()):
+    lost = RuntimeError("no answer")
+    lost.__cause__ = BrokenPipeError("gone")
+    for error in (outer, lost, ConnectionError("refused"), TimeoutError()):
         monkeypatch.setitem(sys.modules, "datasets", Hub(error))
         with pytest.raises(ConnectionError, match=r"save_to_disk\('DIR'\)"):
             evidence.load_dataset("mnist")

@@ -74,8 +74,9 @@ def test_a_damaged_part_is_computed_again(toy, tmp_path, capsys):
 
 def test_parts_are_forgotten_once_the_whole_is_stored(toy, tmp_path):
     run(toy, parts=tmp_path)
-    Parts(tmp_path, toy, toy.quick).discard()
-    assert list(tmp_path.iterdir()) == []
+    for _ in range(2):  # none are left the second time
+        Parts(tmp_path, toy, toy.quick).discard()
+        assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("pool", ["threads", pytest.param("processes", marks=pytest.mark.slow)])

@@ -53,6 +53,8 @@ def test_zero_noise_is_clean_and_lists_give_uneven_clusters():
     data = sl.sample_union(ambient_dim=9, subspace_dim=[1, 3], points_per_subspace=[4, 6], seed=0)
     assert data.labels.tolist() == [0] * 4 + [1] * 6
     assert torch.equal(sl.add_noise(data, 0, seed=0).X, data.X)
+    whole = sl.sample_union(ambient_dim=3, subspace_dim=[1, 3], points_per_subspace=4, seed=0)
+    assert torch.linalg.matrix_rank(whole.X) == 3
 
 
 @pytest.mark.parametrize(
