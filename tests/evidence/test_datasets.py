@@ -101,6 +101,11 @@ def test_the_table_has_the_sizes_that_the_authors_state():
     colour |= {"oxfordiiitpet": (37, 64)}
     expected = {name: (*row, "L") for name, row in grey.items()}
     assert sizes == expected | {name: (*row, "RGB") for name, row in colour.items()}
+    whole = {"mnist": 70_000, "cifar10": 60_000, "emnist": 103_600, "svhn": 630_420}
+    whole |= {"kmnist": 70_000, "fashionmnist": 70_000, "flowers102": 8_189, "food101": 101_000}
+    whole |= {"usps": 9_298, "stl10": 13_000, "dtd": 5_640, "oxfordiiitpet": 7_349}
+    whole |= {"eurosat": 27_000}
+    assert {name: sum(spec.counts.values()) for name, spec in module.TABLE.items()} == whole
 
 
 @pytest.mark.parametrize("packed", [True, False])

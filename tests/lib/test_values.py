@@ -113,3 +113,17 @@ def test_a_sketch_gives_as_many_rows_as_are_asked_for():
     record.add(Y, 0, R)
     V, s, _ = _leading_rows(record, 6, 4)
     assert (V.shape, s.shape) == ((6, 300), (50,))
+
+
+@pytest.mark.parametrize("name", ["W1", "W2"])
+def test_a_trial_is_broken_when_one_of_its_matrices_is(name):
+    data = sl.sample_union(
+        ambient_dim=8, n_subspaces=2, subspace_dim=1, points_per_subspace=6, trials=2, seed=0
+    )
+    network = sl.FeedForward((8, 6, 8))
+    params = dict(network.init(trials=2, seed=0))
+    params[name] = params[name].clone()
+    params[name][1, 0, 0] = torch.nan
+    _, found = sl.diagnostics.diagnose(network, params, data, groups=["containment"])
+    for values in found.values():
+        assert np.isnan(values).all(0).tolist() == [False, True]
