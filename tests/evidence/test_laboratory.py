@@ -101,6 +101,7 @@ def test_a_control_of_another_name_is_refused():
 def test_bands_leave_out_what_has_diverged():
     found = lab.band(np.array([[1.0, 2.0, 6.0], [np.nan, 1.0, 3.0], [np.nan] * 3]))
     np.testing.assert_allclose(found.T, [[1, 2, 6], [1, 2, 3], [np.nan] * 3])
+    assert lab.band(np.zeros((2, 5, 4))).shape == (3, 2, 5)
 
 
 def test_main_effects_split_the_variance():

@@ -1,5 +1,7 @@
 """Values that no other test pins down: each of these lines was changed, and nobody noticed."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from subspace_lib.networks import Layer
 from subspace_lib.probe.hooks import reference_rows
 from subspace_lib.probe.record import LayerRecord, _leading_rows
 from subspace_lib.reference import EPS, compare
-from subspace_lib.rowspace import factor, rounding_unit
+from subspace_lib.rowspace import factor, rounding_unit, unit_exponent
 
 
 def orthogonal(n, seed):
@@ -127,3 +129,21 @@ def test_a_trial_is_broken_when_one_of_its_matrices_is(name):
     _, found = sl.diagnostics.diagnose(network, params, data, groups=["containment"])
     for values in found.values():
         assert np.isnan(values).all(0).tolist() == [False, True]
+
+
+def test_the_unit_of_several_matrices_is_that_of_the_largest_entry():
+    A, B = (torch.tensor(x, dtype=torch.float64) for x in ([[2.0**700]], [[2.0**-700], [1.0]]))
+    assert unit_exponent(A, B) == unit_exponent(B, A) == unit_exponent(A) == 701
+    assert (unit_exponent(torch.stack([A, A]), B) == 701).all()
+
+
+def test_seconds_of_training_and_measuring_are_those_of_the_clock():
+    began = time.perf_counter()
+    data = sl.sample_union(
+        ambient_dim=8, n_subspaces=2, subspace_dim=1, points_per_subspace=6, seed=0
+    )
+    measure = sl.diagnostics.Diagnostics(data)
+    run = sl.train(sl.FeedForward((8, 6, 8)), data, steps=20, measure=measure, progress=False)
+    passed = time.perf_counter() - began
+    assert 0 < run.seconds_training < passed
+    assert 0 < run.seconds_measuring < passed - run.seconds_training
