@@ -24,6 +24,7 @@ from evidence.experiment import (
     known,
     register,
     run,
+    timed,
 )
 from evidence.results import COMMITTED, HALF, load_result, save
 from evidence.theorem.experiment import Config as TheoremConfig
@@ -41,6 +42,14 @@ SETTING = TheoremConfig(
 
 
 # sweeps
+
+
+def test_the_clocks_of_a_setting_are_its_own(toy):
+    began = time.perf_counter()
+    _, seconds = timed(toy.compute, toy.quick, toy.settings(toy.quick)[0], "cpu")
+    passed = time.perf_counter() - began
+    assert 0 < seconds["seconds"] <= passed
+    assert 0 <= seconds["cpu_seconds"] <= 8 * passed  # several threads, and no more than that
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("out of luck")])

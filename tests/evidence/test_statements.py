@@ -133,6 +133,18 @@ def test_a_true_statement_passes_and_a_false_one_does_not():
     assert run(statement(extremal=truth(0.995)), 10).passed
 
 
+def test_a_run_begins_with_seed_nought_and_every_batch_has_its_own():
+    seen = []
+
+    def sample(seed, count):
+        seen.append(seed)
+        return Sides(torch.zeros(count), torch.ones(count))
+
+    run(statement(sample=sample), 3)
+    run(statement(sample=sample), 2, seed=7)
+    assert seen == [0, 1, 2, 7, 8]
+
+
 @pytest.mark.parametrize(("instances", "size"), [(10, 1), (200, 10), (5000, 100)])
 def test_a_run_sees_many_shapes(instances, size):
     """At least 20 where it is long enough, and no more than 100 instances of one."""

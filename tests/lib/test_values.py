@@ -1,5 +1,6 @@
 """Values that no other test pins down: each of these lines was changed, and nobody noticed."""
 
+import sys
 import time
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 import torch
 
 import subspace_lib as sl
+from subspace_lib import _checks as check
 from subspace_lib.affinity import neighbour_graph
 from subspace_lib.certificate import Certificate
+from subspace_lib.certify.cuts import uncut
 from subspace_lib.diagnostics import _activation
 from subspace_lib.networks import Layer
 from subspace_lib.probe.hooks import reference_rows
@@ -147,3 +150,22 @@ def test_seconds_of_training_and_measuring_are_those_of_the_clock():
     passed = time.perf_counter() - began
     assert 0 < run.seconds_training < passed
     assert 0 < run.seconds_measuring < passed - run.seconds_training
+
+
+@pytest.mark.parametrize(("error", "joined"), [(0.1, [[0, 1]]), (0.5, [])])
+def test_two_parts_are_joined_by_the_least_eigenvalue_that_says_so(error, joined):
+    """Σ_{J×J'} Q_ij² (1/D_J + 1/D_J') > 2 with Q_ij = 1/10, five points and D = 5 error² each."""
+    V = torch.full((1, 10), 10**-0.5, dtype=torch.float64)
+    parts = torch.arange(10) // 5
+    found = uncut(V, torch.full((10,), error, dtype=torch.float64), parts, 0.0)
+    assert [sorted(J.tolist()) for J in found] == joined
+
+
+def test_a_layer_as_narrow_as_its_sketch_is_kept_as_it_is():
+    Y = torch.randn(20, 30, generator=torch.Generator().manual_seed(8)).double()
+    wide, narrow = (LayerRecord("layer", Y, sl.row_basis(Y, 4), q, False, 0) for q in (20, 19))
+    assert (wide.exact, narrow.exact) == (True, False)
+
+
+def test_the_largest_number_is_a_number():
+    assert check.non_negative(sys.float_info.max, "noise") == sys.float_info.max
