@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,8 +23,8 @@ from evidence.claim import CHECKED, VERDICTS, Claim, Judgement, claims, weigh
 from evidence.criteria import THRESHOLDS, limits
 from evidence.experiment import EXPERIMENTS, Experiment
 from evidence.formulas import plain
-from evidence.readings import mostly, proved
-from evidence.results import Result, load_result, save
+from evidence.readings import as_good, fewer_errors, mostly, proved
+from evidence.results import COMMITTED, Result, load_result, save
 from evidence.verdict import SCALE, Reading, condition, decide
 
 LINE = r"\*\*Verdict \(([A-Za-z0-9-]+)\): (.+?)\.\*\*"
@@ -255,6 +256,23 @@ def test_thresholds_move_and_come_back():
         assert threshold.reason, name
 
 
+@pytest.mark.parametrize(
+    ("score", "other", "fewer", "good"),
+    [
+        (0.9, 0.8, True, True),  # half of what was wrong is left
+        (0.81, 0.8, False, True),  # nineteen twentieths
+        (0.795, 0.8, False, True),
+        (0.78, 0.8, False, False),
+        (1.0, 1.0, False, True),
+        (1.0, 0.999, True, True),
+        (0.999, 1.0, False, True),
+    ],
+)
+def test_scores_are_compared_by_what_is_wrong_or_within_a_hundredth(score, other, fewer, good):
+    assert fewer_errors(score, other) == fewer
+    assert as_good(score, other) == good
+
+
 def test_no_judge_has_a_threshold_of_its_own():
     """Comparisons with a bare decimal belong in evidence/criteria.py."""
     bare = re.compile(r"[<>]=?\s*-?0?\.\d")
@@ -414,6 +432,19 @@ def test_ledger_displays():
         evidence.judge("no-such-claim")
     with pytest.raises(ValueError, match="verdict must be one of"):
         Judgement("maybe", "")
+
+
+def test_only_what_the_committed_results_say_is_remembered(monkeypatch, tmp_path):
+    """A verdict on results from elsewhere is made from these."""
+    asked = []
+    monkeypatch.setattr(module, "remembered", lambda what, names, f: asked.append(what) or f())
+    shutil.copy(COMMITTED / "theorem-frequency.npz", tmp_path)
+    for folder, expected in ((None, True), (tmp_path, False)):
+        asked.clear()
+        module._weighed.cache_clear()
+        evidence.judge("theorem-condition-frequency", folder)
+        assert bool(asked) == expected
+    module._weighed.cache_clear()
 
 
 def test_a_claim_is_made_once_and_belongs_to_the_folder_that_makes_it(monkeypatch):

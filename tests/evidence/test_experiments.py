@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from evidence.experiment import (
     timed,
 )
 from evidence.results import COMMITTED, HALF, load_result, save
+from evidence.setting import HALF_DATA, HALF_LAYER, PaperConfig
 from evidence.theorem.experiment import Config as TheoremConfig
 
 SETTING = TheoremConfig(
@@ -39,6 +40,14 @@ SETTING = TheoremConfig(
     points_per_subspace=10,
     width=12,
 )
+
+
+def test_half_the_size_is_half_of_what_ratios_are_made_of():
+    """Trials are no size; a fifth of them suffices."""
+    whole = asdict(PaperConfig())
+    for name, value in HALF_LAYER.items():
+        assert value == whole[name] // (5 if name == "trials" else 2)
+    assert HALF_LAYER.keys() - HALF_DATA.keys() == {"hidden"}
 
 
 # sweeps

@@ -263,8 +263,9 @@ def test_fewer_distinct_samples_than_clusters():
 @pytest.mark.parametrize("assign", estimator.ASSIGN)
 def test_as_many_dimensions_as_samples_warn(assign):
     X = np.random.default_rng(0).normal(size=(20, 50))
-    with pytest.warns(UserWarning, match="P = I"):
+    with pytest.warns(UserWarning, match="P = I") as told:
         sl.ProjectorClustering(3, 20, assign=assign).fit(X)
+    assert [warning.filename for warning in told] == [__file__]  # the caller's line
 
 
 def test_order_clone_and_pickle():

@@ -12,6 +12,8 @@ from subspace_lib import _checks as check
 from subspace_lib.affinity import neighbour_graph
 from subspace_lib.certificate import Certificate
 from subspace_lib.certify.cuts import uncut
+from subspace_lib.certify.layers import read_rows
+from subspace_lib.clustering import linkage_clusters
 from subspace_lib.diagnostics import _activation
 from subspace_lib.networks import Layer
 from subspace_lib.probe.hooks import reference_rows
@@ -169,3 +171,13 @@ def test_a_layer_as_narrow_as_its_sketch_is_kept_as_it_is():
 
 def test_the_largest_number_is_a_number():
     assert check.non_negative(sys.float_info.max, "noise") == sys.float_info.max
+
+
+def test_clusters_that_rounding_alone_tells_apart_are_not_read():
+    """All entries of Q are 1/6: single linkage cuts somewhere."""
+    V = torch.full((1, 6), 6**-0.5, dtype=torch.float64)
+    labels = linkage_clusters(V[None], 2)[0].numpy()
+    found = read_rows(V, labels, 2, 1e-14)
+    assert abs(found.inside - found.across) < 1e-15
+    assert not found.holds
+    assert not found.broken.any()
