@@ -480,6 +480,22 @@ def test_the_two_link_bound_of_a_deeper_layer_is_about_its_own_input():
     assert np.isnan(found["printed_ratio"][1]).all()
 
 
+def test_two_links_hold_below_half_of_the_margin_and_no_further():
+    net, ratios = FeedForward((30, 12, 30), "identity"), []
+    for variance in np.geomspace(1e-8, 1e-3, 30):
+        data = union(variance)
+        params = net.init("gaussian", trials=4, seed=0, dtype=F64)
+        _, found = sl.diagnostics.diagnose(net, params, data, groups=["chain"])
+        ratios += (found["two_links_bound"] / found["connectivity_margin"]).ravel().tolist()
+        assert np.array_equal(
+            found["two_links_holds"],
+            found["two_links_bound"] < found["connectivity_margin"] / 2,
+        )
+    ratios = np.array(ratios)
+    assert ((ratios > 0.34) & (ratios < 0.5)).any()
+    assert ((ratios > 0.5) & (ratios < 1)).any()
+
+
 @given(st.integers(0, 10**6), st.floats(-9, 0.5))
 @settings(max_examples=25)
 def test_bounds_at_checkpoints_are_never_violated(seed, exponent):

@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 
 import subspace_lib as sl
@@ -13,7 +14,7 @@ from subspace_lib.affinity import neighbour_graph
 from subspace_lib.certificate import Certificate
 from subspace_lib.certify.cuts import uncut
 from subspace_lib.certify.layers import read_rows
-from subspace_lib.clustering import linkage_clusters
+from subspace_lib.clustering import WEAK_LINK, leading_pairs, linkage_clusters
 from subspace_lib.diagnostics import _activation
 from subspace_lib.networks import Layer
 from subspace_lib.probe.hooks import reference_rows
@@ -181,3 +182,16 @@ def test_clusters_that_rounding_alone_tells_apart_are_not_read():
     assert abs(found.inside - found.across) < 1e-15
     assert not found.holds
     assert not found.broken.any()
+
+
+@pytest.mark.parametrize("n", [30, 300])
+def test_leading_pairs_are_those_of_the_normalised_graph_with_its_weak_link(n):
+    """By Lanczos and at once."""
+    A = scipy.sparse.random(n, n, 0.1, random_state=0)
+    link = WEAK_LINK * (A + A.T).sum() / n
+    dense = (A + A.T).toarray() + link / n
+    scale = dense.sum(1) ** -0.5
+    values, vectors = leading_pairs((A + A.T).tocsr(), 4, np.random.RandomState(0))
+    expected = np.linalg.eigvalsh(scale[:, None] * dense * scale)[-4:]
+    np.testing.assert_allclose(values, expected, rtol=1e-9)
+    np.testing.assert_allclose(abs(vectors[:, -1]), np.sqrt(1 / scale**2 / dense.sum()), rtol=1e-6)
