@@ -195,3 +195,17 @@ def test_leading_pairs_are_those_of_the_normalised_graph_with_its_weak_link(n):
     expected = np.linalg.eigvalsh(scale[:, None] * dense * scale)[-4:]
     np.testing.assert_allclose(values, expected, rtol=1e-9)
     np.testing.assert_allclose(abs(vectors[:, -1]), np.sqrt(1 / scale**2 / dense.sum()), rtol=1e-6)
+
+
+def test_the_tangent_that_is_told_contains_its_rounding():
+    Y = torch.randn(15, 40, generator=torch.Generator().manual_seed(9)).double()
+    R = sl.row_basis(Y + 0.01 * Y.flip(0), 3)
+    slope, rounding = compare(Y, R, 3).tangent
+    told = sl.reference_bound(Y, R).terms["τ"]
+    torch.testing.assert_close(told - slope, rounding, rtol=0.01, atol=0)
+
+
+@pytest.mark.parametrize("assign", ["spectral", "threshold"])
+def test_as_many_samples_as_clusters_are_clusters_of_one(assign):
+    labels = sl.ProjectorClustering(3, assign=assign).fit_predict(np.eye(3))
+    assert sorted(labels) == [0, 1, 2]
