@@ -16,9 +16,10 @@ from subspace_lib.certify.cuts import uncut
 from subspace_lib.certify.layers import read_rows
 from subspace_lib.clustering import WEAK_LINK, leading_pairs, linkage_clusters
 from subspace_lib.diagnostics import _activation
+from subspace_lib.entrywise import _entries
 from subspace_lib.networks import Layer
 from subspace_lib.probe.hooks import reference_rows
-from subspace_lib.probe.record import LayerRecord, _leading_rows
+from subspace_lib.probe.record import LayerRecord, _layer_rank, _leading_rows
 from subspace_lib.reference import EPS, compare
 from subspace_lib.rowspace import factor, rounding_unit, unit_exponent
 
@@ -209,3 +210,21 @@ def test_the_tangent_that_is_told_contains_its_rounding():
 def test_as_many_samples_as_clusters_are_clusters_of_one(assign):
     labels = sl.ProjectorClustering(3, assign=assign).fit_predict(np.eye(3))
     assert sorted(labels) == [0, 1, 2]
+
+
+def test_entry_by_entry_bounds_of_too_many_points_are_refused_before_they_are_made():
+    Y = torch.randn(3, 300_000, generator=torch.Generator().manual_seed(10)).double()
+    found = compare(Y, sl.row_basis(Y, 2), 2)
+    with pytest.raises(ValueError, match="n×n bounds is too large"):
+        _entries(found)
+
+
+def test_a_gram_matrix_has_no_rank_below_its_own_rounding():
+    g = torch.Generator().manual_seed(11)
+    Y = torch.randn(50, 3, generator=g).double() @ torch.randn(3, 300, generator=g).double()
+    R = sl.row_basis(Y, 2)
+    record = LayerRecord("layer", Y[:, :100], R, 20, False, 0)
+    record.add(Y, 0, R)
+    spectrum = _leading_rows(record, 2, 2)[1]
+    assert (spectrum > 1e-12 * spectrum[0]).sum() > 3  # rounding
+    assert _layer_rank(record, spectrum) == 3
