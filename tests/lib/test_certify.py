@@ -85,6 +85,11 @@ def test_laws_are_those_of_gaussian_matrices(p, n, index):
         assert max((direct < low).mean(), (direct > high).mean()) < tail + 3 * (tail / 4000) ** 0.5
 
 
+def test_quantiles_are_the_outermost_draws_and_a_little_more():
+    drawn, (low, high) = gaussian_values(5, 12, 2, 399), quantiles(5, 12, 2, 0.01)
+    assert 1 - 1e-8 < low / drawn[0] < 1 < high / drawn[-1] < 1 + 1e-8
+
+
 def test_small_tails_fall_back_on_concentration():
     exact, sure = extremes(4, 30, 1e-3), extremes(4, 30, 1e-9)
     assert sure[0] < exact[0] < math.sqrt(30) < exact[1] < sure[1]
