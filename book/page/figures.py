@@ -105,8 +105,8 @@ def show(fig: Figure | Sequence[Figure], *, alt: str, caption: str | None = None
     alt: what the figure shows, in a sentence, for whom does not see it.
     caption: what to look at, for whom does; it is numbered within the chapter, as in "Figure 7.3.
     What to see: …", and may hold formulas between dollars.
-    Lines are drawn in the colours of the page, light or dark. Heat maps are pictures, whose white is
-    the page's ground: say that a colour is strong, not that it is dark.
+    Lines are drawn in the colours of the page, light or dark. Heat maps are pictures, whose white
+    is the page's ground: say that a colour is strong, not that it is dark.
     Raises ValueError when a text is empty.
     """
     import matplotlib.pyplot as plt

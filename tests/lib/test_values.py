@@ -16,7 +16,7 @@ from subspace_lib.certify.cuts import uncut
 from subspace_lib.certify.layers import read_rows
 from subspace_lib.clustering import WEAK_LINK, leading_pairs, linkage_clusters
 from subspace_lib.diagnostics import _activation
-from subspace_lib.entrywise import _entries
+from subspace_lib.entrywise import _entries, _kept
 from subspace_lib.networks import Layer
 from subspace_lib.probe.hooks import reference_rows
 from subspace_lib.probe.record import LayerRecord, _layer_rank, _leading_rows
@@ -228,3 +228,40 @@ def test_a_gram_matrix_has_no_rank_below_its_own_rounding():
     spectrum = _leading_rows(record, 2, 2)[1]
     assert (spectrum > 1e-12 * spectrum[0]).sum() > 3  # rounding
     assert _layer_rank(record, spectrum) == 3
+
+
+@pytest.mark.parametrize(("off", "refused"), [(0.9e-4, False), (1.5e-4, True)])
+def test_rows_are_orthonormal_to_a_ten_thousandth(off, refused):
+    Y, R = orthogonal(12, 12)[:5], orthogonal(12, 13)[:2].clone()
+    R[0] *= (1 + off) ** 0.5
+    if refused:
+        with pytest.raises(ValueError, match="must have orthonormal rows"):
+            sl.reference_bound(Y, R)
+    else:
+        assert sl.reference_bound(Y, R).bound.ndim == 0
+
+
+def test_points_that_lost_their_connection_are_not_kept():
+    """The path 0–1–2–3 without 1, which may have an edge across; 4–5 is the other cluster."""
+    y = np.array([0, 0, 0, 0, 1, 1])
+    certain, wrong = np.zeros((2, 6, 6), dtype=bool)
+    for i, j in [(0, 1), (1, 2), (2, 3), (4, 5)]:
+        certain[i, j] = certain[j, i] = True
+    wrong[1, 4] = wrong[4, 1] = True
+    kept = _kept(np.ones(6, dtype=bool), certain, wrong, y)
+    assert np.flatnonzero(kept).tolist() == [2, 3, 4, 5]
+
+
+def test_gaps_of_directions_are_in_the_unit_of_the_data():
+    Y = torch.randn(8, 20, generator=torch.Generator().manual_seed(14)).double()
+    R, unit = sl.row_basis(Y, 3), 2.0**600
+    small, large = (sl.reference.direction_bounds(A, R) for A in (Y, Y * unit))
+    torch.testing.assert_close(large.gap / unit, small.gap, rtol=1e-9, atol=0)
+    torch.testing.assert_close(large.threshold / unit, small.threshold, rtol=1e-9, atol=0)
+
+
+def test_a_layer_of_the_size_that_is_kept_anyway_is_kept(monkeypatch):
+    Y = torch.randn(20, 30, generator=torch.Generator().manual_seed(8)).double()
+    for small, exact in ((600, True), (599, False)):
+        monkeypatch.setattr("subspace_lib.probe.record.SMALL", small)
+        assert LayerRecord("layer", Y, sl.row_basis(Y, 4), 5, None, 0).exact == exact
