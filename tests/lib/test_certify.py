@@ -85,6 +85,13 @@ def test_laws_are_those_of_gaussian_matrices(p, n, index):
         assert max((direct < low).mean(), (direct > high).mean()) < tail + 3 * (tail / 4000) ** 0.5
 
 
+def test_the_level_is_shared_by_all_intervals_and_their_sides(monkeypatch):
+    tails = []
+    monkeypatch.setattr(Spectrum, "interval", lambda self, i, tail: tails.append(tail) or (0, 9))
+    assert Spectrum(np.ones(40), 0.0, (40, 60), 3).disagreement(None, 0.06) == ""
+    assert tails == pytest.approx([0.01] * 3)
+
+
 def test_quantiles_are_the_outermost_draws_and_a_little_more():
     drawn, (low, high) = gaussian_values(5, 12, 2, 399), quantiles(5, 12, 2, 0.01)
     assert 1 - 1e-8 < low / drawn[0] < 1 < high / drawn[-1] < 1 + 1e-8

@@ -265,3 +265,14 @@ def test_a_layer_of_the_size_that_is_kept_anyway_is_kept(monkeypatch):
     for small, exact in ((600, True), (599, False)):
         monkeypatch.setattr("subspace_lib.probe.record.SMALL", small)
         assert LayerRecord("layer", Y, sl.row_basis(Y, 4), 5, None, 0).exact == exact
+
+
+def test_the_constant_vector_is_in_a_row_space_up_to_the_rounding_of_its_length():
+    n, w = 1000, torch.zeros(1, 1000, dtype=torch.float64)
+    w[0, :2] = torch.tensor([1.0, -1.0])
+    near, far = (
+        torch.ones(1, n, dtype=torch.float64) + size * n**0.5 * w for size in (1e-10, 1e-7)
+    )
+    assert sl.reference.affine_reference(far, 1).shape == (2, n)
+    with pytest.raises(ValueError, match="constant vector already lies"):
+        sl.reference.affine_reference(near, 1)
