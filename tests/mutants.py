@@ -17,7 +17,6 @@ import ast
 import hashlib
 import json
 import os
-import random
 import re
 import sys
 import time
@@ -318,6 +317,11 @@ def chosen(mutant: Mutant, lines: Lines, seconds: dict[str, float]) -> tuple[lis
     return found, total
 
 
+def _lot(seed: int, name: str) -> str:
+    """By which mutants are drawn: the same ones again after an edit elsewhere."""
+    return hashlib.sha256(f"{seed} {name}".encode()).hexdigest()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -337,7 +341,7 @@ def main() -> int:
         import_module(name)
     seconds, lines = seen([*options.tests], options.kept)
     every = [m for path in files() if re.search(options.only, str(path)) for m in mutants(path)]
-    drawn = random.Random(options.seed).sample(every, min(options.number, len(every)))
+    drawn = sorted(every, key=lambda mutant: _lot(options.seed, mutant.name))[: options.number]
     log = options.kept / "done.json"
     done: dict[str, Any] = json.loads(log.read_text("utf-8")) if log.exists() else {}
     todo = [mutant for mutant in drawn if mutant.key not in done]

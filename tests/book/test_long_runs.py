@@ -36,7 +36,7 @@ def test_mutants_are_noticed(tmp_path):
         "tests/mutants.py", *small, str(tmp_path), "--tests", "tests/lib/test_rowspace.py"
     )
     assert code == 0, said
-    assert "2 of 2 noticed" in said
+    assert "(100.0%)" in said
 
 
 def test_a_mutant_that_nobody_notices_is_told(capsys):
