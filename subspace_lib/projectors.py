@@ -90,7 +90,7 @@ def principal_angles(A: Tensor, B: Tensor, rank: int) -> Tensor:
     0.021 0.018 0.015 0.013 0.010 0.008
     """
     V, U = _two_bases(A, B, rank, rank)
-    cosine = singular_values(V @ U.mT).flip(-1)
+    cosine = singular_values(V @ U.mT).flip(-1)  # above 1 by rounding only where the sine is small
     sine = sines(V, U)
     return torch.where(sine < cosine, torch.asin(sine), torch.acos(cosine))
 
