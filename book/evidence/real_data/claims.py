@@ -40,7 +40,8 @@ def caveat(run: Result, i: int) -> str:
     """
     lines = str(run["card"][i]).splitlines() if "card" in run.arrays else []
     card = dict(line.split(maxsplit=1) for line in lines)
-    return ", ".join(card[key] for key in ("part", "lossy") if key in card)
+    found = ", ".join(card[key] for key in ("part", "lossy") if key in card)
+    return found.replace(" (JPEG)", "")  # it stands in brackets itself
 
 
 def data_name(run: Result, i: int) -> str:
