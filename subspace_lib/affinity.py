@@ -117,8 +117,8 @@ def exact_clusters(V: Tensor, n_clusters: int, tol: float) -> np.ndarray | None:
 
     V: (R, n) orthonormal rows, R the rank of the data; tol: what counts as zero. A set S of points
     is a union of clusters exactly when P commutes with its indicator, that is, when V_S V_Sᵀ is a
-    projector. Its trace is the dimension of the
-    points' span, and a set that is no larger than that has no structure: lone points do not count.
+    projector. Its trace is the dimension of the points' span, and a set that is no larger than
+    that has no structure: lone points do not count.
     O(n·R²) time.
     """
     labels = torch.full((V.shape[1],), -1, device=V.device)

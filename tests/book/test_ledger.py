@@ -69,7 +69,7 @@ def test_it_is_short_and_its_cards_are_printed(visit, rows):
     assert page.locator("article.bd-article").bounding_box()["height"] < 5000
     assert page.locator(".card mjx-container").count() > 20
     page.emulate_media(media="print")
-    page.set_viewport_size({"width": 658, "height": 900})
+    page.set_viewport_size({"width": 589, "height": 900})
     assert page.locator(".card:visible").count() == len(rows)
     assert page.locator(".filters:visible, .card details:visible").count() == 0
 

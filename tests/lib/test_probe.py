@@ -143,6 +143,18 @@ def test_sketch_rows_keep_only_what_is_rigorous(monkeypatch):
     assert "unknown" in repr(probe.table())
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_sine_is_at_most_one_whatever_rounding_says(seed):
+    basis = sl.row_basis(
+        torch.randn(6, 40, generator=torch.Generator().manual_seed(seed)).double(), 6
+    )
+    (row,) = run(
+        nn.Identity(), basis[:2], [""], rank=2, reference=basis[3:5], larger_ranks=(3,)
+    ).table()
+    assert row["containment_3"] == pytest.approx(1)
+    assert row["containment_3"] <= 1
+
+
 def test_a_vacuous_bound_is_a_verdict_and_a_narrow_layer_cannot_hold_the_reference():
     clean, X, _ = union()
     model = mlp(last=4)

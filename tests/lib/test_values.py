@@ -156,9 +156,11 @@ def test_seconds_of_training_and_measuring_are_those_of_the_clock():
     assert 0 < run.seconds_measuring < passed - run.seconds_training
 
 
-@pytest.mark.parametrize(("error", "joined"), [(0.1, [[0, 1]]), (0.5, [])])
+@pytest.mark.parametrize(
+    ("error", "joined"), [(0.1, [[0, 1]]), (0.22, [[0, 1]]), (0.23, []), (0.5, [])]
+)
 def test_two_parts_are_joined_by_the_least_eigenvalue_that_says_so(error, joined):
-    """Σ_{J×J'} Q_ij² (1/D_J + 1/D_J') > 2 with Q_ij = 1/10, five points and D = 5 error² each."""
+    """Σ_{J×J'} Q_ij² (1/D_J + 1/D_J') > 2: with Q_ij = 1/10, 5 + 5 points, 1/20 > error²."""
     V = torch.full((1, 10), 10**-0.5, dtype=torch.float64)
     parts = torch.arange(10) // 5
     found = uncut(V, torch.full((10,), error, dtype=torch.float64), parts, 0.0)
