@@ -407,6 +407,27 @@ def test_what_pages_say_in_numbers_is_what_the_row_has(page, said, row, name):
     assert said.format(true=true, of=reading.of) in text(path)
 
 
+def test_trials_are_the_last_axis():
+    true = np.ones((2, 3, 10), dtype=bool)
+    true[0, 1, :2] = False
+    assert mostly(true).tolist() == [[True, False, True], [True, True, True]]
+
+
+@pytest.mark.parametrize(
+    ("name", "share"),
+    [("exceptions", 1 / 10), ("lost", 1 / 100), ("wrong", 1 / 10), ("nearly", 1 / 20)],
+)
+def test_a_threshold_is_the_share_that_its_words_say(name, share):
+    words = {1 / 10: "in ten|of ten", 1 / 20: "one point in twenty", 1 / 100: "a hundredth"}
+    found = THRESHOLDS[name]
+    assert found.value == share
+    assert re.search(words[share], found.means + found.reason)
+
+
+def test_a_verdict_is_decided_at_the_usual_level():
+    assert limits.disagree == 0.05
+
+
 def test_settings_are_counted_by_their_values():
     settings = toy().settings
     found = words.tally(settings, range(6), [1, 3])

@@ -211,6 +211,13 @@ def test_noise_without_a_rank():
         assert sl.clustering.accuracy(y, model.predict(X)) > 0.95
 
 
+@pytest.mark.parametrize(("assign", "variance"), [("spectral", 0), ("threshold", 0.2)])
+def test_exact_data_and_a_threshold_take_the_rank_of_the_data_alone(assign, variance):
+    X, _ = union(variance=variance, seed=0)
+    model = sl.ProjectorClustering(4, assign=assign).fit(X)
+    assert model.ranks_ == (np.linalg.matrix_rank(X),)
+
+
 @pytest.mark.parametrize(("K", "points", "k"), [(4, 6, 8), (4, 40, 40), (2, 220, 200)])
 def test_what_is_not_given_is_as_documented(K, points, k):
     """Ten ranks from one to sixteen dimensions a cluster, neighbours, and the power."""

@@ -12,8 +12,8 @@ import subspace_lib as sl
 from subspace_lib import _checks as check
 from subspace_lib.affinity import neighbour_graph
 from subspace_lib.certificate import Certificate
-from subspace_lib.certify.cuts import uncut
-from subspace_lib.certify.layers import read_rows
+from subspace_lib.certify.cuts import _weakest, uncut
+from subspace_lib.certify.layers import _widest_gap, read_rows
 from subspace_lib.clustering import WEAK_LINK, leading_pairs, linkage_clusters
 from subspace_lib.diagnostics import _activation
 from subspace_lib.entrywise import _entries, _kept
@@ -165,6 +165,32 @@ def test_two_parts_are_joined_by_the_least_eigenvalue_that_says_so(error, joined
     parts = torch.arange(10) // 5
     found = uncut(V, torch.full((10,), error, dtype=torch.float64), parts, 0.0)
     assert [sorted(J.tolist()) for J in found] == joined
+
+
+def test_ordered_parts_are_cut_at_their_weak_link():
+    """Three parts and two, joined by a hundredth."""
+    block = torch.block_diag(torch.ones(3, 3), torch.ones(2, 2))
+    weights = block.fill_diagonal_(0) + 0.01 * (block == 0)
+    order = torch.arange(5)
+    assert _weakest(weights.fill_diagonal_(0), torch.ones(5), order) == 3
+
+
+def test_a_ratio_below_rounding_is_no_gap():
+    s = torch.zeros(12, dtype=torch.float64)
+    s[:5] = torch.tensor([1.0, 1.0, 1e-3, 1e-17, 1e-40])
+    assert _widest_gap(s.diag(), 1) == 3
+
+
+def test_an_error_that_is_no_number_of_the_machine_is_rounded_up():
+    """√2 · 2⁻¹⁰⁷⁴ between the two smallest positive numbers."""
+    least = 2.0**-1074
+    clean, step = 2.0**-1060 * torch.eye(2).double(), least * torch.ones(2, 1).double()
+    step = torch.cat([step, 0 * step], 1)
+    for cert, name in (
+        (sl.bounds.lemma_4_1(clean, step, 2, margin=0.1), "‖Z‖"),
+        (sl.bounds.lemma_4_3(clean, clean + step, 2, margin=0.1), "‖Y − WX‖"),
+    ):
+        assert float(cert.terms[name]) == 2 * least
 
 
 def test_a_layer_as_narrow_as_its_sketch_is_kept_as_it_is():
