@@ -310,6 +310,8 @@ def chosen(mutant: Mutant, lines: Lines, seconds: dict[str, float]) -> tuple[lis
     here, found, total = lines.get(mutant.path, {}), list[str](), 0.0
     every = {test for n in mutant.lines or here for test in here.get(n, [])}
     stem = Path(mutant.path).stem.strip("_")
+    if not mutant.lines:  # a constant: a test may read it and execute nothing of the file
+        every |= {test for test in seconds if f"test_{stem}." in test}
     for test in sorted(every, key=lambda t: (stem not in t.partition("::")[0], seconds[t], t)):
         if total + seconds[test] <= BUDGET:
             found.append(test)

@@ -7,7 +7,7 @@ import html
 import inspect
 import re
 import sys
-from types import ModuleType
+from types import GenericAlias, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from page.figures import drawn
@@ -71,6 +71,8 @@ def public_names(module: ModuleType) -> list[str]:
 
 
 def _doc(obj: Any) -> str:
+    if isinstance(obj, GenericAlias):  # whose docstring is Python's own
+        return f"``{obj}``."
     return (inspect.getdoc(obj) or "") if callable(obj) or isinstance(obj, property) else ""
 
 

@@ -175,9 +175,11 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert number.main(["--check"]) == 0
     (tmp_path / "book/intro.ipynb").write_text(notebook("# Preface\n\nTheorem 9.9"))
     assert number.main([]) == 1
-    assert (
-        "book/intro.ipynb: Theorem 9.9 is mentioned and does not exist" in capsys.readouterr().err
-    )
+    missing = "book/intro.ipynb: Theorem 9.9 is mentioned and does not exist"
+    assert capsys.readouterr().err.splitlines()[-1].endswith(missing)  # no hint of plain numbers
+    (tmp_path / "book/intro.ipynb").write_text(notebook("# Preface\n\nBy (9.9)."))
+    assert number.main([]) == 1
+    assert "Equation 9.9 is mentioned and does not exist; a plain" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

@@ -145,7 +145,8 @@ class Box:
         return what
 
 CONSTANT = 1
-__all__ = ["Box", "CONSTANT", "brief", "double"]
+Named = dict[str, int]
+__all__ = ["Box", "CONSTANT", "Named", "brief", "double"]
 '''
 
 
@@ -181,6 +182,7 @@ def test_a_module_lists_what_has_no_example_and_points_to_what_stands_above(toy)
     assert '<a href="#double">' in html
     assert 'id="room.double"' not in html
     assert "<li><code>sl.room.CONSTANT</code></li>" in html
+    assert "<code>sl.room.Named</code>: <code>dict[str, int]</code>." in html
 
 
 def test_an_example_that_is_not_true_makes_no_page(toy):

@@ -10,6 +10,7 @@ from chapters import CHAPTERS, text
 from evidence import chapters
 from evidence import statement as module
 from evidence.check import main
+from evidence.instances import chain
 from evidence.results import load_result
 from evidence.statement import SHAPES, STATEMENTS, Sides, Statement, find_statement, run, statements
 
@@ -81,6 +82,10 @@ def test_the_instances_are_many_and_differ(name):
         assert torch.isfinite(right).double().mean() > most
         assert (left > 0).double().mean() > most
         assert len(left.unique()) > 1 or len(right.unique()) > 1
+
+
+def test_the_noise_of_a_chain_is_gaussian_of_size_at_most_one():
+    assert chain(0, 200).Z.abs().max() < 6  # of 28,000 entries at most: 4 is usual
 
 
 @pytest.mark.parametrize("name", SHARP)

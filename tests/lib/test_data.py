@@ -93,6 +93,20 @@ def test_observed_data_are_split_at_the_rank():
     assert torch.allclose(data.bases @ data.coefficients, data.clean)
 
 
+def test_observed_data_need_no_square_of_the_points(monkeypatch):
+    sizes, svd = [], torch.linalg.svd
+
+    def watched(*args, **options):
+        found = svd(*args, **options)
+        sizes.extend(part.numel() for part in found)
+        return found
+
+    monkeypatch.setattr("torch.linalg.svd", watched)
+    X = torch.randn(3, 200, generator=torch.Generator().manual_seed(0))
+    sl.from_matrix(X, np.arange(200) % 2, rank=2)
+    assert 0 < max(sizes) <= X.numel()
+
+
 def test_networks_train_on_observed_data():
     iris = load_iris()
     data = sl.from_matrix(iris.data.T, iris.target, rank=2)

@@ -316,6 +316,16 @@ def test_progress_goes_to_stderr_and_only_when_asked(capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def test_progress_is_shown_twice_a_second_and_at_the_end(capsys, monkeypatch):
+    monkeypatch.setattr("time.perf_counter", iter(np.arange(1000) / 8).__next__)
+    sl.train(NET, union(), **QUICK, progress=True)
+    shown = capsys.readouterr().err.split("\r")[1:]
+    assert len(shown) < QUICK["steps"] / 4 + 1
+    monkeypatch.setattr("time.perf_counter", lambda: 7.0)
+    sl.train(NET, union(), **QUICK, progress=True)
+    assert capsys.readouterr().err.count("\r") == 1
+
+
 def test_bad_arguments():
     data = union()
     broken = union()

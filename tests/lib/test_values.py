@@ -100,6 +100,13 @@ def test_the_rounding_that_is_allowed_for_is_that_of_the_larger_side(shape):
     )
 
 
+def test_a_rounding_of_the_entries_is_allowed_for_in_proportion_to_the_layer():
+    Y = 300 * torch.randn(3, 40, generator=torch.Generator().manual_seed(4)).double()
+    R, eps = sl.row_basis(Y, 2), 2.0**-23
+    more = compare(Y, R, 2, eps=eps).slack - compare(Y, R, 2).slack
+    torch.testing.assert_close(more, (eps - EPS) / 2 * Y.norm(), rtol=1e-6, atol=0)
+
+
 def test_a_zero_is_not_negative_and_a_unit_that_is_always_zero_is_dead():
     pre = torch.tensor([[-1.0, 0.0, 2.0, 4.0], [-1.0, 0.0, -2.0, 0.0]], dtype=torch.float64)
     found = _activation(Layer("", pre, pre.clamp(min=0)))
