@@ -85,6 +85,7 @@ def test_a_failed_check_takes_the_verdict_away(tmp_path, passed):
     save(Result("statements", {}, [{"statement": "denoising-link"}], arrays), tmp_path)
     found = evidence.judge("denoising", tmp_path)
     assert (found.verdict == "holds") == passed
+    assert found.sensitivity == ("proved: no dependence on seed or size" if passed else "")
 
 
 # the rule

@@ -92,6 +92,14 @@ def test_the_level_is_shared_by_all_intervals_and_their_sides(monkeypatch):
     assert tails == pytest.approx([0.01] * 3)
 
 
+def test_what_speaks_against_noise_is_said():
+    """Of a deviation that was given, or of any."""
+    steep = Spectrum(np.geomspace(1, 1e-6, 40), 0.0, (40, 60), 3)
+    given = steep.disagreement((9.0, 9.5), 0.06)
+    assert given.startswith("not noise of deviation 9 to 9.5 on a matrix of rank 3: s_")
+    assert steep.disagreement(None, 0.06).startswith("not white noise on a matrix of rank 3: s_")
+
+
 def test_quantiles_are_the_outermost_draws_and_a_little_more():
     drawn, (low, high) = gaussian_values(5, 12, 2, 399), quantiles(5, 12, 2, 0.01)
     assert 1 - 1e-8 < low / drawn[0] < 1 < high / drawn[-1] < 1 + 1e-8

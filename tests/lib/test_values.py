@@ -100,6 +100,14 @@ def test_the_rounding_that_is_allowed_for_is_that_of_the_larger_side(shape):
     )
 
 
+def test_many_small_matrices_round_as_one_does():
+    g = torch.Generator().manual_seed(6)
+    WX, Y = (torch.randn(900, 3, 5, generator=g).double() for _ in range(2))
+    alone = [sl.bounds.lemma_4_3(A, B, 1, 0.1).gap for A, B in zip(WX[:3], Y[:3], strict=True)]
+    together = sl.bounds.lemma_4_3(WX, Y, 1, 0.1).gap[:3]
+    torch.testing.assert_close(together, torch.stack(alone), rtol=1e-14, atol=0)
+
+
 def test_a_rounding_of_the_entries_is_allowed_for_in_proportion_to_the_layer():
     Y = 300 * torch.randn(3, 40, generator=torch.Generator().manual_seed(4)).double()
     R, eps = sl.row_basis(Y, 2), 2.0**-23
