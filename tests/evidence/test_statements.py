@@ -242,6 +242,15 @@ def test_the_command_takes_a_slug(capsys):
     assert find_statement("wedin-is-sharp").number in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("flags", "asked"), [([], 200), (["--full"], 10_000)])
+def test_the_command_runs_200_instances_or_10_000(flags, asked, monkeypatch):
+    seen, real = [], run
+    few = lambda s, instances, tick: seen.append(instances) or real(s, SHAPES, tick=tick)  # noqa: E731
+    monkeypatch.setattr("evidence.check.run", few)
+    assert main(["--only", "wedin-is-sharp", *flags]) == 0
+    assert seen == [asked]
+
+
 @pytest.mark.parametrize("number", [SHAPES - 1, 0, -3])
 def test_the_command_refuses_few_instances(capsys, number):
     with pytest.raises(SystemExit):

@@ -91,6 +91,10 @@ def test_exact_clusters(case):
 def test_exact_clusters_with_orthogonal_points_and_without_structure():
     X = torch.block_diag(torch.tensor([[1.0, 0, 1, 1], [0, 1, 1, -1]]), torch.ones(1, 3)).double()
     assert affinity.exact_clusters(sl.row_basis(X, 3), 2, 1e-8).tolist() == [0] * 4 + [1] * 3
+    # the last meets the first over the others only, and each of these at an obtuse angle
+    away = torch.tensor([[1.0, 1, -1, 0], [0, -1, -1, 1]])
+    X = torch.block_diag(away, away).double()
+    assert affinity.exact_clusters(sl.row_basis(X, 4), 2, 1e-8).tolist() == [0] * 4 + [1] * 4
     lone = torch.block_diag(torch.ones(1, 1), torch.randn(2, 9)).double()
     assert affinity.exact_clusters(sl.row_basis(lone, 3), 2, 1e-8) is None  # a lone point
     noise = torch.randn(3, 20, dtype=torch.float64)

@@ -125,6 +125,15 @@ def test_a_trial_alone_is_the_trial_among_many(optimizer, device, monkeypatch):
     assert not np.allclose(many.history[:, 7], many.history[:, 6], rtol=1e-4)
 
 
+def test_bases_that_miss_the_data_of_one_trial_change_nothing():
+    data = union(trials=2)
+    bases = data.bases.clone()
+    bases[0] = torch.linalg.qr(bases[0], mode="complete").Q[:, 4:8]  # orthogonal to the data
+    here, there = (measured_run(d, **QUICK) for d in (data, replace(data, bases=bases)))
+    for name in ("clean_to_post_spectral", "share_2r"):
+        assert np.allclose(here[name], there[name], atol=1e-6)
+
+
 @pytest.mark.parametrize("optimizer", ["gd", "adam"])
 def test_the_order_of_summation_stays_within_the_tolerance(optimizer):
     """What another device does to a product: features, hidden units and points change places."""

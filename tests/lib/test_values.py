@@ -100,6 +100,13 @@ def test_the_rounding_that_is_allowed_for_is_that_of_the_larger_side(shape):
     )
 
 
+def test_a_rank_is_counted_above_the_rounding_of_the_larger_side():
+    A = torch.zeros(2, 1000, dtype=torch.float64)
+    A[0, 0], A[1, 1] = 1, 100 * EPS
+    assert sl.projectors.numerical_rank(A) == sl.projectors.numerical_rank(A.mT) == 1
+    assert sl.projectors.numerical_rank(A[:, :50]) == 2
+
+
 def test_many_small_matrices_round_as_one_does():
     g = torch.Generator().manual_seed(6)
     WX, Y = (torch.randn(900, 3, 5, generator=g).double() for _ in range(2))
