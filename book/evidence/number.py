@@ -110,7 +110,7 @@ class Target:
     @property
     def _heading(self) -> str:
         name = "" if self.kind == "Chapter" else f"{self.kind} {self.number} "
-        return name + (f"({self.title})" if name and self.title else self.title)
+        return name + self.title  # the brackets around it go in both
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,17 @@ def test_clean_unions_are_recovered_exactly(assign):
         assert sl.clustering.accuracy(y, model.fit_predict(X)) == 1
 
 
+def test_a_threshold_asks_the_most_similar_sample_and_a_spectrum_its_neighbours():
+    X, _ = union(points=20)
+    first = int(sl.row_projector(torch.from_numpy(X.T), 12).diagonal().argmax())  # most like itself
+    for assign, alone in (("threshold", True), ("spectral", False)):
+        model, agrees = sl.ProjectorClustering(4, 12, assign=assign).fit(X), []
+        for seed in range(12):
+            model.labels_ = np.random.default_rng(seed).integers(0, 4, len(X))
+            agrees += [model.predict(X[[first]])[0] == model.labels_[first]]
+        assert all(agrees) == alone
+
+
 def test_threshold_agrees_with_single_linkage():
     for seed, variance in enumerate([0.0, 0.01, 0.1, 1.0]):
         X, _ = union(points=25, variance=variance, seed=seed)
