@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from subspace_lib.figures import MARGIN, NETWORK, PAPER
 
-STEPS = ("$X^\\ast \\to X$", "$X \\to X^\\ast$", "$X^\\ast \\to WX$", "$WX \\to Y$")
+STEPS = ("$X^* \\to X$", "$X \\to X^*$", "$X^* \\to WX$", "$WX \\to Y$")
 
 
 def plot_budget(spent: Mapping[str, Any], *, ax: Axes) -> Axes:
@@ -27,7 +27,7 @@ def plot_budget(spent: Mapping[str, Any], *, ax: Axes) -> Axes:
         eighths = 8 * float(share) if known else 0.0
         ax.add_patch(Rectangle((k, 0), min(eighths, 1), 1, facecolor=_colour(eighths), alpha=0.85))
         middle: dict[str, Any] = {"ha": "center", "fontsize": 11}
-        ax.text(k + 0.5, 1.16, name, va="bottom", alpha=1 if known else 0.5, **middle)
+        ax.text(k + 0.5, 1.16, name, va="bottom", alpha=1 if known else 0.7, **middle)
         if known:
             ax.text(k + 0.5, -0.16, _words(eighths), va="top", **middle)
     for k in (1, 2, 3):

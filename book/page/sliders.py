@@ -108,9 +108,13 @@ def _axis(key: str, values: Any, fmt: Any, labels: Any, start: Any) -> _Axis:
     if not 0 <= first < len(grid):
         raise ValueError(f"start[{key!r}] must lie in 0..{len(grid) - 1}, got {first}")
     texts = tuple(
-        _text(v) if isinstance(v, (str, bool)) and not own else str(write(v)) for v in grid
+        _text(v) if isinstance(v, (str, bool)) and not own else _minus(str(write(v))) for v in grid
     )
     return _Axis(key, labels.get(key, key.replace("_", " ")), grid, texts, first)
+
+
+def _minus(text: str) -> str:
+    return f"−{text[1:]}" if text.startswith("-") else text
 
 
 def _text(value: str | bool) -> str:
