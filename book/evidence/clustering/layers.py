@@ -180,7 +180,7 @@ def middles(run: Result) -> tuple[np.ndarray, list[Setting]]:
         for j, name in enumerate(run["names"][i]):
             if name:
                 found.append(np.median(run["acc"][i, -1, j], -1))
-                layers.append(setting | {"layer": str(name)})
+                layers.append(setting | {"layer": str(name).removeprefix("layer ")})
     return np.array(found), layers
 
 
