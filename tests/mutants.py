@@ -311,7 +311,8 @@ def chosen(mutant: Mutant, lines: Lines, seconds: dict[str, float]) -> tuple[lis
     every = {test for n in mutant.lines or here for test in here.get(n, [])}
     stem = Path(mutant.path).stem.strip("_")
     if not mutant.lines:  # a constant: a test may read it and execute nothing of the file
-        every |= {test for test in seconds if f"test_{stem}." in test}
+        named = {t: (ROOT / t).read_text("utf-8") for t in {t.partition("::")[0] for t in seconds}}
+        every |= {t for t in seconds if re.search(rf"\b{stem}\b", named[t.partition("::")[0]])}
     for test in sorted(every, key=lambda t: (stem not in t.partition("::")[0], seconds[t], t)):
         if total + seconds[test] <= BUDGET:
             found.append(test)
