@@ -130,12 +130,19 @@ def captioned(image: str, caption: str) -> str:
     """A numbered figure of the chapter."""
     label, anchor = _captions.place(caption)
     # formulas as the book's MathJax knows them; it skips raw HTML that does not ask for it
-    text = re.sub(r"\$(.+?)\$", r"\\(\1\\)", html.escape(caption))
+    text = re.sub(r"\$(.+?)\$([,.;:]?)", _formula, html.escape(caption))
     text = re.sub(r"`(.+?)`", r"<code>\1</code>", text)
     return (
         f'<figure id="{anchor}" style="margin:0">{image}'
         f'<figcaption class="mathjax_process"><b>{label}.</b> {text}</figcaption></figure>'
     )
+
+
+def _formula(found: re.Match[str]) -> str:
+    """As MathJax knows it; a mark after a short one stays on its line."""
+    formula, mark = found.groups()
+    text = rf"\({formula}\){mark}"
+    return f'<span class="held">{text}</span>' if mark and len(formula) < 30 else text
 
 
 def drawn(fig: Figure, alt: str) -> str:

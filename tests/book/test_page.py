@@ -88,6 +88,8 @@ def test_chapters_are_counted_in_the_table_of_contents(tmp_path, monkeypatch, in
 
 def test_a_caption_may_hold_signs_and_formulas():
     assert shown("If $a < b$ & c")[2] == r"If \(a &lt; b\) &amp; c"
+    held = r'\(a\) <span class="held">\(b\),</span> <span class="held">\(c\).</span>'
+    assert shown("$a$ $b$, $c$.")[2] == held
     with pytest.raises(ValueError, match="caption must say"):
         page.show(drawing(), alt="A line.", caption=" ")
 

@@ -50,7 +50,7 @@ ROWS = {
     "true": "everything",
 }
 WORDS = {  # for whom does not know the statements yet
-    "as printed": "the paper's condition",
+    "as printed": "the paper’s condition",
     "connectivity margin": "… with the better margin",
     "one step": "… in one step",
     "reference": "from the clean row space, one number",
