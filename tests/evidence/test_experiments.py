@@ -389,3 +389,11 @@ def test_without_dask_the_command_says_what_to_install(toy, monkeypatch, capsys)
     with pytest.raises(SystemExit):
         command.main(["run", "toy", "--scheduler", "tcp://127.0.0.1:8786"])
     assert "pip install 'subspace-book[dask]'" in capsys.readouterr().err
+
+
+def test_the_setting_is_the_paper_s():
+    """Four subspaces of dimension 4 in R^400, 100 points each, 80 units, 100 trials."""
+    here = asdict(PaperConfig())
+    assert [here[name] for name in ("n_subspaces", "subspace_dim", "ambient_dim")] == [4, 4, 400]
+    assert [here[name] for name in ("points_per_subspace", "hidden", "trials")] == [100, 80, 100]
+    assert (here["steps"], here["seed"]) == (1000, 0)

@@ -222,10 +222,13 @@ def test_noise_without_a_rank():
         assert sl.clustering.accuracy(y, model.predict(X)) > 0.95
 
 
-@pytest.mark.parametrize(("assign", "variance"), [("spectral", 0), ("threshold", 0.2)])
-def test_exact_data_and_a_threshold_take_the_rank_of_the_data_alone(assign, variance):
+@pytest.mark.parametrize(
+    ("assign", "variance", "K"), [("spectral", 0, 4), ("threshold", 0.2, 4), ("threshold", 0.2, 1)]
+)
+def test_exact_data_and_a_threshold_take_the_rank_of_the_data_alone(assign, variance, K):
+    """Also where that is more than sixteen dimensions a cluster."""
     X, _ = union(variance=variance, seed=0)
-    model = sl.ProjectorClustering(4, assign=assign).fit(X)
+    model = sl.ProjectorClustering(K, assign=assign).fit(X)
     assert model.ranks_ == (np.linalg.matrix_rank(X),)
 
 

@@ -241,3 +241,11 @@ def test_diagnostics_of_single_precision_data_know_that_its_rank_is_rounded():
         assert (found[dtype]["rank"] == 4).all()
     error = [found[dtype]["activation_error"] for dtype in (torch.float32, F64)]
     assert (error[0] > 1e8 * error[1]).all()
+
+
+def test_a_norm_needs_the_smaller_gram_matrix_alone(monkeypatch):
+    sides, eigvalsh = [], torch.linalg.eigvalsh
+    monkeypatch.setattr("torch.linalg.eigvalsh", lambda G: sides.append(G.shape[-1]) or eigvalsh(G))
+    for shape in ((40, 3), (3, 40), (5, 40, 3), (5, 3, 40)):
+        rowspace.top_norm(torch.ones(shape, dtype=torch.float64))
+    assert sides == [3] * 4
