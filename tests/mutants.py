@@ -28,6 +28,8 @@ from importlib import import_module
 from importlib.machinery import SourceFileLoader
 from multiprocessing import get_context
 from pathlib import Path
+from resource import RLIMIT_CPU, setrlimit
+from signal import SIGXCPU
 from typing import Any
 
 import pytest
@@ -41,6 +43,8 @@ HEAVY = ("numpy", "scipy.linalg", "torch", "sklearn.cluster", "matplotlib.pyplot
 LONG = 20.0  # seconds of a test from which on it is left out
 BUDGET = 120.0  # seconds of the tests for one mutant: those of its module first, then the quickest
 PATIENCE = 3  # times their seconds (watched, so already slow), after which a mutant hangs
+WAITS = 10  # times as long for one that does not even compute
+NO_TESTS = 5  # pytest's exit status: no test executes the line, so none notices
 
 SWAPS: list[tuple[type, type]] = [(ast.Lt, ast.LtE), (ast.Gt, ast.GtE), (ast.Eq, ast.NotEq)]
 SWAPS += [(ast.In, ast.NotIn), (ast.Is, ast.IsNot), (ast.Add, ast.Sub), (ast.Mult, ast.Div)]
@@ -262,8 +266,12 @@ class Chosen:
             self.failed = report.nodeid
 
 
-def attempt(mutant: Mutant, tests: list[str], pipe: Any) -> None:
-    """In a fork: import the mutant, run the tests, send who noticed ("" for nobody)."""
+def attempt(mutant: Mutant, tests: list[str], limit: float, pipe: Any) -> None:
+    """In a fork: import the mutant, run the tests, send who noticed ("" for nobody).
+
+    limit: seconds of computing, whatever else the machine does meanwhile; then it is killed.
+    """
+    setrlimit(RLIMIT_CPU, (int(limit), int(limit) + 5))
     sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     real, tree = SourceFileLoader.get_code, mutant.tree()
 
@@ -283,22 +291,23 @@ def attempt(mutant: Mutant, tests: list[str], pipe: Any) -> None:
         pipe.send("the import")
         return
     code = pytest.main([*OPTIONS, "-x", *paths], plugins=[plugin])
-    pipe.send(plugin.failed or ("" if code == 0 else f"the collection ({code})"))
+    pipe.send(plugin.failed or ("" if code in (0, NO_TESTS) else f"the collection ({code})"))
 
 
 def verdict(mutant: Mutant, tests: list[str], limit: float) -> Iterator[dict[str, Any] | None]:
     """None while it runs, then what came out."""
     begin = time.monotonic()
     here, there = get_context("fork").Pipe()
-    process = get_context("fork").Process(target=attempt, args=(mutant, tests, there))
+    process = get_context("fork").Process(target=attempt, args=(mutant, tests, limit, there))
     process.start()
     there.close()
-    while not here.poll() and time.monotonic() - begin < limit:
+    while not here.poll() and time.monotonic() - begin < WAITS * limit:
         yield None
     try:
         by = here.recv() if here.poll() else "the clock"
     except EOFError:
-        by = "a crash"
+        process.join()
+        by = "the clock" if process.exitcode == -SIGXCPU else "a crash"
     process.kill()
     process.join()
     seconds = round(time.monotonic() - begin, 1)
