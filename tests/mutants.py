@@ -36,7 +36,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / "_build/mutants"
-SUITE = ("tests/lib", "tests/evidence", "tests/book/test_number.py")
+SUITE = ("tests/lib", "tests/evidence", "tests/book/test_number.py", "tests/book/test_workbench.py")
 OPTIONS = ["-q", "-p", "no:cacheprovider", "-m", "not slow and not browser", f"--rootdir={ROOT}"]
 LOOKS = ("_palette.py", "figures.py", "cards.py", "formulas.py")  # what is seen, not computed
 HEAVY = ("numpy", "scipy.linalg", "torch", "sklearn.cluster", "matplotlib.pyplot", "hypothesis")
@@ -319,7 +319,7 @@ def chosen(mutant: Mutant, lines: Lines, seconds: dict[str, float]) -> tuple[lis
     here, found, total = lines.get(mutant.path, {}), list[str](), 0.0
     every = {test for n in mutant.lines or here for test in here.get(n, [])}
     stem = Path(mutant.path).stem.strip("_")
-    if not mutant.lines:  # a constant: a test may read it and execute nothing of the file
+    if not mutant.lines or not every:  # a test may read a constant, or what an import has made
         named = {t: (ROOT / t).read_text("utf-8") for t in {t.partition("::")[0] for t in seconds}}
         every |= {t for t in seconds if re.search(rf"\b{stem}\b", named[t.partition("::")[0]])}
     for test in sorted(every, key=lambda t: (stem not in t.partition("::")[0], seconds[t], t)):

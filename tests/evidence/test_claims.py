@@ -542,3 +542,10 @@ def test_a_strip_shows_each_case_and_many_as_a_bar():
 )
 def test_formulas_in_a_terminal(formula, shown):
     assert plain(formula) == shown
+
+
+def test_how_sure_a_verdict_is_is_said_or_a_dash_stands_there():
+    assert table._sure(Judgement("holds")) == "–"
+    assert (
+        table._sure(Judgement("holds", fragile=("a", "b"), sensitivity="c")) == "fragile: a; b; c"
+    )
