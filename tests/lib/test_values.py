@@ -107,6 +107,13 @@ def test_a_rank_is_counted_above_the_rounding_of_the_larger_side():
     assert sl.projectors.numerical_rank(A[:, :50]) == 2
 
 
+def test_labels_may_be_objects_of_one_kind():
+    names = np.array(["tea", "milk", "tea"], dtype=object)
+    assert sl.clustering.accuracy(names, [1, 0, 1]) == 1
+    with pytest.raises(TypeError, match="without missing values"):
+        sl.clustering.accuracy(np.array(["tea", None, "tea"], dtype=object), [1, 0, 1])
+
+
 def test_many_small_matrices_round_as_one_does():
     g = torch.Generator().manual_seed(6)
     WX, Y = (torch.randn(900, 3, 5, generator=g).double() for _ in range(2))
