@@ -240,6 +240,7 @@ def test_what_is_not_given_is_as_documented(K, points, k):
     high = min(16 * K, len(X) // 2)
     same = sl.ProjectorClustering(K, (K, high), n_neighbors=k, power=5).fit(X)
     assert default.ranks_ == same.ranks_
+    assert default._how["scales"] == (8, 4, 2, 1)  # an eighth of the neighbours, …, all of them
     assert len(default.ranks_) == 10 or high - K < 10
     assert (default.graph() != same.graph()).nnz == 0
     one = sl.ProjectorClustering(K, 2 * K).fit(X)
