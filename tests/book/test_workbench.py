@@ -81,6 +81,9 @@ def test_every_question_has_one_answer_that_is_not_on_a_cut(setup):
         if "scale" not in setting:
             value = float(workbench.medians(stored.at(**setting), question.quantity).ravel()[-1])
             assert min(abs(value - cut) for cut in question.cuts) > 0.01, question.text
+        said = {float(x) for text in question.options for x in re.findall(r"\.\d+", text)}
+        assert said <= set(question.cuts)
+        assert [*map(question.option, (0, sum(question.cuts) / 2, 1))] == [0, 1, 2]
 
 
 def test_the_page_is_whole_and_asks_nobody(setup):

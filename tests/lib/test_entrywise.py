@@ -12,7 +12,13 @@ from scipy.sparse.csgraph import connected_components
 
 import subspace_lib as sl
 from subspace_lib.clustering import cluster_trees
-from subspace_lib.entrywise import _certified_points, _entries, _rows, certified_share
+from subspace_lib.entrywise import (
+    _certified_points,
+    _entries,
+    _largest_component,
+    _rows,
+    certified_share,
+)
 from subspace_lib.reference import compare, compare_checked
 
 F64 = torch.float64
@@ -374,3 +380,10 @@ def test_the_margin_of_a_reference_with_leaks():
     block = sl.row_projector(np.array([[1.0, 2, 0], [0, 0, 1]]), 2)
     expected = float(sl.connectivity_margin(block, y))
     assert float(sl.entrywise.entrywise_margin(block, y)) == pytest.approx(expected)
+
+
+def test_the_largest_component_is_not_the_last_that_was_looked_at():
+    edges = np.kron(np.eye(5), np.ones((2, 2))) > 0
+    edges[1, 2] = edges[2, 1] = True  # four points in one chain, then three pairs
+    found = _largest_component(edges, np.ones(10, bool), edges.sum(0))
+    assert found.tolist() == [True] * 4 + [False] * 6

@@ -373,3 +373,11 @@ def test_bad_input():
         fit(4, 12).fit(X).predict(X[:, :5])
     with pytest.raises(ValueError, match="NaN"):
         fit(2).fit(np.full((5, 3), np.nan))
+
+
+def test_a_negative_zero_is_a_zero():
+    X, _ = union()
+    X = np.vstack([X, X[0]])
+    X[0, 0], X[-1, 0] = 0.0, -0.0
+    model = sl.ProjectorClustering(4, 12).fit(X)
+    assert len(model.distinct_) == len(X) - 1
