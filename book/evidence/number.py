@@ -110,7 +110,7 @@ class Target:
     @property
     def _heading(self) -> str:
         name = "" if self.kind == "Chapter" else f"{self.kind} {self.number} "
-        return name + self.title  # the brackets around it go in both
+        return name + self.title  # a page has the title in brackets, which both leave out
 
 
 @dataclass(frozen=True)
