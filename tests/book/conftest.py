@@ -40,6 +40,7 @@ def visit(browser, address):
         yield open_page
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items):
     """What looks at one page runs in one process, which opens the page once."""
     for item in items:
