@@ -13,7 +13,7 @@ meets first; everything else lives in the module that is named after its idea.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from subspace_lib import (
     affinity,
@@ -35,12 +35,14 @@ from subspace_lib.certify import must_links
 from subspace_lib.clustering import connectivity_margin
 from subspace_lib.data import add_noise, from_matrix, sample_union
 from subspace_lib.entrywise import certify_clusters
-from subspace_lib.estimator import ProjectorClustering
 from subspace_lib.networks import FeedForward
 from subspace_lib.probe import LayerProbe
 from subspace_lib.projectors import principal_angles, projection_distance, row_basis, row_projector
 from subspace_lib.reference import reference_bound
 from subspace_lib.training import train
+
+if TYPE_CHECKING:
+    from subspace_lib.estimator import ProjectorClustering
 
 __version__ = "0.2.0"
 
@@ -79,9 +81,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """``figures`` brings matplotlib: imported when it is first asked for."""
-    if name == "figures":
-        return import_module("subspace_lib.figures")
+    """What brings matplotlib or scikit-learn is imported when it is first asked for."""
+    if name in ("figures", "estimator"):
+        return import_module(f"subspace_lib.{name}")
+    if name == "ProjectorClustering":
+        return import_module("subspace_lib.estimator").ProjectorClustering
     raise AttributeError(f"module 'subspace_lib' has no attribute {name!r}; dir() lists them")
 
 

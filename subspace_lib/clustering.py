@@ -16,8 +16,6 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_matrix, diags
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import LinearOperator, eigsh
-from sklearn.cluster import KMeans
-from sklearn.preprocessing import normalize
 from torch import Tensor
 
 from subspace_lib import _checks as check
@@ -164,6 +162,9 @@ def spectral_labels(graph: csr_matrix, n_clusters: int, random: np.random.Random
     k-means on the rows of the K leading eigenvectors of D^(−1/2) (graph + a weak link) D^(−1/2).
     Source: von Luxburg (2007), doi:10.1007/s11222-007-9033-z.
     """
+    from sklearn.cluster import KMeans  # here, since its import takes as long as half of torch's
+    from sklearn.preprocessing import normalize
+
     if not graph.sum():  # every point is dead
         return np.zeros(graph.shape[0], dtype=np.int64)
     n_parts, parts = connected_components(graph, directed=False)

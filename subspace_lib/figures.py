@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from scipy.sparse import csr_matrix
-from sklearn.decomposition import PCA
-from sklearn.preprocessing import normalize
 
 from subspace_lib._palette import (  # noqa: F401
     BOOK,
@@ -103,6 +101,9 @@ class ClusteringDisplay:
         cls, estimator: Any, *, more: int = 4, axes: Any = None
     ) -> ClusteringDisplay:
         """Compute and draw; more: eigenvalues beyond the K-th. axes: three of them, or None."""
+        from sklearn.decomposition import PCA  # here: a page with other figures need not wait
+        from sklearn.preprocessing import normalize
+
         graph, labels = estimator.graph(), estimator.labels_[estimator.distinct_]
         count = min(estimator.n_clusters + more, len(labels) - 1)
         values, vectors = leading_pairs(graph, count, np.random.RandomState(0))

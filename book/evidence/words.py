@@ -77,7 +77,8 @@ def _text(key: str) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, (int, float, np.number)) else str(value)
+    number = isinstance(value, (int, float, np.number))
+    return f"{value:g}".replace("-", "−") if number else str(value)
 
 
 def _range(found: Sequence[Any]) -> str:

@@ -8,7 +8,7 @@ from page.exercises import check, close, expect, scores
 from page.figures import begin, show, use_style
 from page.mode import book_mode, by_mode, device, mode_note
 from page.sliders import explore
-from page.tables import table
+from page.tables import table, written
 
 __all__ = [
     "begin",
@@ -34,6 +34,7 @@ __all__ = [
     "show",
     "table",
     "use_style",
+    "written",
 ]
 
 

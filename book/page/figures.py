@@ -129,8 +129,9 @@ def show(fig: Figure | Sequence[Figure], *, alt: str, caption: str | None = None
 def captioned(image: str, caption: str) -> str:
     """A numbered figure of the chapter."""
     label, anchor = _captions.place(caption)
+    text = re.sub(r"(?<=[a-z])'(?=[a-z]|\s)", "’", caption)  # Sphinx does this in prose only
     # formulas as the book's MathJax knows them; it skips raw HTML that does not ask for it
-    text = re.sub(r"\$(.+?)\$([,.;:]?)", _formula, html.escape(caption))
+    text = re.sub(r"\$(.+?)\$([,.;:]?)", _formula, html.escape(text))
     text = re.sub(r"`(.+?)`", r"<code>\1</code>", text)
     return (
         f'<figure id="{anchor}" style="margin:0">{image}'

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 LONG = 8  # rows from which on the heads sort
 WIDE = 7  # columns from which on letters are smaller
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 HEAT = "0, 158, 115"  # the ground of the largest value, the network's green
 
 
@@ -84,11 +85,16 @@ def _number(value: Any) -> bool:
     return real and not math.isnan(float(value))
 
 
+def written(value: float, fmt: str = "{:.3g}") -> str:
+    """A number as a reader meets it: "−1.3", "2.4·10⁻⁴", "∞"."""
+    text = "∞" if value == math.inf else "-∞" if value == -math.inf else fmt.format(value)
+    text = re.sub(r"e([+-]\d+)", lambda found: f"·10{str(int(found[1])).translate(RAISED)}", text)
+    return text.replace("-", "−")
+
+
 def _written(value: Any, fmt: str) -> str:
     if _number(value):
-        text = "∞" if math.isinf(float(value)) else fmt.format(value)
-        text = re.sub(r"e([+-])0*(\d+)", r"·10<sup>\1\2</sup>", text).replace("<sup>+", "<sup>")
-        return text.replace("-", "−")
+        return written(value, fmt)
     if value is None or (isinstance(value, Real) and not isinstance(value, bool)):
         return "–"
     if isinstance(value, bool):

@@ -18,7 +18,6 @@ from subspace_lib import _checks as check
 from subspace_lib.certify import MustLinks
 from subspace_lib.certify.layers import read_rows, target
 from subspace_lib.clustering import clustering_scores
-from subspace_lib.estimator import ProjectorClustering
 from subspace_lib.reference import compare, sine_from_sums
 from subspace_lib.rowspace import (
     distances,
@@ -226,6 +225,8 @@ def _scores(Q: Tensor, labels: np.ndarray, seed: int) -> dict[str, float]:
     if not len(Q):
         found = np.zeros(len(labels), dtype=np.int64)
     else:
+        from subspace_lib.estimator import ProjectorClustering  # brings scikit-learn
+
         model = ProjectorClustering(classes, len(Q), random_state=seed)
         found = model.fit_predict(Q.mT.numpy())
     return clustering_scores(labels, found)

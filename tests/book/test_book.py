@@ -223,7 +223,7 @@ def test_thinned_pages_lose_no_pale_text(visit):
 
     page = visit("book/about.html")
     pale = "<p style='color: #bbb'>pale</p><p style='color: #bbb'>as pale</p>"
-    page.evaluate(f"""document.querySelector("article").insertAdjacentHTML("beforeend", "{pale}")""")
+    page.locator("article").evaluate(f"e => e.insertAdjacentHTML('beforeend', `{pale}`)")
     page.evaluate(THIN)
     (found,) = Axe().run(page, options={"runOnly": ["color-contrast"]}).response["violations"]
     assert len(found["nodes"]) == 1

@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import subprocess
 import sys
 
@@ -28,6 +29,24 @@ def script(*words, **environ):
         timeout=500,
     )
     return done.returncode, done.stdout + done.stderr
+
+
+GROUPED = """
+import pytest
+
+@pytest.mark.parametrize("k", range(4))
+@pytest.mark.xdist_group("one")
+def test_together(k): pass
+"""
+
+
+def test_tests_of_a_group_run_in_one_process(tmp_path):
+    """pytest 9.2 with xdist 3.8 spreads them, silently: each page was opened three times."""
+    (tmp_path / "test_a.py").write_text(GROUPED)
+    options = ["-v", "-n", "2", "--dist", "loadgroup", "-p", "no:cacheprovider"]
+    code, said = script("-m", "pytest", *options, "--rootdir", str(tmp_path), str(tmp_path))
+    assert code == 0, said
+    assert len(set(re.findall(r"\[gw(\d)\].* PASSED", said))) == 1
 
 
 def test_mutants_are_noticed(tmp_path):

@@ -12,6 +12,7 @@ import furniture
 import nbformat
 import pytest
 from chapters import CHAPTERS, NOTEBOOKS, ROOT, exercises, tagged, text
+from nbmake.nb_run import NotebookRun
 from notebooks import KERNEL, main, set_up, setup_cell, tidy, topic_of
 
 from page.course import HOURS, KINDS, TIME, chapters
@@ -22,26 +23,26 @@ each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 
 @pytest.mark.slow
 @each
-def test_runs_live_with_a_kernel(path):
+def test_runs_live_with_a_kernel(path, monkeypatch):
     """The live path: no BOOK_STATIC, so that sliders are widgets, as in JupyterLab."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("BOOK_", "PYTEST_"))}
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "--nbmake",
-        "-q",
-        "-p",
-        "no:xdist",
-        "-p",
-        "no:cacheprovider",
-        str(path),
-    ]
-    command += ["-o", "addopts=", "--rootdir", str(path.parent), "--nbmake-timeout=300"]
-    env["BOOK_MODE"] = "quick"
-    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=path.parent)
-    assert done.returncode == 0, done.stdout[-4000:]
-    assert "1 passed" in done.stdout
+    for name in list(os.environ):
+        if name.startswith(("BOOK_", "PYTEST_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("BOOK_MODE", "quick")
+    monkeypatch.chdir(path.parent)
+    done = NotebookRun(path, default_timeout=300).execute()
+    assert done.error is None, done.error
+    code = [cell for cell in done.nb.cells if cell.cell_type == "code"]
+    assert all(cell.execution_count for cell in code if cell.source.strip())
+    monkeypatch.undo()  # pytest finds its own variables
+
+
+def test_a_notebook_that_fails_is_told(tmp_path):
+    """A control of the run above."""
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 / 0")])
+    nbformat.write(nb, tmp_path / "a.ipynb")
+    error = NotebookRun(tmp_path / "a.ipynb", default_timeout=60).execute().error
+    assert "ZeroDivisionError" in error.summary + error.trace
 
 
 @each

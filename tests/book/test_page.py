@@ -86,6 +86,12 @@ def test_chapters_are_counted_in_the_table_of_contents(tmp_path, monkeypatch, in
     assert chapter_number("depth") is None
 
 
+def test_a_caption_has_the_apostrophes_of_the_text(in_chapter):
+    in_chapter("depth")
+    assert shown("The layers' and the map's, $f'(x)$.")[2].startswith("The layers’ and the map’s, ")
+    assert "f&#x27;(x)" in shown("The map's $f'(x)$.")[2]
+
+
 def test_a_caption_may_hold_signs_and_formulas():
     assert shown("If $a < b$ & c")[2] == r"If \(a &lt; b\) &amp; c"
     held = r'\(a\) <span class="held">\(b\),</span> <span class="held">\(c\).</span>'
@@ -268,9 +274,24 @@ ROWS = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("value", "fmt", "expected"),
+    [
+        (-1.25, "{:.2f}", "−1.25"),
+        (3.2e-13, "{:.1e}", "3.2·10⁻¹³"),
+        (-6866.7, "{:,.3g}", "−6.87·10³"),
+        (1.0, "{:.1e}", "1.0·10⁰"),
+        (float("inf"), "{:.3g}", "∞"),
+        (float("-inf"), "{:.3g}", "−∞"),
+    ],
+)
+def test_a_number_as_a_reader_meets_it(value, fmt, expected):
+    assert page.written(value, fmt) == expected
+
+
 def test_a_table_writes_numbers_and_marks_the_best():
     html = page.table(ROWS, best={"loss": "min"}, caption="The loss $L$").data
-    assert "1.5·10<sup>−7</sup>" in html
+    assert "1.5·10⁻⁷" in html
     assert '<td class="n best" data-value="-2">−2</td>' in html
     assert html.count('<td class="n">–</td>') == 1
     assert "<td>yes</td>" in html

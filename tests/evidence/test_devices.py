@@ -30,6 +30,9 @@ SWEEPS = sorted(
     for name in experiments().keys() - {"statements", "real-data-hub"} - TIMED
     if not name.endswith(HALF)
 )
+# A minute each: ``make long`` has them. What they call is in other sweeps, and below.
+SLOW = {"headline", "nonnegative-hessian", "theorem-depth"}
+LONG = pytest.mark.long
 
 
 def union(device="cpu"):
@@ -69,8 +72,15 @@ def test_the_second_device_behaves_like_one():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", ["reconstruct", "classify"])
-@pytest.mark.parametrize("net", NETWORKS, ids=lambda net: type(net).__name__)
+@pytest.mark.parametrize(
+    ("net", "objective"),
+    [
+        pytest.param(net, objective, marks=[LONG] * (k > 1 and objective == "classify"))
+        for k, net in enumerate(NETWORKS)
+        for objective in ("reconstruct", "classify")
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
 def test_training_and_every_diagnostic(net, objective):
     net = net if objective == "reconstruct" else net.with_outputs(2)
     options = {
@@ -172,7 +182,7 @@ def test_the_probe(exact):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SWEEPS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[LONG] * (n in SLOW)) for n in SWEEPS])
 def test_every_experiment(name):
     experiment = experiments()[name]
     points = experiment.settings(experiment.quick)

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from sklearn.cluster import KMeans, SpectralClustering
 
 from subspace_lib.clustering import leading_pairs, spectral_labels
 from subspace_lib.estimator import ProjectorClustering
@@ -243,10 +242,18 @@ Method = Callable[[Array, int, int], Array]  # labels (n,), or (c, n): the best 
 
 def neighbours(X: Array, K: int, seed: int) -> Array:
     """scikit-learn's spectral clustering of its graph of ten nearest points."""
+    from sklearn.cluster import SpectralClustering  # here: the ledger need not wait for it
+
     model = SpectralClustering(K, affinity="nearest_neighbors", random_state=seed)
     with warnings.catch_warnings():  # of graphs in several parts, and of as many points as features
         warnings.simplefilter("ignore", UserWarning)
         return model.fit_predict(X.T)
+
+
+def means(X: Array, K: int, seed: int) -> Array:
+    from sklearn.cluster import KMeans
+
+    return KMeans(K, n_init=10, random_state=seed).fit_predict(X.T)
 
 
 def penalties(X: Array, K: int, seed: int) -> Array:
@@ -255,7 +262,7 @@ def penalties(X: Array, K: int, seed: int) -> Array:
 
 METHODS: dict[str, Method] = {
     "this chapter": lambda X, K, seed: ProjectorClustering(K, random_state=seed).fit_predict(X.T),
-    "k-means": lambda X, K, seed: KMeans(K, n_init=10, random_state=seed).fit_predict(X.T),
+    "k-means": means,
     "kNN spectral": neighbours,
     "SIM, rank 4K": lambda X, K, seed: read(shape_interaction(X, DIMENSION * K), K, seed),
     "RSIM": robust_shape,

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.cluster import KMeans
 from torch import Tensor
 
 from evidence import setting as paper
@@ -226,6 +225,8 @@ def describe(Y: Tensor, V: Tensor, labels: Tensor, ranks: tuple[int, int]) -> di
 
 def raw_scores(X: Tensor, V: Tensor, labels: Tensor, ranks: tuple[int, int]) -> dict[str, Tensor]:
     """What the data themselves give: from |P_r(X)|, by k-means on the columns, and trivially."""
+    from sklearn.cluster import KMeans
+
     K = int(labels.max()) + 1
     found = KMeans(K, n_init=10, random_state=0).fit_predict(X.mT.numpy())
     means = clustering_scores(labels.numpy(), found)
