@@ -28,11 +28,12 @@ help:
 	@echo "make stamp   write the repository's address into the chapters (for Colab)"
 	@echo "make clean   remove everything that was built, the environments included"
 
+# --no-compile: most of what is installed is never imported, and compiling it takes a minute.
 .venv/ready: requirements.txt pyproject.toml book/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; set PYTHON=...")'
 	@echo "Setting up .venv (about a minute, 2 GB on disk) ..."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt
 	@touch $@
 
 book: .venv/ready

@@ -30,8 +30,8 @@ SWEEPS = sorted(
     for name in experiments().keys() - {"statements", "real-data-hub"} - TIMED
     if not name.endswith(HALF)
 )
-# A minute each: ``make long`` has them. What they call is in other sweeps, and below.
-SLOW = {"headline", "nonnegative-hessian", "theorem-depth"}
+# Up to a minute each: ``make long`` has them. What they call is in other sweeps, and below.
+SLOW = {"headline", "nonnegative-hessian", "probe-digits", "theorem-depth", "theorem-frequency"}
 LONG = pytest.mark.long
 
 

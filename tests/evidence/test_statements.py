@@ -71,7 +71,11 @@ RARE = ("gaussian-norms", "more-rows")
 def test_the_instances_are_many_and_differ(name):
     """Two seeds give different instances; the right side of a bound is not infinite throughout."""
     statement = STATEMENTS[name]
-    sides = [statement.sample(seed, 100) for seed in range(12)]
+    sides = []
+    for seed in range(12):
+        sides.append(statement.sample(seed, 100))
+        if seed > 3 and sum(len(s.left) for s in sides) >= 100:
+            break
     assert sum(len(s.left) for s in sides) >= 100
     assert all(len(s.left) == len(s.right) <= 100 for s in sides)
     right = torch.cat([s.right for s in sides]).double()
