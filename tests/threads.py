@@ -7,6 +7,7 @@ from what came out. Numbers may differ in their last digits; verdicts, and the s
 passed, may not.
 """
 
+import os
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +15,7 @@ from tempfile import TemporaryDirectory
 import torch
 from threadpoolctl import threadpool_limits
 
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # else each set that is not here is tried for minutes
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "book")]
 from evidence.claim import CHECKED, claims, judge  # noqa: E402
