@@ -45,10 +45,9 @@ def shown(cell):
 
 def main(words):
     prepare()
-    failed = []
-    for path in chapters():
-        if words and not any(word in path.stem for word in words):
-            continue
+    pages = [p for p in chapters() if not words or any(word in p.stem for word in words)]
+    failed = [] if pages else [f"no page's name contains {' or '.join(words)}"]
+    for path in pages:
         nb = doubled(nbformat.read(path, 4))
         seconds, message = run(path, nb)
         code = [cell for cell in nb.cells if cell.cell_type == "code"]

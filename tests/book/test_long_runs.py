@@ -99,6 +99,10 @@ def test_a_cell_that_says_another_the_second_time_is_told(monkeypatch, tmp_path)
     assert twice.main([]).count("says another") == 1
 
 
+def test_a_page_that_is_not_there_is_told():
+    assert "contains nosuch" in twice.main(["nosuch"])
+
+
 def test_the_order_of_tests_does_not_matter():
     code, said = script("-m", "pytest", "-q", "tests/lib/test_rowspace.py", SHUFFLE="3")
     assert code == 0, said
