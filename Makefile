@@ -31,7 +31,7 @@ help:
 # --no-compile: most of what is installed is never imported, and compiling it takes a minute.
 .venv/ready: requirements.txt pyproject.toml book/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; set PYTHON=...")'
-	@echo "Setting up .venv (about a minute, 2 GB on disk) ..."
+	@echo "Setting up .venv (one to two minutes, 2 GB on disk) ..."
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt
 	@touch $@

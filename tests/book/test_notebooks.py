@@ -34,7 +34,6 @@ def test_runs_live_with_a_kernel(path, monkeypatch):
     assert done.error is None, done.error
     code = [cell for cell in done.nb.cells if cell.cell_type == "code"]
     assert all(cell.execution_count for cell in code if cell.source.strip())
-    monkeypatch.undo()  # pytest finds its own variables
 
 
 def test_a_notebook_that_fails_is_told(tmp_path):

@@ -30,7 +30,7 @@ SWEEPS = sorted(
     for name in experiments().keys() - {"statements", "real-data-hub"} - TIMED
     if not name.endswith(HALF)
 )
-# Up to a minute each: ``make long`` has them. What they call is in other sweeps, and below.
+# Up to a minute each: ``make long`` has them.
 SLOW = {"headline", "nonnegative-hessian", "probe-digits", "theorem-depth", "theorem-frequency"}
 LONG = pytest.mark.long
 
