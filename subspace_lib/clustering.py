@@ -162,7 +162,7 @@ def spectral_labels(graph: csr_matrix, n_clusters: int, random: np.random.Random
     k-means on the rows of the K leading eigenvectors of D^(−1/2) (graph + a weak link) D^(−1/2).
     Source: von Luxburg (2007), doi:10.1007/s11222-007-9033-z.
     """
-    from sklearn.cluster import KMeans  # here, since its import takes as long as half of torch's
+    from sklearn.cluster import KMeans  # slow to import
     from sklearn.preprocessing import normalize
 
     if not graph.sum():  # every point is dead

@@ -101,7 +101,7 @@ class ClusteringDisplay:
         cls, estimator: Any, *, more: int = 4, axes: Any = None
     ) -> ClusteringDisplay:
         """Compute and draw; more: eigenvalues beyond the K-th. axes: three of them, or None."""
-        from sklearn.decomposition import PCA  # here: a page with other figures need not wait
+        from sklearn.decomposition import PCA  # slow to import
         from sklearn.preprocessing import normalize
 
         graph, labels = estimator.graph(), estimator.labels_[estimator.distinct_]

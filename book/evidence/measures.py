@@ -42,7 +42,7 @@ def linkage_accuracy(V: Tensor, labels: Tensor) -> Tensor:
 
 def kmeans_accuracy(Y: Tensor, labels: Tensor) -> Tensor:
     """Accuracy of k-means on the columns of Y (c, p, n), the plain baseline: (c,)."""
-    from sklearn.cluster import KMeans  # here, since its import takes as long as half of torch's
+    from sklearn.cluster import KMeans  # slow to import
 
     model = KMeans(int(labels.max()) + 1, n_init=4, random_state=0)
     found = np.stack([model.fit_predict(A.mT.numpy()) for A in Y.cpu()])

@@ -242,7 +242,7 @@ Method = Callable[[Array, int, int], Array]  # labels (n,), or (c, n): the best 
 
 def neighbours(X: Array, K: int, seed: int) -> Array:
     """scikit-learn's spectral clustering of its graph of ten nearest points."""
-    from sklearn.cluster import SpectralClustering  # here: the ledger need not wait for it
+    from sklearn.cluster import SpectralClustering  # slow to import
 
     model = SpectralClustering(K, affinity="nearest_neighbors", random_state=seed)
     with warnings.catch_warnings():  # of graphs in several parts, and of as many points as features
