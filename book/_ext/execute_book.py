@@ -3,38 +3,50 @@
 from __future__ import annotations
 
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import nbformat
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
-from jupyter_cache.executors.utils import single_nb_execution
+from nbmake.nb_run import NotebookRun
 
 from editions import READS_CHAPTERS
 from environment import cache_path, chapters, prepare
 
 
-def run(path: Path, nb: Any) -> tuple[float, str]:
-    """Seconds, and the message of a failure: a cell raised, took too long, or its kernel died."""
-    begun = [0]
-    options = {"cwd": str(path.parent), "allow_errors": False, "timeout": 600}
+def run(path: Path) -> tuple[Any, float, str]:
+    """The notebook as nbmake ran it, seconds, and the message of a failure.
+
+    A failure is a cell that raised, took too long or wrote on stderr, or a kernel that died.
+    """
+    begun = time.perf_counter()
     try:
-        done = single_nb_execution(
-            nb, on_cell_start=lambda cell, cell_index: begun.append(cell_index), **options
-        )
+        done = NotebookRun(path, default_timeout=600).execute()
     except Exception as error:  # the other chapters' outputs must not be lost with this one
-        return 0.0, failure(path, nb, begun[-1], f"{type(error).__name__}: {error}")
-    if done.exc_string:
-        return 0.0, failure(path, nb, begun[-1], done.exc_string)
+        reason = f"{type(error).__name__}: {error}"
+        return None, 0.0, failure(path, nbformat.read(path, 4), running(error), reason)
+    nb = done.nb
+    if done.error:
+        return nb, 0.0, failure(path, nb, done.error.failing_cell_index, done.error.trace)
     for index, cell in enumerate(nb.cells):
+        cell.metadata.pop("execution", None)  # the time of day
         outputs = cell.get("outputs", [])
         if told := "".join(o.text for o in outputs if o.get("name") == "stderr"):
             told = f"wrote on stderr, which a page must not show:\n{told}"
-            return 0.0, failure(path, nb, index, told)
-    return done.time, ""
+            return nb, 0.0, failure(path, nb, index, told)
+    nb.metadata.pop("widgets", None)  # the live twins of the page's controls, which no page shows
+    return nb, time.perf_counter() - begun, ""
+
+
+def running(error: Exception) -> int:
+    """The cell in which a kernel died, which neither nbmake nor nbclient's error says."""
+    known = [frame.f_locals.get("cell_index") for frame, _ in walk_tb(error.__traceback__)]
+    return next((index for index in known if index is not None), 0)
 
 
 def failure(path: Path, nb: Any, index: int, reason: str) -> str:
@@ -62,9 +74,9 @@ def execute(paths: list[Path], cache_dir: Path, workers: int = 2) -> list[str]:
     todo = [item for item in todo if item not in asks] + asks
     failures = []
     with ThreadPoolExecutor(workers) as pool:
-        jobs = [(path, nb, pool.submit(run, path, nb)) for path, nb in todo]
-        for done, (path, nb, job) in enumerate(jobs, start=1):
-            seconds, message = job.result()
+        jobs = [(path, pool.submit(run, path)) for path, _ in todo]
+        for done, (path, job) in enumerate(jobs, start=1):
+            nb, seconds, message = job.result()
             if message:
                 failures.append(message)
                 continue

@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,8 @@ def explore(
     start: index of the first position. static: None asks the environment variable BOOK_STATIC.
 
     With BOOK_STATIC=1 every frame is computed now and the result is self-contained HTML that needs
-    neither kernel nor network. Otherwise it is an ipywidgets control (7.7 and 8).
+    neither kernel nor network; the live control is made too, so that a build tries what a kernel
+    would show. Otherwise it is an ipywidgets control (7.7 and 8).
     Raises ValueError for no axes, an empty axis, an empty text or more than 3 MB of frames;
     TypeError where ``render`` does not return a Figure.
     """
@@ -92,10 +94,13 @@ def explore(
     sharp = math.prod(len(axis.values) for axis in prepared) <= FEW and static
     dots = dpi or (160 if sharp else 100)
 
-    def frame(**point: Any) -> _Frame:
+    @cache
+    def frame(*position: int) -> _Frame:
+        point = {axis.key: axis.values[i] for axis, i in zip(prepared, position, strict=True)}
         return _frame(render, point, dots, colors)
 
-    return (_static if static else _live)(frame, prepared, alt, caption)
+    live = _live(frame, prepared, alt, caption)
+    return _static(frame, prepared, alt, caption) if static else live
 
 
 def _axis(key: str, values: Any, fmt: Any, labels: Any, start: Any) -> _Axis:
@@ -143,9 +148,8 @@ def _frame(
 def _static(frame: Callable[..., _Frame], axes: list[_Axis], alt: str, caption: str | None) -> Any:
     from IPython.display import HTML
 
-    points = itertools.product(*(axis.values for axis in axes))
-    keys = [axis.key for axis in axes]
-    frames = [frame(**dict(zip(keys, p, strict=True))) for p in points]
+    positions = itertools.product(*(range(len(axis.values)) for axis in axes))
+    frames = [frame(*position) for position in positions]
     size = sum(len(frame.uri) for frame in frames)
     if size > BUDGET:
         raise ValueError(
@@ -227,16 +231,15 @@ def _live(frame: Callable[..., _Frame], axes: list[_Axis], alt: str, caption: st
 
     controls = {axis.key: _control(axis) for axis in axes}
     picture = widgets.HTML()
-    seen: dict[tuple[int, ...], _Frame] = {}
+    seen: set[tuple[int, ...]] = set()
     first = tuple(axis.start for axis in axes)
 
     def update(_: Any = None) -> None:
         position = tuple(control.value for control in controls.values())
         if position not in seen:
-            point = {a.key: a.values[i] for a, i in zip(axes, position, strict=True)}
+            seen.add(position)
             picture.value = f'<div style="opacity:0.4">{picture.value}</div>'  # until it is there
-            seen[position] = frame(**point)
-        now = seen[position]
+        now = frame(*position)
         state = ", ".join(f"{a.name} {a.labels[i]}" for a, i in zip(axes, position, strict=True))
         text = html.escape(f"{alt} Shown: {state}. {now.words}")
         image = f'<img style="max-width:100%;background:#fff" alt="{text}" src="{now.uri}">'

@@ -3,6 +3,7 @@ import io
 import json
 import re
 
+import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -72,6 +73,22 @@ def test_numbers_below_a_picture_keep_their_places():
     assert "\\(a\\)" in shown.data
     live = page.explore(render, alt="Bars.", static=False, a=[1, 2]).children[0]
     assert "largest sine 0.10, rank 3" in live.value
+
+
+def test_the_page_of_a_book_makes_the_live_control_too(monkeypatch):
+    """One run of a notebook tries both; the picture at the start is drawn once."""
+    drawn, made, real = [], [], widgets.SelectionSlider
+    monkeypatch.setattr(
+        widgets, "SelectionSlider", lambda **kind: made.append(kind) or real(**kind)
+    )
+
+    def render(a):
+        drawn.append(a)
+        return bars(a=a)
+
+    page.explore(render, alt="Bars.", static=True, a=[1, 2, 3, 4], start={"a": 2})
+    assert sorted(drawn) == [1, 2, 3, 4]
+    assert [kind["value"] for kind in made] == [2]
 
 
 def test_live_widget_changes_picture_and_text():

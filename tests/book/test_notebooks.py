@@ -12,6 +12,8 @@ import furniture
 import nbformat
 import pytest
 from chapters import CHAPTERS, NOTEBOOKS, ROOT, exercises, tagged, text
+from environment import cache_path
+from jupyter_cache import get_cache
 from nbmake.nb_run import NotebookRun
 from notebooks import KERNEL, main, set_up, setup_cell, tidy, topic_of
 
@@ -21,15 +23,31 @@ BOXES = "Definition|Lemma|Theorem|Proposition|Corollary|Counterexample"
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 
 
+LIVE = ("01_unions_of_subspaces", "13_training", "laboratory")  # a slider, choices, the bench
+LONG = [() if path.stem in LIVE else pytest.mark.long for path in NOTEBOOKS]
+
+
 @pytest.mark.slow
 @each
+def test_the_build_ran_every_cell(path, monkeypatch):
+    """By nbmake, in quick mode, with the live twin of each control."""
+    monkeypatch.setenv("BOOK_STATIC", "1")
+    cache = get_cache(cache_path())
+    _, nb = cache.merge_match_into_notebook(nbformat.read(path, 4))
+    code = [cell for cell in nb.cells if cell.cell_type == "code" and cell.source.strip()]
+    assert all(cell.execution_count for cell in code)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "path", [pytest.param(p, marks=m, id=p.stem) for p, m in zip(NOTEBOOKS, LONG, strict=True)]
+)
 def test_runs_live_with_a_kernel(path, monkeypatch):
-    """The live path: no BOOK_STATIC, so that sliders are widgets, as in JupyterLab."""
+    """Without BOOK_STATIC, so that controls are widgets only, as in JupyterLab."""
     for name in list(os.environ):
         if name.startswith(("BOOK_", "PYTEST_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("BOOK_MODE", "quick")
-    monkeypatch.chdir(path.parent)
     done = NotebookRun(path, default_timeout=300).execute()
     assert done.error is None, done.error
     code = [cell for cell in done.nb.cells if cell.cell_type == "code"]
