@@ -45,8 +45,7 @@ def opening(browser, address):
         page.goto(f"{address}/{name}", wait_until="load")
         if not scripts:
             return page
-        page.wait_for_function("window.MathJax === undefined || !!MathJax.startup.promise")
-        page.evaluate("window.MathJax && MathJax.startup.promise")
+        page.evaluate("window.MathJax?.startup.promise")
         return page
 
     yield open_page

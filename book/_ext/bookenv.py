@@ -85,6 +85,23 @@ def copy_mathjax(app: Any, error: Exception | None) -> None:
     )
 
 
+def part_fonts(app: Any, error: Exception | None) -> None:
+    """The theme's icon fonts in a style sheet without widths.
+
+    Beside rules for widths, the browser takes fonts for new at each of them, and lays a page's ten
+    thousand signs out again when a phone is turned.
+    """
+    styles = Path(app.outdir) / "_static/styles"
+    sheet = styles / "pydata-sphinx-theme.css"
+    if error or not sheet.exists():
+        return
+    text = sheet.read_text("utf-8")
+    if fonts := re.findall(r"@font-face\{[^}]*\}", text):
+        with (styles / "theme.css").open("a", encoding="utf-8") as other:
+            other.write("\n" + "\n".join(fonts) + "\n")
+        sheet.write_text(re.sub(r"@font-face\{[^}]*\}", "", text), "utf-8")
+
+
 def drop_old_pages(app: Any, error: Exception | None) -> None:
     """A chapter that left the table of contents takes its page with it."""
     if error or app.builder.format != "html":
@@ -109,6 +126,7 @@ def setup(app: Any) -> dict[str, Any]:
     for room in (editions, publish, statements, furniture, links, cells):
         room.connect(app)
     app.connect("build-finished", copy_mathjax)
+    app.connect("build-finished", part_fonts)
     app.connect("build-finished", drop_old_pages)
     for name, value in pages_depend_on().items():
         app.add_config_value(f"book_{name}", value, "env")

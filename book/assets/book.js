@@ -1,3 +1,20 @@
+// Formulas are set when the theme's own scripts are done, which would else lay all of them out once
+// more; their fonts are fetched meanwhile.
+(() => {
+  if (!window.MathJax) return;
+  const begun = new Promise((go) => addEventListener("DOMContentLoaded", () => setTimeout(go)));
+  const pageReady = () => begun.then(() => MathJax.startup.defaultPageReady());
+  window.MathJax = { ...window.MathJax, startup: { pageReady } };
+  const root = document.documentElement.dataset.content_root || "./";
+  const fonts = ["Main-Regular", "Math-Italic", "SansSerif-Regular", "Size1-Regular", "Zero"];
+  for (const name of location.protocol.startsWith("http") ? fonts : []) {
+    const link = document.createElement("link");
+    Object.assign(link, { rel: "preload", as: "font", type: "font/woff", crossOrigin: "" });
+    link.href = `${root}_static/mathjax/output/chtml/fonts/woff-v2/MathJax_${name}.woff`;
+    document.head.append(link);
+  }
+})();
+
 // A link to a statement shows its box when it is pointed at or focused; Escape closes it.
 (() => {
   const root = document.documentElement.dataset.content_root || "./";
@@ -79,11 +96,12 @@
 // How wide each display is in its own ems, so that the style sheet can set wide ones smaller.
 addEventListener("load", async () => {
   await window.MathJax?.startup?.promise;
-  for (const box of document.querySelectorAll('article mjx-container[display="true"]')) {
-    const size = parseFloat(getComputedStyle(box).fontSize);
-    const inner = box.firstElementChild.getBoundingClientRect().width / size;
-    box.style.setProperty("--ems", (parseFloat(box.style.minWidth) || inner).toFixed(2));
-  }
+  const displays = [...document.querySelectorAll('article mjx-container[display="true"]')];
+  const ems = displays.map((box) => {
+    const inner = box.firstElementChild.getBoundingClientRect().width;
+    return parseFloat(box.style.minWidth) || inner / parseFloat(getComputedStyle(box).fontSize);
+  }); // all are measured before one is changed: the page is laid out once
+  displays.forEach((box, k) => box.style.setProperty("--ems", ems[k].toFixed(2)));
   for (const box of document.querySelectorAll("article :is(div.math, div.table, table, .columns pre)")) {
     if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0; // the keyboard can scroll it
   }

@@ -179,7 +179,8 @@ def svg(fig: Figure) -> str:
         fig.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.S)
+    # matplotlib's style sheet would hold for all of the page: what it says stands at the root
+    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", "", text, flags=re.S)
     text = re.sub(r"\s*\n\s*", " ", text)
     box = re.search(r'viewBox="[^"]*"', text)
     inside = text[text.index(">") + 1 :]
@@ -190,7 +191,7 @@ def svg(fig: Figure) -> str:
     for name, colour in MEANINGS.items():
         word = name.split(",")[0].replace("the ", "").replace("this ", "")
         inside = inside.replace(colour.lower(), f"var(--c-{word}, {colour.lower()})")
-    return f'<svg {box[0] if box else ""} fill="currentColor">{inside}'
+    return f'<svg {box[0] if box else ""} fill="currentColor" stroke-linejoin="round">{inside}'
 
 
 def webp_uri(fig: Figure, dpi: int, colors: int | None = None) -> str:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import tomllib
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import MagicMock
@@ -183,6 +184,26 @@ def test_a_page_goes_with_its_chapter(tmp_path):
     bookenv.drop_old_pages(app, None)
     assert [path.name for path in (tmp_path / "book").iterdir()] == ["01_a.html"]
     assert [path.name for path in (tmp_path / "_sources/book").iterdir()] == ["01_a.ipynb.txt"]
+
+
+def test_icon_fonts_stand_in_a_sheet_without_widths(tmp_path):
+    styles = tmp_path / "_static/styles"
+    styles.mkdir(parents=True)
+    font, wide = "@font-face{src:url(../a.woff2)}", "@media (min-width:960px){p{color:red}}"
+    (styles / "pydata-sphinx-theme.css").write_text(f"a{{b:c}}{font}{wide}")
+    (styles / "theme.css").write_text('@import "../basic.css";')
+    for error in (RuntimeError("half a build"), None, None):
+        bookenv.part_fonts(SimpleNamespace(outdir=str(tmp_path)), error)
+    assert (styles / "pydata-sphinx-theme.css").read_text() == f"a{{b:c}}{wide}"
+    assert (styles / "theme.css").read_text() == f'@import "../basic.css";\n{font}\n'
+
+
+def test_fonts_that_are_fetched_early_are_there():
+    script = (environment.ROOT / "book/assets/book.js").read_text("utf-8")
+    asked = re.search(r"const fonts = \[(.*?)\]", script)[1].replace('"', "").split(", ")
+    folder = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static/mathjax"
+    for name in asked:
+        assert (folder / f"output/chtml/fonts/woff-v2/MathJax_{name}.woff").exists()
 
 
 def test_chapters_that_fail_name_their_cell_and_the_others_are_kept(tmp_path, monkeypatch):

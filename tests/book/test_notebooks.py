@@ -27,13 +27,19 @@ LIVE = ("01_unions_of_subspaces", "13_training", "laboratory")  # a slider, choi
 LONG = [() if path.stem in LIVE else pytest.mark.long for path in NOTEBOOKS]
 
 
+@pytest.fixture(scope="module")
+def built():
+    """What the build ran, as long as nothing has changed that a page depends on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BOOK_STATIC", "1")
+        return get_cache(cache_path())
+
+
 @pytest.mark.slow
 @each
-def test_the_build_ran_every_cell(path, monkeypatch):
+def test_the_build_ran_every_cell(path, built):
     """By nbmake, in quick mode, with the live twin of each control."""
-    monkeypatch.setenv("BOOK_STATIC", "1")
-    cache = get_cache(cache_path())
-    _, nb = cache.merge_match_into_notebook(nbformat.read(path, 4))
+    _, nb = built.merge_match_into_notebook(nbformat.read(path, 4))
     code = [cell for cell in nb.cells if cell.cell_type == "code" and cell.source.strip()]
     assert all(cell.execution_count for cell in code)
 

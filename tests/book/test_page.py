@@ -64,6 +64,7 @@ def test_show_needs_alternative_text_and_closes_the_figure():
     html = page.show(drawing(), alt="a < b").data
     assert 'aria-label="a &lt; b"' in html
     assert "<figure" not in html
+    assert "<style" not in html  # it would hold for all of the page
     assert len(plt.get_fignums()) == 1  # the one that was refused
 
 

@@ -37,7 +37,7 @@ def modules():
     server.shutdown()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def run_js(browser, modules):
     """Call a function of JavaScript with the modules and an argument: run_js(source, value)."""
     page, asked, troubles = browser.new_page(), [], []
