@@ -10,6 +10,7 @@ import re
 import sys
 from copy import deepcopy
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nbformat
 
@@ -33,6 +34,15 @@ def doubled(nb):
     return nb
 
 
+def run_doubled(path):
+    """In a folder that has the book beside the notebook, as a reader may have it."""
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "book").symlink_to(ROOT / "book")
+        copy = Path(folder) / path.name
+        nbformat.write(doubled(nbformat.read(path, 4)), copy)
+        return run(copy)
+
+
 def shown(cell):
     """What stands below a cell, without pictures and times."""
     found = []
@@ -48,8 +58,7 @@ def main(words):
     pages = [p for p in chapters() if not words or any(word in p.stem for word in words)]
     failed = [] if pages else [f"no page's name contains {' or '.join(words)}"]
     for path in pages:
-        nb = doubled(nbformat.read(path, 4))
-        seconds, message = run(path, nb)
+        nb, seconds, message = run_doubled(path)
         code = [cell for cell in nb.cells if cell.cell_type == "code"]
         pairs = [] if message else zip(code[::2], code[1::2], strict=True)
         told = [cell["id"] for cell, again in pairs if shown(cell) != shown(again)]
