@@ -23,7 +23,7 @@ BOXES = "Definition|Lemma|Theorem|Proposition|Corollary|Counterexample"
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 
 
-LIVE = ("01_unions_of_subspaces", "13_training", "laboratory")  # a slider, choices, the bench
+LIVE = ("05_linear_maps", "laboratory")  # sliders and choices, and the bench
 LONG = [() if path.stem in LIVE else pytest.mark.long for path in NOTEBOOKS]
 
 

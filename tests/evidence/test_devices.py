@@ -85,7 +85,7 @@ def test_training_and_every_diagnostic(net, objective):
     net = net if objective == "reconstruct" else net.with_outputs(2)
     options = {
         "objective": objective,
-        "steps": 6,
+        "steps": 3,
         "lr": 0.01,
         "normalize": "data",
         "optimizer": "adam",
@@ -93,7 +93,7 @@ def test_training_and_every_diagnostic(net, objective):
     }
 
     def measure(data):
-        return sl.diagnostics.Diagnostics(data, certify=[0, 6])
+        return sl.diagnostics.Diagnostics(data, certify=[0, 3])
 
     expected = sl.train(net, union(), measure=measure(union()), **options)
     for at in ("cpu", None):  # data here, or there from the beginning
