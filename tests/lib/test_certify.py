@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 import subspace_lib as sl
 from subspace_lib.certify.deterministic import entry_bounds
 from subspace_lib.certify.gaussian import SHARES, null_bounds
+from subspace_lib.certify.layers import _widest_gap
 from subspace_lib.certify.noise import Spectrum, extremes, gaussian_values, quantiles
 
 EPS = 2.0**-52
@@ -410,3 +411,10 @@ def test_sparse_links_are_the_dense_ones(monkeypatch):
         monkeypatch.undo()
         assert (sparse.links.toarray() == dense.links.numpy()).all()
         assert torch.equal(sparse.components, dense.components)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-6, 1.0, 1e6])
+def test_the_widest_gap_does_not_depend_on_the_scale(scale):
+    """Ninetyfold to the third, from there down to nothing: that is the widest, in any units."""
+    s = torch.tensor([1, 0.9, 0.01, 0, 0, 0, 0, 0], dtype=torch.float64)
+    assert _widest_gap(scale * torch.diag(s), 2) == 3
