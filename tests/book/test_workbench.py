@@ -78,6 +78,8 @@ def test_every_question_has_one_answer_that_is_not_on_a_cut(setup):
         assert len(question.options) == len(question.cuts) + 1
         assert bench.chapter_of(question.topic)[1].endswith(f"{question.topic}.html")
         setting = workbench.OPENING | question.setting
+        without = any(words in question.text for words in ("bias away", "o bias"))
+        assert setting["bias"] is not without, question.text
         if "scale" not in setting:
             value = float(workbench.medians(stored.at(**setting), question.quantity).ravel()[-1])
             assert min(abs(value - cut) for cut in question.cuts) > 0.01, question.text
