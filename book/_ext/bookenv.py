@@ -88,8 +88,8 @@ def copy_mathjax(app: Any, error: Exception | None) -> None:
 def part_fonts(app: Any, error: Exception | None) -> None:
     """The theme's icon fonts in a style sheet without widths.
 
-    Beside rules for widths, the browser takes fonts for new at each of them, and lays a page's ten
-    thousand signs out again when a phone is turned.
+    Beside rules for widths, Chromium takes fonts for new at each of them, and lays out all formulas
+    of a page again when a phone is turned.
     """
     styles = Path(app.outdir) / "_static/styles"
     sheet = styles / "pydata-sphinx-theme.css"
